@@ -1,0 +1,273 @@
+"""What happened, as values: the ordered history that status, logs, metrics, traces and ``history`` are folds of.
+
+Facts are decided by the core; the shell numbers and stamps them (``Record``). All are durable. Nothing here holds bytes
+of configuration or values from it: paths, hashes, counts and the output of checks only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agentd.core.manifest import Change
+from agentd.core.process import Exit
+from agentd.core.steps import Baseline, Grade
+from agentd.wire import Trigger, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Who or what asked, and in which trace."""
+
+    trigger: Trigger
+    user: str = ""
+    uid: int | None = None
+    pid: int | None = None
+    reason: str = ""
+    traceparent: str = ""
+    tracestate: str = ""
+    baggage: str = ""
+    attributes: tuple[tuple[str, str], ...] = ()
+    """Span attributes known of the caller: cicd.pipeline.*, vcs.*."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentStarted:
+    """An agent took over the host's state."""
+
+    version: str
+    pid: int
+    adopted: int
+
+
+@dataclass(frozen=True, slots=True)
+class AgentStopped:
+    """An agent ended on purpose; ``left``: its services go on running."""
+
+    left: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseEntered:
+    """An instance moved. ``why`` is one clause for a person: "exit code 3", "not ready within 30s"."""
+
+    service: str
+    generation: int
+    phase: str
+    was: str
+    why: str
+    pid: int | None = None
+    exit: Exit | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """A process an earlier agent started is ours again; or it was gone (``found`` false)."""
+
+    service: str
+    generation: int
+    pid: int
+    found: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WantSet:
+    """What a person asked for, remembered over the agent's own restart."""
+
+    service: str
+    want: str
+    user: str
+
+
+@dataclass(frozen=True, slots=True)
+class HoldSet:
+    """No reload until released; or released (``held`` false)."""
+
+    service: str
+    held: bool
+    reason: str
+    user: str
+
+
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """A reload exists from here on. Its root span begins at this record's time."""
+
+    service: str
+    reload_id: str
+    trace_id: str
+    handle: str
+    cause: Cause
+    hash_before: str | None
+    version_before: str | None
+    link: str = ""
+    """A reload this one follows from: what a hold turned away, what was superseded by a moved input."""
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A later request that gets the same verdict; a span link each."""
+
+    service: str
+    reload_id: str
+    cause: Cause
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseBegan:
+    """A phase of a reload: settle, snapshot, check, apply, confirm, verify, commit. Each is a span."""
+
+    service: str
+    reload_id: str
+    phase: str
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseEnded:
+    """``error_type`` empty: it went well."""
+
+    service: str
+    reload_id: str
+    phase: str
+    error_type: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotTaken:
+    """What the inputs were before the check."""
+
+    service: str
+    reload_id: str
+    hash: str
+    version: str
+    files: int
+    changed: tuple[Change, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckEnded:
+    """What the checker said. ``exit_code`` None: it could not run, or was ended at its deadline."""
+
+    service: str
+    reload_id: str
+    executable: str
+    exit_code: int | None
+    timed_out: bool
+    output: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BaselineTaken:
+    """What was there before the act; kept so that a later agent can still ask the evidence."""
+
+    service: str
+    reload_id: str
+    baseline: Baseline
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class StepBegan:
+    """A step of the recipe is about to be performed (``signal HUP``, ``process.start``): a span, durable before the act."""
+
+    service: str
+    reload_id: str
+    step: str
+    pid: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepEnded:
+    """The step was performed, or could not be (``error_type``). ``at`` is the shell's own moment of acting."""
+
+    service: str
+    reload_id: str
+    step: str
+    at: float
+    error_type: str = ""
+    pid: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The verdict: the root span ends here."""
+
+    service: str
+    reload_id: str
+    verdict: Verdict
+    handle: str
+    trigger: Trigger
+    generation: int
+    pid: int | None
+    confirmation: str = "none"
+    grade: Grade | None = None
+    error_type: str = ""
+    message: str = ""
+    hash_after: str | None = None
+    version_after: str | None = None
+    output: tuple[str, ...] = ()
+    """The last lines of the check or the service, when it failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveChanged:
+    """The configuration known to be running moved; None: nobody can know."""
+
+    service: str
+    hash: str | None
+    version: str | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """Triggers other than a person do not try these bytes again."""
+
+    service: str
+    hash: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A trigger found nothing to do: counted, not traced. ``why``: unchanged, quarantined."""
+
+    service: str
+    trigger: Trigger
+    why: str
+
+
+Fact = (
+    AgentStarted
+    | AgentStopped
+    | PhaseEntered
+    | Adopted
+    | WantSet
+    | HoldSet
+    | Requested
+    | Joined
+    | PhaseBegan
+    | PhaseEnded
+    | SnapshotTaken
+    | CheckEnded
+    | BaselineTaken
+    | StepBegan
+    | StepEnded
+    | Judged
+    | LiveChanged
+    | Quarantined
+    | Skipped
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One line of the journal."""
+
+    seq: int
+    wall_ns: int
+    """Unix time in ns when the line was written."""
+    mono: float
+    """CLOCK_MONOTONIC in seconds of the moment the fact is about."""
+    boot: str
+    """Which boot ``mono`` belongs to."""
+    fact: Fact

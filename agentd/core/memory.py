@@ -1,0 +1,79 @@
+"""What outlives the agent of one service: written with every change, read once by the next agent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from agentd.core.manifest import Manifest
+from agentd.core.process import Identity
+from agentd.wire import Trigger, Verdict
+
+
+class Want(StrEnum):
+    """What the operator asked for."""
+
+    UP = "up"
+    DOWN = "down"
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """No reload until released."""
+
+    reason: str = ""
+    user: str = ""
+    pending: str = ""
+    """Id of the last reload it turned away: release starts one, linked to it."""
+    trigger: Trigger | None = None
+    """What had asked for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A configuration that a reload tried."""
+
+    hash: str
+    version: str
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """Bytes that were rejected under this definition."""
+
+    hash: str
+    version: str
+    digest: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Last:
+    """The last reload as ``status`` shows it."""
+
+    reload_id: str
+    verdict: Verdict
+    trigger: Trigger
+    wall_ns: int
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """The durable part of a service's status."""
+
+    service: str
+    want: Want = Want.UP
+    hold: Hold | None = None
+    generation: int = 0
+    """Of the newest instance; 0 before the first."""
+    restarts: int = 0
+    phase: str = "down"
+    since_wall_ns: int = 0
+    process: Identity | None = None
+    live: Manifest | None = None
+    last_good: Manifest | None = None
+    attempted: Attempt | None = None
+    quarantine: Quarantine | None = None
+    last: Last | None = None

@@ -1,0 +1,38 @@
+"""The identity of a process and how one ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What tells a process from every other one that has, had or will have its pid."""
+
+    pid: int
+    started: int
+    """Field 22 of /proc/PID/stat, clock ticks since boot."""
+    boot: str
+    """/proc/sys/kernel/random/boot_id."""
+    cookie: str
+    """AGENTD_INSTANCE in its environment."""
+    output: int = 0
+    """Inode of the pipe that takes its output; 0 when there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a process ended: an exit code, or the signal that ended it, or neither when nobody can know."""
+
+    code: int | None = None
+    signal: str | None = None
+
+    @property
+    def clean(self) -> bool:
+        """Exit code 0. An unknown end is not clean: restarting once too often harms less than not at all."""
+        return self.code == 0
+
+    def __str__(self) -> str:
+        if self.signal is not None:
+            return f"SIG{self.signal}"
+        return "unknown exit status" if self.code is None else f"exit code {self.code}"

@@ -1,0 +1,190 @@
+"""What an operator declares about one service, parsed: the *spec* half of spec/status.
+
+Only values and their defaults live here. Reading files, finding users and expanding recipes is ``agentd.config``'s work.
+Durations are seconds, sizes are bytes, signals are names without ``SIG``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from agentd.core.steps import Evidence, Step
+
+
+class Restart(StrEnum):
+    """When a service that ended by itself is started again."""
+
+    ALWAYS = "always"
+    ON_FAILURE = "on-failure"
+    NEVER = "never"
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """The pause before the next start: ``first * factor ** (failures - 1)``, at most ``max``; forgotten after ``reset`` in ready."""
+
+    first: float = 0.1
+    factor: float = 2.0
+    max: float = 30.0
+    reset: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class StartLimit:
+    """More than ``burst`` starts within ``interval`` seconds and the instance is failed (systemd's StartLimitBurst=)."""
+
+    burst: int = 5
+    interval: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyNotify:
+    """Ready when the service sends ``READY=1`` (sd_notify(3))."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyAfter:
+    """A declared guess: ready when it has lived this long."""
+
+    seconds: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class HttpProbe:
+    """GET answers 2xx or 3xx. ``url`` is ``http://host:port/path`` or ``http+unix://%2Fpath%2Fof.sock/path``."""
+
+    url: str
+    timeout: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class TcpProbe:
+    """A TCP connection is accepted."""
+
+    host: str
+    port: int
+    timeout: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class ExecProbe:
+    """The command exits 0; it runs as the service's user."""
+
+    argv: tuple[str, ...]
+    timeout: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkersProbe:
+    """The main process has at least one child: a master that parsed its file and bound its sockets (nginx, HAProxy -W)."""
+
+    timeout: float = 2.0
+
+
+Probe = HttpProbe | TcpProbe | ExecProbe | WorkersProbe
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyProbe:
+    """Ready when the probe passes; asked every ``interval`` seconds until the start timeout."""
+
+    probe: Probe
+    interval: float = 0.1
+
+
+Ready = ReadyNotify | ReadyAfter | ReadyProbe
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSpec:
+    """What the spawner needs to know to start the service's main process."""
+
+    command: tuple[str, ...]
+    user: str | None = None
+    group: str | None = None
+    cwd: str | None = None
+    umask: int | None = None
+    nice: int | None = None
+    env: tuple[tuple[str, str], ...] = ()
+    env_file: tuple[str, ...] = ()
+    limits: tuple[tuple[str, int], ...] = ()
+    """Resource limits by setrlimit(2) name in lower case without RLIMIT_ ("nofile"); soft and hard are set to the value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """The command that says whether the inputs are acceptable; runs as the service's user, its whole group ends at ``timeout``."""
+
+    argv: tuple[str, ...]
+    timeout: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class WatchSpec:
+    """How a change of the inputs becomes a reload."""
+
+    debounce: float = 0.2
+    settle_limit: float = 5.0
+    rescan: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class LogSpec:
+    """The service's captured output: rotated at ``size`` bytes, ``keep`` old files."""
+
+    size: int = 10 * 1024 * 1024
+    keep: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class VersionKey:
+    """The version's name is read from this key (dotted path) of this JSON, TOML or YAML-free file."""
+
+    file: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadSpec:
+    """How the service takes new configuration."""
+
+    handle: str = "signal"
+    steps: tuple[Step, ...] = ()
+    """What the handle expanded to; performed in order in the phase ``apply``."""
+    check: Check | None = None
+    confirm: tuple[Evidence, ...] = ()
+    """Each one must agree; the strongest names the verdict's confirmation. Empty: reloads end ``unverified``."""
+    timeout: float = 30.0
+    """Bound on apply and confirm together."""
+    missing_grace: float = 2.0
+    """How long an input may be absent before a watch calls it missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """One service as declared."""
+
+    name: str
+    process: ProcessSpec
+    inputs: tuple[str, ...] = ()
+    """Absolute paths, globs and directories, in the order written."""
+    secret: tuple[str, ...] = ()
+    snapshot: bool = True
+    version: VersionKey | None = None
+    ready: Ready = field(default_factory=ReadyAfter)
+    start_timeout: float = 30.0
+    stop_signal: str = "TERM"
+    stop_timeout: float = 10.0
+    restart: Restart = Restart.ON_FAILURE
+    backoff: Backoff = field(default_factory=Backoff)
+    start_limit: StartLimit = field(default_factory=StartLimit)
+    after: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
+    watch: WatchSpec | None = None
+    logs: LogSpec = field(default_factory=LogSpec)
+    reload: ReloadSpec = field(default_factory=ReloadSpec)
+    digest: str = ""
+    """Hash of the definition itself: with the inputs' hash, what a quarantine is tied to."""

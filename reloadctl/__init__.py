@@ -1,0 +1,1 @@
+"""reloadctl: asks agentd, and tells people and scripts what it answered."""
