@@ -29,7 +29,7 @@ class AdapterError(Exception):
 
 
 class SpawnError(AdapterError):
-    """The service's process could not be started; ``step`` is what failed: exec, chdir, setuid, rlimit nofile, …"""
+    """The service's process could not be started; ``step`` is what failed: exec, chdir, setuid, and so on."""
 
     def __init__(self, what: str, errno: int, step: str) -> None:
         super().__init__(what, errno)
@@ -65,7 +65,7 @@ Permit = Callable[[Identity], Awaitable[None]]
 class ProcessListener(Protocol):
     """What the processes adapter reports, on the event loop's thread, each at most once per instance."""
 
-    def exited(self, key: Key, exit: Exit, *, empty: bool, at: float) -> None:
+    def exited(self, key: Key, end: Exit, *, empty: bool, at: float) -> None:
         """The main process ended and was reaped; ``empty``: nothing else of its group is alive."""
 
     def emptied(self, key: Key, at: float) -> None:

@@ -64,13 +64,16 @@ class Memory:
     """The durable part of a service's status."""
 
     service: str
+    boot: str = ""
+    """Which boot of the host this was written in: after another one, nothing is given up yet."""
     want: Want = Want.UP
     hold: Hold | None = None
     generation: int = 0
     """Of the newest instance; 0 before the first."""
     restarts: int = 0
     phase: str = "down"
-    since_wall_ns: int = 0
+    finished: bool = False
+    """It ended by itself and is not to be started again unasked."""
     process: Identity | None = None
     live: Manifest | None = None
     last_good: Manifest | None = None

@@ -1,0 +1,187 @@
+"""From what earlier agents left behind to a host that goes on where they were.
+
+Decides: who is adopted, what an interrupted reload becomes, and that a service which is no longer declared is stopped. Does not find out
+whether a process is still there (the shell has, in ``found``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from agentd.core import facts, instance
+from agentd.core.effects import Effect, Note
+from agentd.core.events import Adopt, Orphaned, Stop
+from agentd.core.facts import Record
+from agentd.core.host import Host, Step, settle
+from agentd.core.ids import Mint
+from agentd.core.instance import Phase
+from agentd.core.manifest import Manifest
+from agentd.core.memory import Memory, Want
+from agentd.core.order import dependents, start_order
+from agentd.core.reload_value import Act, Ending, Reload, Stage
+from agentd.core.service import Service, Turn, conclude, go_on
+from agentd.core.spec import ProcessSpec, Spec
+from agentd.wire import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What earlier agents left."""
+
+    memories: Mapping[str, Memory]
+    found: Collection[str]
+    """The services whose remembered process is alive and truly theirs."""
+    open_reloads: Sequence[Sequence[Record]] = ()
+    boot: str = ""
+    """This boot's id: moments of another boot mean nothing now."""
+
+
+def boot(specs: Sequence[Spec], left: Left, mint: Mint, now: float) -> Step:
+    """The host an agent starts with, and what it must do first."""
+    specs = (*specs, *_removed(specs, left))
+    by_name = {spec.name: spec for spec in specs}
+    effects: list[Effect] = []
+    notes: list[Note] = []
+    services: dict[str, Service] = {}
+    for name in start_order(specs):
+        t = Turn(_remembered(by_name[name], left.memories.get(name)), now, mint, may_start=False)
+        _take_over(t, left)
+        for records in left.open_reloads:
+            _resume(t, records, left)
+        services[name], mint = t.s, t.mint
+        effects += t.effects
+        notes += t.notes
+    host = Host(services, dependents(specs), mint)
+    first = settle(host, now)
+    return replace(
+        first,
+        effects=(*effects, *first.effects),
+        notes=(*notes, *first.notes),
+        touched=tuple(services),
+    )
+
+
+def _removed(specs: Sequence[Spec], left: Left) -> tuple[Spec, ...]:
+    """Services that are no longer declared but still run: kept only to be stopped."""
+    declared = {spec.name for spec in specs}
+    return tuple(
+        Spec(name, ProcessSpec(("removed",))) for name in left.found if name not in declared
+    )
+
+
+def _remembered(spec: Spec, m: Memory | None) -> Service:
+    if m is None:
+        return Service(spec)
+    want = Want.DOWN if spec.process.command == ("removed",) else m.want
+    return Service(
+        spec,
+        want=want,
+        instance=replace(instance.Instance(), generation=m.generation),
+        hold=m.hold,
+        restarts=m.restarts,
+        live=m.live,
+        last_good=m.last_good,
+        attempted=m.attempted,
+        quarantine=m.quarantine,
+        last=m.last,
+    )
+
+
+def _take_over(t: Turn, left: Left) -> None:
+    """The instance as it is now: adopted, gone while nobody looked, or never there."""
+    s = t.s
+    m = left.memories.get(s.spec.name)
+    if m is None:
+        return
+    if m.process is None:
+        _rest(t, m, same_boot=m.boot == left.boot)
+        return
+    found = s.spec.name in left.found
+    t.note(facts.Adopted(s.spec.name, m.generation, m.process.pid, found))
+    event = Adopt(m.process, m.generation, m.phase) if found else Orphaned(m.generation)
+    after, effects = instance.step(s.instance, event, s.spec, t.now)
+    if s.want is Want.DOWN and after.phase not in (Phase.DOWN, Phase.STOPPING, Phase.KILLING):
+        after, more = instance.step(after, Stop(), s.spec, t.now)
+        effects = (*effects, *more)
+    live = s.live if found else None
+    t.s = replace(s, instance=after, live=live)
+    t.effects += effects
+    if after.phase.value != m.phase:
+        t.note(
+            facts.PhaseEntered(
+                s.spec.name, m.generation, after.phase.value, m.phase, after.why, None, after.exit
+            )
+        )
+
+
+def _rest(t: Turn, m: Memory, *, same_boot: bool) -> None:
+    """It had no process. What was given up or had finished in this boot of the host stays so until somebody asks."""
+    i = t.s.instance
+    if same_boot and m.phase == Phase.FAILED:
+        i = replace(i, phase=Phase.FAILED, why="failed before agentd was restarted")
+    if same_boot and m.finished:
+        i = replace(i, ending=instance.Ending.BY_ITSELF)
+    t.s = replace(t.s, live=None, instance=i)
+
+
+def _resume(t: Turn, records: Sequence[Record], left: Left) -> None:
+    """Finish a reload that an earlier agent began, or end it truthfully; never act twice."""
+    asked = records[0].fact
+    if not isinstance(asked, facts.Requested) or asked.service != t.s.spec.name:
+        return
+    r = _rebuild(asked, records, t)
+    began = any(isinstance(x.fact, facts.StepBegan) for x in records)
+    same_boot = records[-1].boot == left.boot
+    alive = t.s.spec.name in left.found and same_boot
+    if r.act is Act.LAUNCH:
+        if alive and t.s.instance.phase is Phase.STARTING and r.manifest:
+            t.s = replace(t.s, running=replace(r, stage=Stage.LAUNCHING))
+        elif alive and t.s.instance.phase is Phase.READY and r.manifest:
+            go_on(t, replace(r, stage=Stage.LAUNCHING))
+        else:
+            _interrupted(t, r)
+    elif not began and t.s.waiting is None:
+        t.s = replace(t.s, waiting=replace(r, machine="waiting", certain=True))
+    elif alive and r.baseline is not None and t.s.instance.phase is Phase.READY and not t.s.running:
+        go_on(t, replace(r, stage=Stage.CONFIRMING))
+    else:
+        _interrupted(t, r)
+
+
+def _rebuild(asked: facts.Requested, records: Sequence[Record], t: Turn) -> Reload:
+    """The reload as its records tell it."""
+    r = Reload(
+        asked.reload_id,
+        asked.trace_id,
+        asked.cause,
+        begun=t.now,
+        link=asked.link,
+        handle=asked.handle,
+        machine="reload",
+        act=Act.LAUNCH if asked.handle == "start" else Act.RECIPE,
+        must_act=asked.cause.trigger.person,
+        certain=False,
+        deadline=t.now + t.s.spec.reload.timeout,
+    )
+    for record in records:
+        match record.fact:
+            case facts.SnapshotTaken(hash=hash_, version=version):
+                r = replace(r, manifest=Manifest(hash_, version))
+            case facts.BaselineTaken(baseline=baseline, at=at):
+                r = replace(r, baseline=baseline, sent_at=at)
+            case facts.StepBegan(step=what) if what.startswith("signal") or what == "process.start":
+                r = replace(r, certain=False)
+            case facts.StepEnded(at=at, error_type=""):
+                r = replace(r, certain=True, sent_at=at, step=r.step + 1)
+            case _:
+                pass
+    return r
+
+
+def _interrupted(t: Turn, r: Reload) -> None:
+    moved = r.act is Act.RECIPE
+    message = "the agent died in between and cannot tell what runs now"
+    if r.act is Act.LAUNCH:
+        message = "the agent died before the service was ready; it is started again"
+    conclude(t, r, Ending(Verdict.FAILED, "agent_interrupted", message, moved=moved))

@@ -1,0 +1,205 @@
+"""What the core asks the shell to do, in the imperative.
+
+An effect with a token gets exactly one completion event that carries the same token, unless it is cancelled first.
+``durable`` effects are performed only after everything noted so far is committed: journal before perform.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from agentd.core.events import Token
+from agentd.core.facts import Fact
+from agentd.core.spec import Check, Probe, Spec
+
+
+@dataclass(frozen=True, slots=True)
+class Spawn:
+    """Start the main process of a generation → Spawned or EffectFailed."""
+
+    durable: ClassVar[bool] = True
+    token: Token
+    spec: Spec
+    generation: int
+    cookie: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """Send a signal to end an instance. No answer: its end is the answer, and being gone already is fine."""
+
+    durable: ClassVar[bool] = False
+    service: str
+    generation: int
+    signal: str
+    group: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """The group of this generation is empty: release its sockets and pipes."""
+
+    durable: ClassVar[bool] = False
+    service: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class SendReloadSignal:
+    """Send the reload signal if it will be handled → Signalled or EffectFailed(signal_unsafe, no_such_process)."""
+
+    durable: ClassVar[bool] = True
+    token: Token
+    generation: int
+    pid: int
+    signal: str
+    assume_handled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """Call back with Elapsed after ``delay`` seconds; replaces the timer this machine of this service has."""
+
+    durable: ClassVar[bool] = False
+    token: Token
+    delay: float
+
+
+@dataclass(frozen=True, slots=True)
+class Disarm:
+    """The machine needs no timer now."""
+
+    durable: ClassVar[bool] = False
+    service: str
+    machine: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """The answer to this effect is not wanted any more; end what it runs."""
+
+    durable: ClassVar[bool] = False
+    token: Token
+
+
+@dataclass(frozen=True, slots=True)
+class TakeSnapshot:
+    """Read and hash the inputs → SnapshotDone."""
+
+    durable: ClassVar[bool] = False
+    token: Token
+    spec: Spec
+
+
+@dataclass(frozen=True, slots=True)
+class RunCheck:
+    """Run the check as the service's user → CheckDone."""
+
+    durable: ClassVar[bool] = False
+    token: Token
+    spec: Spec
+    check: Check
+    reload_id: str
+    trace_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class TakeBaseline:
+    """Note what is there before the act → BaselineDone."""
+
+    durable: ClassVar[bool] = False
+    token: Token
+    pid: int
+    workers: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look at the service for each pattern (None: no log is read) → Sighted."""
+
+    durable: ClassVar[bool] = False
+    token: Token
+    pid: int
+    workers: bool
+    patterns: tuple[str | None, ...]
+    log_offset: int
+    sent_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Run the readiness probe once → Probed."""
+
+    durable: ClassVar[bool] = False
+    token: Token
+    spec: Spec
+    probe: Probe
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The request became a reload, or joined one."""
+
+    reload_id: str
+    trace_id: str
+    joined: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """There is nothing to wait for, or only the instance's phase."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turned:
+    """The request is turned away: no reload, no id."""
+
+    exit_code: int
+    message: str
+
+
+Reply = Accepted | Done | Turned
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Tell a caller what became of the request."""
+
+    durable: ClassVar[bool] = False
+    reply: int
+    answer: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Nothing is left to do: the agent may end."""
+
+    durable: ClassVar[bool] = False
+
+
+Effect = (
+    Spawn
+    | Kill
+    | Forget
+    | SendReloadSignal
+    | Arm
+    | Disarm
+    | Cancel
+    | TakeSnapshot
+    | RunCheck
+    | TakeBaseline
+    | Look
+    | Ask
+    | Answer
+    | Leave
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A fact and the moment it is about (CLOCK_MONOTONIC seconds; a watch notes its first event when it turns out to matter)."""
+
+    at: float
+    fact: Fact

@@ -1,0 +1,314 @@
+"""What can happen: the one vocabulary of the core's inputs.
+
+Completions carry the token of the effect they answer; a token that is no longer awaited is dropped, because the
+answer to a cancelled effect may already be in the mailbox. The same holds for timers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agentd.core.facts import Cause
+from agentd.core.manifest import Manifest, Missing
+from agentd.core.process import Exit, Identity
+from agentd.core.steps import Baseline, Sight
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """Which machine of which service waits for an answer, and for which one."""
+
+    service: str
+    machine: str
+    """instance, reload, waiting or hold."""
+    serial: int
+
+
+# What people and triggers ask.
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadAsked:
+    """Take the configuration as it is now. A watch asks once for every change it sees."""
+
+    service: str
+    cause: Cause
+    reply: int | None = None
+    """Number of the caller that wants an ``Answer``."""
+    if_changed: bool = False
+    force: bool = False
+    require_proof: bool = False
+    link: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StartAsked:
+    """Be up, now and after the agent's own restart; forgets failures."""
+
+    service: str
+    cause: Cause
+    reply: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StopAsked:
+    """Be down, now and after the agent's own restart."""
+
+    service: str
+    cause: Cause
+    reply: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RestartAsked:
+    """Stop, then start: a gap."""
+
+    service: str
+    cause: Cause
+    reply: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HoldAsked:
+    """No reload until released, or until ``seconds`` have passed."""
+
+    service: str
+    cause: Cause
+    seconds: float | None = None
+    reply: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseAsked:
+    """End the hold; what it turned away is asked for once more."""
+
+    service: str
+    cause: Cause
+    reply: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ShutdownAsked:
+    """The agent ends: all services stop in reverse order, or (``leave``) go on without it."""
+
+    leave: bool
+
+
+# What the shell answers.
+
+
+@dataclass(frozen=True, slots=True)
+class Spawned:
+    """Exec succeeded."""
+
+    token: Token
+    identity: Identity
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotDone:
+    """The inputs as one consistent reading, or why there is none."""
+
+    token: Token
+    found: Manifest | Missing
+
+
+@dataclass(frozen=True, slots=True)
+class CheckDone:
+    """The checker ended, or could not run (``error``), or took too long."""
+
+    token: Token
+    exit_code: int | None
+    timed_out: bool = False
+    error: str | None = None
+    output: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BaselineDone:
+    """What was there before the act."""
+
+    token: Token
+    baseline: Baseline
+
+
+@dataclass(frozen=True, slots=True)
+class Signalled:
+    """The signal was sent; ``at`` is the moment just before."""
+
+    token: Token
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sighted:
+    """One look at the service, a sight for each evidence asked about."""
+
+    token: Token
+    sights: tuple[Sight, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """The readiness probe passed (``why`` None) or not."""
+
+    token: Token
+    why: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class EffectFailed:
+    """The effect could not be performed; nothing of it happened."""
+
+    token: Token
+    error_type: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Elapsed:
+    """A timer fired."""
+
+    token: Token
+
+
+# What the instance's processes do.
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """The main process ended; ``empty``: nothing of its group is left. ``output``: its last lines."""
+
+    service: str
+    generation: int
+    exit: Exit
+    empty: bool
+    output: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Emptied:
+    """The last process of the group is gone."""
+
+    service: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Notified:
+    """An sd_notify message that bears on the phase: READY=1, or EXTEND_TIMEOUT_USEC (seconds here)."""
+
+    service: str
+    generation: int
+    ready: bool
+    extend: float = 0.0
+
+
+# What the service tells its own machines.
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Spawn a new generation."""
+
+    cookie: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End it, by the stop signal first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """Forget the failures; leave backoff and failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """A process that an earlier agent started is alive and in ``phase``."""
+
+    identity: Identity
+    generation: int
+    phase: str
+
+
+@dataclass(frozen=True, slots=True)
+class Orphaned:
+    """A process that an earlier agent started is gone; how it ended is not known."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """The reload's turn has come."""
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """The inputs changed again while they settle."""
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceReady:
+    """The launched instance is ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceEnded:
+    """The instance this reload depends on ended."""
+
+    error_type: str
+    message: str
+    output: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Abort:
+    """A person wants the service down, or the agent ends."""
+
+    message: str
+
+
+Ask = ReloadAsked | StartAsked | StopAsked | RestartAsked | HoldAsked | ReleaseAsked
+Completion = (
+    Spawned
+    | SnapshotDone
+    | CheckDone
+    | BaselineDone
+    | Signalled
+    | Sighted
+    | Probed
+    | EffectFailed
+    | Elapsed
+)
+ProcessEvent = Exited | Emptied | Notified
+Event = Ask | ShutdownAsked | Completion | ProcessEvent
+
+InstanceEvent = (
+    Launch
+    | Stop
+    | Reset
+    | Adopt
+    | Orphaned
+    | Spawned
+    | EffectFailed
+    | Probed
+    | Elapsed
+    | ProcessEvent
+)
+ReloadEvent = (
+    Begin
+    | Touched
+    | Abort
+    | InstanceReady
+    | InstanceEnded
+    | SnapshotDone
+    | CheckDone
+    | BaselineDone
+    | Signalled
+    | Sighted
+    | EffectFailed
+    | Elapsed
+)

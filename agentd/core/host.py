@@ -1,0 +1,183 @@
+"""All services of the host, and the one function that moves them: ``step(host, event, now) → Step``.
+
+Decides: who may start because what it needs is there, who stops next when the agent ends, to whom an event belongs. Everything
+else is the services' own business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from agentd.core import service
+from agentd.core.effects import Answer, Effect, Leave, Note, Turned
+from agentd.core.errors import IllegalTransitionError
+from agentd.core.events import (
+    Event,
+    HoldAsked,
+    ReleaseAsked,
+    ReloadAsked,
+    RestartAsked,
+    ShutdownAsked,
+    StartAsked,
+    Stop,
+    StopAsked,
+)
+from agentd.core.ids import Mint
+from agentd.core.instance import ALIVE, Phase
+from agentd.core.memory import Want
+from agentd.core.service import Service, Turn
+from agentd.wire import ExitCode
+
+AT_REST = frozenset({Phase.DOWN, Phase.FAILED})
+"""What an ending agent waits for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """Everything the agent knows and decides from."""
+
+    services: Mapping[str, Service]
+    dependents: Mapping[str, tuple[str, ...]]
+    mint: Mint
+    ending: bool = False
+    """The agent stops its services and then leaves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one event changed, asks for and is to be told."""
+
+    host: Host
+    effects: tuple[Effect, ...] = ()
+    notes: tuple[Note, ...] = ()
+    touched: tuple[str, ...] = ()
+    """The services whose memory may differ now."""
+    refused: str = ""
+    """An event met a state that has no row for it: dropped. A bug of ours, never a reason to stop supervising."""
+
+
+@dataclass(slots=True)
+class _Work:
+    """One host step while it is being worked out."""
+
+    services: dict[str, Service]
+    dependents: Mapping[str, tuple[str, ...]]
+    mint: Mint
+    ending: bool
+    now: float
+    effects: list[Effect] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+    touched: dict[str, None] = field(default_factory=dict)
+    refused: str = ""
+
+
+def step(host: Host, event: Event, now: float) -> Step:
+    """The host after this event. ``now`` is CLOCK_MONOTONIC of the moment the event is about, never earlier than the last one."""
+    w = _Work(dict(host.services), host.dependents, host.mint, host.ending, now)
+    if isinstance(event, ShutdownAsked):
+        _shutdown(w, event)
+    else:
+        _route(w, event)
+    after = replace(host, services=w.services, mint=w.mint, ending=w.ending)
+    return Step(after, tuple(w.effects), tuple(w.notes), tuple(w.touched), w.refused)
+
+
+def settle(host: Host, now: float) -> Step:
+    """Begin whatever is due, in every service: once, at the agent's start."""
+    w = _Work(dict(host.services), host.dependents, host.mint, host.ending, now)
+    for name in host.services:
+        _turn(w, name, None)
+    after = replace(host, services=w.services, mint=w.mint)
+    return Step(after, tuple(w.effects), tuple(w.notes), tuple(w.touched), w.refused)
+
+
+def _route(w: _Work, event: Event) -> None:
+    assert not isinstance(event, ShutdownAsked)
+    asks = ReloadAsked | StartAsked | StopAsked | RestartAsked | HoldAsked | ReleaseAsked
+    name = event.token.service if hasattr(event, "token") else event.service
+    if isinstance(event, asks):
+        turned = None
+        if name not in w.services:
+            turned = Turned(ExitCode.NO_SUCH_SERVICE, f"there is no service {name}")
+        elif w.ending:
+            turned = Turned(ExitCode.NOT_RUNNING, "agentd is stopping its services")
+        if turned is not None:
+            if event.reply is not None:
+                w.effects.append(Answer(event.reply, turned))
+            return
+    if name in w.services:
+        _turn(w, name, event)
+
+
+def _shutdown(w: _Work, event: ShutdownAsked) -> None:
+    if event.leave:
+        w.effects.append(Leave())
+        return
+    w.ending = True
+    _stop_next(w)
+
+
+def _turn(w: _Work, name: str, event: Event | Stop | None) -> None:
+    """One step of one service, then of those whose turn it makes it."""
+    before = w.services[name]
+    t = Turn(before, w.now, w.mint, _may_start(w, before))
+    try:
+        service.step(t, event)  # type: ignore[arg-type]  # shutdown is the only event that is not a service's
+    except IllegalTransitionError as error:
+        w.refused = f"{name}: {error}"
+        return
+    w.services[name], w.mint = t.s, t.mint
+    w.effects += t.effects
+    w.notes += t.notes
+    if t.s is not before:
+        w.touched[name] = None
+    if t.s.instance.phase is before.instance.phase and t.s.want is before.want:
+        return
+    if w.ending:
+        _stop_next(w)
+        return
+    for other in w.dependents.get(name, ()):
+        if other in w.services and w.services[other].running is None:
+            _turn(w, other, None)
+
+
+def _may_start(w: _Work, s: Service) -> bool:
+    """Not before those it comes after had their try, nor before those it requires are ready."""
+    if w.ending:
+        return False
+    needs_ready = all(
+        name in w.services and w.services[name].instance.phase is Phase.READY
+        for name in s.spec.requires
+    )
+    return needs_ready and all(
+        _had_its_try(w.services[name]) for name in s.spec.after if name in w.services
+    )
+
+
+def _had_its_try(s: Service) -> bool:
+    """Ready, given up for now, or not wanted."""
+    if s.want is Want.DOWN:
+        return True
+    if s.instance.phase is Phase.DOWN:
+        return s.instance.ending is not None and s.running is None
+    return s.instance.phase in (Phase.READY, Phase.BACKOFF, Phase.FAILED)
+
+
+def _stop_next(w: _Work) -> None:
+    """Stop every service that nobody alive depends on; leave when nothing is left."""
+    for name, s in list(w.services.items()):
+        if s is not w.services[name]:
+            continue
+        waits = any(
+            w.services[other].instance.phase in ALIVE
+            for other in w.dependents.get(name, ())
+            if other in w.services
+        )
+        busy = s.running is not None or s.waiting is not None
+        going = s.instance.phase in (Phase.STOPPING, Phase.KILLING)
+        if not waits and not going and (busy or s.instance.phase not in AT_REST):
+            _turn(w, name, Stop())
+    done = all(s.instance.phase in AT_REST for s in w.services.values())
+    if done and not any(isinstance(effect, Leave) for effect in w.effects):
+        w.effects.append(Leave())

@@ -1,0 +1,196 @@
+"""The rows of a reload from request to check: nothing here touches the service.
+
+Decides: how long the inputs must be quiet, what a missing input means, when there is nothing to do, what the checker's answer means.
+Facts of a request by a watch are kept back until it is known to matter: one that finds nothing changed is counted, not traced.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from agentd.core import facts, reload_act
+from agentd.core.effects import (
+    Disarm,
+    RunCheck,
+    TakeSnapshot,
+)
+from agentd.core.events import (
+    CheckDone,
+    EffectFailed,
+    ReloadEvent,
+    SnapshotDone,
+)
+from agentd.core.manifest import Manifest, Missing, changes
+from agentd.core.reload_value import (
+    Act,
+    Ending,
+    Reload,
+    Result,
+    Stage,
+    View,
+    arm,
+    before,
+    began,
+    ended,
+    expect,
+    finish,
+    note,
+    speak,
+)
+from agentd.core.spec import WatchSpec
+from agentd.wire import Trigger, Verdict
+
+OUTPUT_LINES = 40
+"""How many of the checker's last lines a verdict keeps."""
+
+
+def begin(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
+    if r.cause.trigger is not Trigger.WATCH or view.spec.watch is None:
+        return read(r, view, now)
+    r = replace(r, stage=Stage.SETTLING)
+    r, notes = note(r, r.begun, began(r, view))
+    quiet = max(view.spec.watch.debounce - (now - r.begun), 0.0)
+    r, timer = arm(r, view, quiet)
+    return r, (timer,), notes
+
+
+def touched(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
+    """Wait until the inputs were quiet, but never longer than the settle limit."""
+    if r.missing_since is not None:
+        r = replace(r, missing_since=None)
+    watch = view.spec.watch or WatchSpec()
+    left = watch.settle_limit - (now - r.begun)
+    r, timer = arm(r, view, max(min(watch.debounce, left), 0.0))
+    return r, (timer,), ()
+
+
+def settled(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
+    r, notes = note(r, now, ended(r, view))
+    r, effects, more = read(r, view, now)
+    return r, effects, (*notes, *more)
+
+
+def read(r: Reload, view: View, now: float) -> Result:
+    r = replace(r, stage=Stage.READING)
+    r, notes = note(r, now, began(r, view))
+    r, token = expect(r, view)
+    return r, (Disarm(view.spec.name, r.machine), TakeSnapshot(token, view.spec)), notes
+
+
+def was_read(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
+    assert isinstance(event, SnapshotDone)
+    r = replace(r, awaiting=None)
+    if isinstance(event.found, Missing):
+        return was_missing(r, event.found, view, now)
+    r = replace(r, manifest=event.found, missing_since=None)
+    if why := nothing_to_do(r, event.found, view):
+        return nothing(r, why, view, now)
+    r, notes = speak(r, view)
+    taken = facts.SnapshotTaken(
+        view.spec.name,
+        r.id,
+        event.found.hash,
+        event.found.version,
+        len(event.found.entries),
+        changes(before(r, view), event.found),
+    )
+    r, more = note(r, now, taken, ended(r, view))
+    notes = (*notes, *more)
+    if r.started_with and view.live and event.found.hash == view.live.hash:
+        name, grade = r.started_with
+        return finish(r, view, now, notes, reload_act.applied(r, name, grade))
+    r, effects, more = check(r, event.found, view, now)
+    return r, effects, (*notes, *more)
+
+
+def nothing_to_do(r: Reload, found: Manifest, view: View) -> str:
+    if r.must_act or (r.act is Act.LAUNCH and r.cause.trigger is Trigger.START):
+        return ""
+    if view.live and view.live.hash == found.hash:
+        return "unchanged"
+    if r.cause.trigger.person:
+        return ""
+    tried = view.attempted
+    undecided = tried and (tried.verdict is Verdict.UNVERIFIED or r.act is Act.LAUNCH)
+    if tried and undecided and tried.hash == found.hash:
+        return "unchanged"
+    q = view.quarantine
+    return "quarantined" if q and (q.hash, q.digest) == (found.hash, view.spec.digest) else ""
+
+
+def nothing(r: Reload, why: str, view: View, now: float) -> Result:
+    if r.silent:
+        return finish(r, view, now, (), Ending(Verdict.UNCHANGED, silent=why))
+    r, notes = note(r, now, ended(r, view))
+    message = "the inputs are what is live" if why == "unchanged" else why
+    return finish(r, view, now, notes, Ending(Verdict.UNCHANGED, message=message))
+
+
+def was_missing(r: Reload, missing: Missing, view: View, now: float) -> Result:
+    """A watch waits a little for a file that is being replaced; a start goes on, there is nothing to protect."""
+    if r.act is Act.LAUNCH:
+        r, notes = speak(replace(r, missing=missing), view)
+        r, more = note(r, now, ended(r, view, missing.error_type))
+        r, effects, launch = reload_act.launch(r, view, now)
+        return r, effects, (*notes, *more, *launch)
+    since = now if r.missing_since is None else r.missing_since
+    grace = view.spec.reload.missing_grace - (now - since)
+    if r.cause.trigger is Trigger.WATCH and grace > 0:
+        r, timer = arm(replace(r, stage=Stage.SETTLING, missing_since=since), view, grace)
+        return r, (timer,), ()
+    r, notes = speak(r, view)
+    r, more = note(r, now, ended(r, view, missing.error_type))
+    ending = Ending(Verdict.REJECTED, missing.error_type, missing.message)
+    return finish(r, view, now, (*notes, *more), ending)
+
+
+def check(r: Reload, found: Manifest, view: View, now: float) -> Result:
+    check = view.spec.reload.check
+    known_good = view.last_good is not None and view.last_good.hash == found.hash
+    if check is None or (r.act is Act.LAUNCH and known_good):
+        return reload_act.act(r, view, now)
+    r, notes = note(replace(r, stage=Stage.CHECKING), now)
+    r, more = note(r, now, began(r, view))
+    r, token = expect(r, view)
+    return r, (RunCheck(token, view.spec, check, r.id, r.trace_id),), (*notes, *more)
+
+
+def was_checked(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
+    assert isinstance(event, CheckDone)
+    assert view.spec.reload.check is not None
+    executable = view.spec.reload.check.argv[0]
+    output = event.output[-OUTPUT_LINES:]
+    error_type, message = "", ""
+    if event.timed_out:
+        limit = view.spec.reload.check.timeout
+        error_type, message = "check_timeout", f"{executable} did not end within {limit:g}s"
+    elif event.error is not None:
+        error_type, message = "check_unavailable", event.error
+    elif event.exit_code != 0:
+        error_type, message = "check_failed", f"{executable} says no (exit code {event.exit_code})"
+    said = facts.CheckEnded(
+        view.spec.name, r.id, executable, event.exit_code, event.timed_out, output
+    )
+    r, notes = note(replace(r, awaiting=None), now, said, ended(r, view, error_type))
+    if r.act is Act.LAUNCH:  # there is nothing to protect: starting is the better test
+        r = replace(r, condemned=error_type == "check_failed")
+    if not error_type or r.act is Act.LAUNCH:
+        r, effects, more = reload_act.act(r, view, now)
+        return r, effects, (*notes, *more)
+    ending = Ending(
+        Verdict.REJECTED,
+        error_type,
+        message,
+        output=output,
+        quarantine=error_type == "check_failed",
+    )
+    return finish(r, view, now, notes, ending)
+
+
+def effect_failed(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
+    """Something on the way could not be done; the service was not touched."""
+    assert isinstance(event, EffectFailed)
+    r, notes = speak(r, view)
+    r, more = note(r, now, ended(r, view, event.error_type))
+    ending = Ending(Verdict.REJECTED, event.error_type, event.message)
+    return finish(r, view, now, (*notes, *more), ending)

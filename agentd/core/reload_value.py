@@ -1,0 +1,205 @@
+"""One reload as a value, and the few moves that every row of its machine is made of.
+
+The machine itself is ``reload``; its rows are ``reload_prepare`` (request to check) and ``reload_act`` (act to verdict).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from agentd.core import facts
+from agentd.core.effects import (
+    Arm,
+    Cancel,
+    Disarm,
+    Effect,
+    Note,
+)
+from agentd.core.events import (
+    ReloadEvent,
+    Token,
+)
+from agentd.core.facts import Cause, Fact
+from agentd.core.manifest import Manifest, Missing
+from agentd.core.memory import Attempt, Quarantine
+from agentd.core.spec import Spec
+from agentd.core.steps import Baseline, Grade
+from agentd.wire import Verdict
+
+
+class Stage(StrEnum):
+    """Where a reload stands. The phase that a person sees is ``PHASE[stage]``."""
+
+    QUEUED = "queued"
+    SETTLING = "settling"
+    READING = "reading"
+    CHECKING = "checking"
+    BASELINE = "baseline"
+    SENDING = "sending"
+    LAUNCHING = "launching"
+    CONFIRMING = "confirming"
+    COMPARING = "comparing"
+
+
+PHASE: dict[Stage, str] = {
+    Stage.QUEUED: "requested",
+    Stage.SETTLING: "settle",
+    Stage.READING: "snapshot",
+    Stage.CHECKING: "check",
+    Stage.BASELINE: "apply",
+    Stage.SENDING: "apply",
+    Stage.LAUNCHING: "apply",
+    Stage.CONFIRMING: "confirm",
+    Stage.COMPARING: "commit",
+}
+ACTED = frozenset({Stage.SENDING, Stage.LAUNCHING, Stage.CONFIRMING, Stage.COMPARING})
+"""The stages in which the service may have been touched."""
+
+
+class Act(StrEnum):
+    """What makes the service take the configuration."""
+
+    RECIPE = "recipe"
+    LAUNCH = "launch"
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How the reload ended, before the service adds what it makes of it."""
+
+    verdict: Verdict
+    error_type: str = ""
+    message: str = ""
+    confirmation: str = "none"
+    grade: Grade | None = None
+    output: tuple[str, ...] = ()
+    live: Manifest | None = None
+    """What is known to run now, when ``moved``."""
+    moved: bool = False
+    """Whether ``live`` is news."""
+    quarantine: bool = False
+    again: bool = False
+    """The inputs changed under it: another one must follow."""
+    silent: str = ""
+    """A trigger found nothing to do, and why: counted, not traced."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the reload sees of its service."""
+
+    spec: Spec
+    generation: int
+    pid: int | None
+    live: Manifest | None
+    last_good: Manifest | None
+    attempted: Attempt | None
+    quarantine: Quarantine | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """One reload, running or waiting for its turn."""
+
+    id: str
+    trace_id: str
+    cause: Cause
+    begun: float
+    act: Act = Act.RECIPE
+    must_act: bool = True
+    """A person's reload acts even when nothing changed."""
+    require_proof: bool = False
+    link: str = ""
+    handle: str = "signal"
+    machine: str = "waiting"
+    stage: Stage = Stage.QUEUED
+    kept: tuple[Note, ...] = ()
+    """Facts kept back until it is known that this reload matters."""
+    silent: bool = False
+    """Whether facts are kept back."""
+    started_with: tuple[str, Grade | None] | None = None
+    """The confirmation of the start this reload waited for: if that took these bytes, it was the act."""
+    manifest: Manifest | None = None
+    missing: Missing | None = None
+    missing_since: float | None = None
+    baseline: Baseline | None = None
+    step: int = 0
+    sent_at: float = 0.0
+    condemned: bool = False
+    """The checker of a start said no; it was started all the same."""
+    certain: bool = True
+    """False: an earlier agent died between deciding to act and noting that it had."""
+    looks: int = 0
+    deadline: float = 0.0
+    serial: int = 0
+    timer: int | None = None
+    awaiting: int | None = None
+    ending: Ending | None = None
+
+
+Result = tuple[Reload, tuple[Effect, ...], tuple[Note, ...]]
+Row = Callable[[Reload, ReloadEvent, View, float], Result]
+
+
+def requested(r: Reload, view: View, at: float) -> Note:
+    """The fact that this reload exists."""
+    old = before(r, view)
+    return Note(
+        at,
+        facts.Requested(
+            view.spec.name,
+            r.id,
+            r.trace_id,
+            r.handle,
+            r.cause,
+            old.hash if old else None,
+            old.version if old else None,
+            r.link,
+        ),
+    )
+
+
+def before(r: Reload, view: View) -> Manifest | None:
+    """What this reload changes from: what is live; for a start, what ran last."""
+    return view.last_good if r.act is Act.LAUNCH and view.live is None else view.live
+
+
+def note(r: Reload, at: float, *what: Fact) -> tuple[Reload, tuple[Note, ...]]:
+    """Facts told now, or kept back while it is not known whether this reload matters."""
+    notes = tuple(Note(at, fact) for fact in what)
+    return (replace(r, kept=(*r.kept, *notes)), ()) if r.silent else (r, notes)
+
+
+def speak(r: Reload, view: View) -> tuple[Reload, tuple[Note, ...]]:
+    """It matters: tell what was kept back, from its first moment on."""
+    if not r.silent:
+        return r, ()
+    notes = (requested(r, view, r.begun), *r.kept)
+    return replace(r, silent=False, kept=()), notes
+
+
+def finish(r: Reload, view: View, now: float, notes: tuple[Note, ...], ending: Ending) -> Result:
+    effects: tuple[Effect, ...] = (Disarm(view.spec.name, r.machine),)
+    if r.awaiting is not None:
+        effects = (Cancel(Token(view.spec.name, r.machine, r.awaiting)), *effects)
+    return replace(r, ending=ending, timer=None, awaiting=None), effects, notes
+
+
+def began(r: Reload, view: View) -> Fact:
+    return facts.PhaseBegan(view.spec.name, r.id, PHASE[r.stage])
+
+
+def ended(r: Reload, view: View, error_type: str = "") -> Fact:
+    return facts.PhaseEnded(view.spec.name, r.id, PHASE[r.stage], error_type)
+
+
+def expect(r: Reload, view: View) -> tuple[Reload, Token]:
+    r = replace(r, serial=r.serial + 1, awaiting=r.serial + 1, timer=None)
+    return r, Token(view.spec.name, r.machine, r.serial)
+
+
+def arm(r: Reload, view: View, delay: float) -> tuple[Reload, Arm]:
+    r = replace(r, serial=r.serial + 1, timer=r.serial + 1)
+    return r, Arm(Token(view.spec.name, r.machine, r.serial), delay)
