@@ -1,0 +1,1 @@
+"""The imperative shell around the core: the only writer of state."""

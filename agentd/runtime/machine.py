@@ -1,0 +1,30 @@
+"""What the runtime drives, gathered: one value that ``assemble`` fills with real adapters and the simulator with fakes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agentd.ports import (
+    Commands,
+    Files,
+    Logs,
+    Notify,
+    Output,
+    Probes,
+    Processes,
+    ProcessTable,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """The ports of one host."""
+
+    processes: Processes
+    table: ProcessTable
+    commands: Commands
+    probes: Probes
+    output: Output
+    logs: Logs
+    notify: Notify
+    files: Files

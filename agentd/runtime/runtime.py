@@ -1,0 +1,224 @@
+"""The one writer: takes an event from the mailbox, lets the core decide, journals, and has the effects performed.
+
+Decides nothing about services. What cannot be journalled is not done to a running service; supervision itself goes on in memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+
+from agentd.core import facts
+from agentd.core.effects import Answer, Effect, Leave, Note, Reply
+from agentd.core.events import Ask, EffectFailed, Event, SnapshotDone
+from agentd.core.facts import Record
+from agentd.core.host import Host, Step, step
+from agentd.core.manifest import Manifest, Missing
+from agentd.core.memory import Memory
+from agentd.core.process import Exit
+from agentd.core.spec import Check
+from agentd.journal import Journal
+from agentd.ports import AdapterError, CommandResult, Key, Message
+from agentd.runtime.machine import Machine
+from agentd.runtime.perform import Performer
+
+
+class Runtime:
+    """The shell of one agent. Everything here happens on the event loop's thread."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        journal: Journal,
+        boot: str,
+        trouble: Callable[[str], None],
+        base_env: Mapping[str, str],
+    ) -> None:
+        """``trouble`` takes one sentence for the log; ``base_env`` is what every service's environment starts from."""
+        self.host: Host
+        self.machine = machine
+        self.journal = journal
+        self.on_disk: dict[str, Manifest | Missing] = {}
+        """The newest reading of each service's inputs."""
+        self._boot = boot
+        self._trouble = trouble
+        self._loop = asyncio.get_running_loop()
+        self._mail: deque[tuple[Event, float]] = deque()
+        self._woken = False
+        self._written: dict[str, Memory] = {}
+        self._replies: dict[int, asyncio.Future[Reply]] = {}
+        self._next_reply = 0
+        self._verdicts: dict[str, list[asyncio.Future[facts.Judged]]] = {}
+        self._left: asyncio.Future[None] = self._loop.create_future()
+        self._performer = Performer(self, machine, base_env)
+        self._running = False
+        self._unwritten = False
+        journal.listen(self._judged)
+
+    async def run(self, first: Step) -> None:
+        """Supervise until the core lets the agent leave. ``first`` is what ``boot`` said."""
+        async with asyncio.TaskGroup() as tasks:
+            self._performer.open(tasks)
+            self._running = True
+            self._take(first)
+            self._wake()
+            await self._left
+            await self._performer.close()
+
+    # In.
+
+    def post(self, event: Event) -> None:
+        """Put an event into the mailbox; it is stamped now."""
+        self._mail.append((event, self._loop.time()))
+        self._wake()
+
+    async def ask(self, event: Ask) -> Reply:
+        """Post a request and wait for what the core makes of it (not for its verdict)."""
+        self._next_reply += 1
+        number = self._next_reply
+        future: asyncio.Future[Reply] = self._loop.create_future()
+        self._replies[number] = future
+        self.post(replace(event, reply=number))
+        try:
+            return await future
+        finally:
+            self._replies.pop(number, None)
+
+    async def verdict(self, reload_id: str) -> facts.Judged:
+        """Wait for the verdict of a reload that was just accepted."""
+        future: asyncio.Future[facts.Judged] = self._loop.create_future()
+        waiting = self._verdicts.setdefault(reload_id, [])
+        waiting.append(future)
+        try:
+            return await future
+        finally:
+            waiting.remove(future)
+            if not waiting:
+                self._verdicts.pop(reload_id, None)
+
+    async def check(self, service: str, check: Check) -> CommandResult:
+        """Run a service's check now, apart from any reload."""
+        known = self.host.services[service]
+        return await self._performer.check(known.spec, check, known.instance.generation)
+
+    # What the adapters report.
+
+    def exited(self, key: Key, end: Exit, *, empty: bool, at: float) -> None:
+        """The main process of an instance ended."""
+        self._performer.exited(key, end, empty=empty, at=at)
+
+    def emptied(self, key: Key, at: float) -> None:
+        """The last process of an instance's group ended."""
+        self._performer.emptied(key, at)
+
+    def notified(self, key: Key, message: Message) -> None:
+        """A service spoke."""
+        self._performer.notified(key, message)
+
+    # What the performer needs.
+
+    def memory(self, service: str) -> Memory:
+        """What would be written for a service now."""
+        return replace(self.host.services[service].memory, boot=self._boot)
+
+    def trouble(self, what: str) -> None:
+        """One sentence for the log."""
+        self._trouble(what)
+
+    # The turn.
+
+    def _wake(self) -> None:
+        if self._running and not self._woken:
+            self._woken = True
+            self._loop.call_soon(self._drain)
+
+    def _drain(self) -> None:
+        """Take what is there, one event after the other. What an effect posts at once is taken in the next round."""
+        self._woken = False
+        for _ in range(len(self._mail)):
+            event, at = self._mail.popleft()
+            if isinstance(event, SnapshotDone):
+                self.on_disk[event.token.service] = event.found
+            self._take(step(self.host, event, at))
+        if self._mail:
+            self._wake()
+
+    def _take(self, now: Step) -> None:
+        self.host = now.host
+        if now.refused:
+            self._trouble(f"an event was dropped, please report this: {now.refused}")
+        memories = self._changed(now.touched)
+        committed = self._journal(now.notes, memories)
+        later = [effect for effect in now.effects if effect.durable]
+        for effect in now.effects:
+            if not effect.durable:
+                self._effect(effect)
+        if later and committed is None:
+            for effect in later:
+                self._effect(effect)
+        elif later and committed is not None:
+            committed.add_done_callback(partial(self._committed, later))
+
+    def _journal(
+        self, notes: Sequence[Note], memories: Sequence[Memory]
+    ) -> asyncio.Future[None] | None:
+        if not notes and not memories:
+            return None
+        committed = self.journal.add(notes, memories)
+        committed.add_done_callback(self._was_written)
+        return committed
+
+    def _changed(self, touched: Sequence[str]) -> list[Memory]:
+        changed = []
+        for name in touched:
+            memory = self.memory(name)
+            if self._written.get(name) != memory:
+                self._written[name] = memory
+                changed.append(memory)
+        return changed
+
+    def _committed(self, effects: Sequence[Effect], committed: asyncio.Future[None]) -> None:
+        """Journal before perform: what must not be repeated after a crash is done only now."""
+        error = committed.exception()
+        for effect in effects:
+            if error is None or self._performer.without_journal(effect):
+                self._effect(effect)
+            else:
+                token = getattr(effect, "token", None)
+                assert token is not None
+                what = f"the journal cannot be written: {error}"
+                self.post(EffectFailed(token, "journal_unavailable", what))
+
+    def _was_written(self, committed: asyncio.Future[None]) -> None:
+        """Say once when the journal fails, and once when it works again."""
+        error = committed.exception()
+        if error is not None and not isinstance(error, AdapterError):
+            raise error
+        if (error is not None) != self._unwritten:
+            self._unwritten = error is not None
+            self._trouble(
+                f"the journal cannot be written, reloads are rejected until it can: {error}"
+                if error
+                else "the journal is written again"
+            )
+
+    def _effect(self, effect: Effect) -> None:
+        match effect:
+            case Answer(reply=number, answer=answer):
+                future = self._replies.get(number)
+                if future is not None and not future.done():
+                    future.set_result(answer)
+            case Leave():
+                if not self._left.done():
+                    self._left.set_result(None)
+            case _:
+                self._performer.perform(effect)
+
+    def _judged(self, record: Record) -> None:
+        if isinstance(record.fact, facts.Judged):
+            for future in self._verdicts.get(record.fact.reload_id, ()):
+                if not future.done():
+                    future.set_result(record.fact)
