@@ -1,0 +1,209 @@
+"""Puts one agent together from real adapters and runs it. Sees everything, decides nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import resource
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from agentd import __version__
+from agentd.api.server import Api
+from agentd.config.definitions import Definitions, OnTerminate
+from agentd.core.boot import Left, boot
+from agentd.core.effects import Note
+from agentd.core.events import ReloadAsked, ShutdownAsked
+from agentd.core.facts import AgentStarted, AgentStopped, Cause, Record
+from agentd.core.ids import Mint
+from agentd.core.memory import Memory
+from agentd.core.spec import ProcessSpec, ReadyNotify, Spec
+from agentd.journal import Journal
+from agentd.options import Options
+from agentd.ports import AdapterError, Key, Message
+from agentd.runtime.environment import owner
+from agentd.runtime.machine import Machine
+from agentd.runtime.runtime import Runtime
+from agentd.store.sqlite import SqliteStore
+from agentd.system import lock, sdnotify
+from agentd.system.commands import OsCommands
+from agentd.system.files import OsFiles
+from agentd.system.groups import find_delegated
+from agentd.system.notify import NotifySockets
+from agentd.system.output import SplicedOutput
+from agentd.system.probes import OsProbes
+from agentd.system.processes import OsProcesses
+from agentd.system.proctable import OsProcessTable
+from agentd.telemetry.loglines import LogLines
+from agentd.triggers.watch import FileWatch
+from agentd.wire import ExitCode, Trigger
+
+
+def run(options: Options, definitions: Definitions) -> int:
+    """Run one agent to its end; the exit code. What goes wrong before it supervises is one sentence."""
+    try:
+        lock.directory(options.state_dir, 0o700)
+        lock.directory(options.runtime_dir, 0o755)
+        lock.directory(options.socket.parent, 0o755)
+        lock.take(options.state_dir)
+        with asyncio.Runner(debug=False) as runner:
+            runner.run(_Agent(options, definitions).run())
+    except AdapterError as error:
+        print(f"agentd: {error.what}", file=sys.stderr)  # noqa: T201
+        return ExitCode.BUG
+    return ExitCode.OK
+
+
+class _Agent:
+    """The parts of one agent while it runs."""
+
+    def __init__(self, options: Options, definitions: Definitions) -> None:
+        self._options = options
+        self._definitions = definitions
+        self._log = LogLines(sys.stderr, options.log_format)
+
+    async def run(self) -> None:
+        """Bind, take over what earlier agents left, supervise, let go."""
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._unexpected)
+        _allow_many_descriptors()
+        options, definitions = self._options, self._definitions
+        state = options.state_dir
+        boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        store = SqliteStore(state / "journal.db")
+        if store.notice:
+            self._log.say(store.notice)
+        journal = Journal(store, boot_id, store.journal.last_seq(), time.time_ns)
+        journal.listen(self._tell)
+
+        hub = _Hub()
+        processes = OsProcesses(loop, hub, find_delegated(options.runtime_dir))
+        table = OsProcessTable()
+        commands = OsCommands(loop, processes.launcher)
+        output = SplicedOutput(loop, state / "logs")
+        files = OsFiles(state / "snapshots", state / "host.key")
+        machine = Machine(
+            processes=processes,
+            table=table,
+            commands=commands,
+            probes=OsProbes(commands, table),
+            output=output,
+            logs=output,
+            notify=NotifySockets(loop, options.runtime_dir / "notify", hub.notified),
+            files=files,
+        )
+        runtime = Runtime(machine, journal, boot_id, self._log.say, os.environ)
+        hub.runtime = runtime
+        api = Api(runtime, store.journal, output, definitions.agent.access, options.socket)
+        api.bind()
+        watch = FileWatch(loop, files, self._log.say)
+
+        memories = store.memories()
+        found = _adopt(machine, definitions.services, memories)
+        left = Left(
+            {memory.service: memory for memory in memories}, found, store.open_reloads(), boot_id
+        )
+        mint = Mint(os.urandom(16), time.time_ns() // 1_000_000, loop.time())
+        journal.add((Note(loop.time(), AgentStarted(__version__, os.getpid(), len(found))),), ())
+        first = boot(definitions.services, left, mint, loop.time())
+        watch.set([spec for spec in definitions.services if spec.watch])
+        self._on_signals(loop, runtime)
+        async with asyncio.TaskGroup() as tasks:
+            pump = tasks.create_task(_ask_for_changes(watch, runtime))
+            await api.start()
+            loop.call_soon(sdnotify.tell, f"READY=1\nMAINPID={os.getpid()}")
+            gc.collect()
+            gc.freeze()
+            await runtime.run(first)
+            sdnotify.tell("STOPPING=1")
+            leaves = any(s.instance.process for s in runtime.host.services.values())
+            stopped = Note(loop.time(), AgentStopped(left=leaves))
+            await asyncio.wait([journal.add((stopped,), ())], timeout=1)
+            watch.close()
+            pump.cancel()
+            await api.close()
+        await processes.close()
+        output.stop()
+        files.close()
+        await store.close()
+
+    def _tell(self, record: Record) -> None:
+        self._log.tell(record)
+
+    def _on_signals(self, loop: asyncio.AbstractEventLoop, runtime: Runtime) -> None:
+        leave = self._definitions.agent.on_terminate is OnTerminate.LEAVE
+        loop.add_signal_handler(signal.SIGTERM, runtime.post, ShutdownAsked(leave=leave))
+        loop.add_signal_handler(signal.SIGINT, runtime.post, ShutdownAsked(leave=False))
+        loop.add_signal_handler(
+            signal.SIGHUP,
+            self._log.say,
+            "SIGHUP does nothing: the definitions are read when agentd starts",
+        )
+
+    def _unexpected(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """A bug of ours in a callback: said in one line, and supervision goes on."""
+        error = context.get("exception")
+        where = ""
+        if isinstance(error, BaseException) and error.__traceback__:
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            where = f" at {Path(frame.filename).name}:{frame.lineno}"
+            if os.environ.get("AGENTD_DEBUG"):
+                traceback.print_exception(error)
+        what = f"{type(error).__name__}: {error}" if error else context.get("message")
+        self._log.say(f"internal error, please report this: {what}{where}")
+
+
+class _Hub:
+    """Hands what the adapters report to the runtime, which is made after them."""
+
+    runtime: Runtime
+
+    def exited(self, key: Key, end: Any, *, empty: bool, at: float) -> None:
+        self.runtime.exited(key, end, empty=empty, at=at)
+
+    def emptied(self, key: Key, at: float) -> None:
+        self.runtime.emptied(key, at)
+
+    def notified(self, key: Key, message: Message) -> None:
+        self.runtime.notified(key, message)
+
+
+async def _ask_for_changes(watch: FileWatch, runtime: Runtime) -> None:
+    """Every change a watch sees is asked for once; the core decides what becomes of it."""
+    async for request in watch.requests():
+        runtime.post(ReloadAsked(request.service, Cause(Trigger.WATCH), if_changed=True))
+
+
+def _adopt(machine: Machine, specs: tuple[Spec, ...], memories: tuple[Memory, ...]) -> set[str]:
+    """Take over every process an earlier agent started that is still there; the names of their services."""
+    by_name = {spec.name: spec for spec in specs}
+    found = set()
+    for memory in memories:
+        if memory.process is None:
+            continue
+        key = Key(memory.service, memory.generation)
+        if not machine.processes.adopt(key, memory.process):
+            continue
+        found.add(memory.service)
+        spec = by_name.get(memory.service) or Spec(memory.service, ProcessSpec(("removed",)))
+        machine.output.adopt(key, spec, memory.process.pid, memory.process.output)
+        if isinstance(spec.ready, ReadyNotify):
+            machine.notify.bind(key, *owner(spec.process, os.getuid(), os.getgid()))
+            machine.notify.allow(key, memory.process.pid)
+    return found
+
+
+def _allow_many_descriptors() -> None:
+    """Three descriptors for each service: use what the hard limit allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+Say = Callable[[str], None]

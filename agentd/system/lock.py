@@ -1,0 +1,39 @@
+"""One agent for one state directory: a lock that the kernel lets go when its holder dies, however it dies."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from agentd.ports import AdapterError
+
+
+def take(state_dir: Path) -> int:
+    """Hold the directory; the descriptor must stay open. Raises AdapterError when another agent holds it."""
+    path = state_dir / "agentd.lock"
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise AdapterError(f"cannot use {state_dir}: {error.strerror}", error.errno or 0) from error
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        holder = os.pread(fd, 32, 0).decode(errors="replace").strip() or "unknown"
+        os.close(fd)
+        what = f"cannot use {state_dir}: another agentd (pid {holder}) holds it"
+        raise AdapterError(what) from None
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+    return fd
+
+
+def directory(path: Path, mode: int) -> None:
+    """Make a directory of our own, or see that the one that is there is ours. Raises AdapterError."""
+    try:
+        path.mkdir(mode=mode, parents=True, exist_ok=True)
+        found = path.stat()
+    except OSError as error:
+        raise AdapterError(f"cannot make {path}: {error.strerror}", error.errno or 0) from error
+    if found.st_uid not in (0, os.getuid()):
+        raise AdapterError(f"cannot use {path}: it belongs to another user (uid {found.st_uid})")
