@@ -1,0 +1,68 @@
+# Everything runs in environments of the checkout's own; nothing is installed into the system's Python.
+#   make demo    a real reload, watched; needs Python 3.11 or newer and nothing else
+#   make check   format, lint, types, core and simulator: what runs before every commit
+#   make test    all of it, on real servers too
+#   make bench   this project beside its peers; prints goals, figures and ratios
+#   make mutants how many planted bugs in the core the tests find
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+RUN := .venv/run/bin
+DEV := .venv/dev/bin
+# Bytecode is what start-up figures depend on; a shell that forbids it would make every one of them untrue.
+unexport PYTHONDONTWRITEBYTECODE
+unexport PYTHONPATH
+
+.PHONY: demo check test bench mutants soak clean
+.DELETE_ON_ERROR:
+
+demo: .venv/run/done
+	@$(RUN)/reloadctl demo
+
+.venv/run/done: pyproject.toml $(shell find agentd reloadctl -name '*.py' -o -name '*.toml' 2>/dev/null) | .venv/python
+	@echo "preparing .venv/run (once) ..."
+	@test -x $(RUN)/python || $(PYTHON) -m venv .venv/run
+	@$(RUN)/python -m pip install --quiet --disable-pip-version-check --compile --force-reinstall --no-deps .
+	@$(RUN)/python -m pip install --quiet --disable-pip-version-check --compile .
+	@touch $@
+
+.venv/dev/done: pyproject.toml | .venv/python
+	@echo "preparing .venv/dev (once) ..."
+	@test -x $(DEV)/python || $(PYTHON) -m venv .venv/dev
+	@$(DEV)/python -m pip install --quiet --disable-pip-version-check --compile -e '.[dev]'
+	@touch $@
+
+# Debian keeps venv in a package of its own.
+.venv/python:
+	@test -n "$(PYTHON)" || { echo "agentd needs Python 3.11 or newer; none was found on PATH" >&2; exit 1; }
+	@mkdir -p .venv
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get -qq update && apt-get -qq install -y --no-install-recommends python3-venv; \
+		else echo "$(PYTHON) has no venv module; on Debian: apt-get install python3-venv" >&2; exit 1; fi; }
+	@touch $@
+
+check: .venv/dev/done
+	@$(DEV)/ruff format --check --quiet .
+	@$(DEV)/ruff check --quiet .
+	@$(DEV)/mypy --no-error-summary
+	@$(DEV)/pytest tests/core tests/sim tests/config tests/cli tests/telemetry tests/store
+
+test: check tests/servers
+	@$(DEV)/pytest tests/contract tests/api tests/real
+
+# What the real tier runs against. Only root can install it; without it those tests say what is missing.
+.PHONY: tests/servers
+tests/servers:
+	@if ! command -v nginx >/dev/null && ! test -x /usr/sbin/nginx; then \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends nginx >/dev/null; \
+		else echo "nginx is missing: the tests on real nginx will fail; on Debian: apt-get install nginx" >&2; fi; fi
+
+bench: .venv/run/done .venv/dev/done
+	@$(DEV)/python bench/run.py --bin $(RUN)
+
+mutants: .venv/dev/done
+	@$(DEV)/python tools/mutate.py
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

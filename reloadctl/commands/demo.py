@@ -1,0 +1,135 @@
+"""``reloadctl demo``: a private agentd, a service under load, a good edit, a bad edit, and what the trace shows.
+
+Everything lives in a temporary directory and ends with the demo; nothing of the host is touched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from reloadctl.demo.load import Load
+from reloadctl.demo.stage import Stage, build
+
+REQUESTS_PER_SECOND = 300
+PATIENCE = 20.0
+
+
+class _DemoError(Exception):
+    """What should have happened did not."""
+
+
+def run(options: object) -> int:
+    """Play the demo; 0 when everything happened as told."""
+    del options
+    directory = Path(tempfile.mkdtemp(prefix="agentd-demo-"))
+    try:
+        return _play(directory)
+    except _DemoError as error:
+        print(f"reloadctl: the demo failed: {error}", file=sys.stderr)
+        print((directory / "agentd.log").read_text()[-2000:], file=sys.stderr)
+        return 1
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _play(directory: Path) -> int:
+    stage = build(directory)
+    _say(f"agentd starts {stage.title}; {REQUESTS_PER_SECOND} requests a second, each on a new connection.")
+    stage.greet("hello")
+    with _agent(directory, stage) as ctl, Load(stage.port, REQUESTS_PER_SECOND) as load:
+        ctl("status")
+        _say('The file is edited: "hello" becomes "good morning". agentd watches it.')
+        stage.greet("good morning")
+        _until(lambda: _serves(stage, "good morning"), "the edit is live")
+        _until(lambda: "applied" in ctl("history", "web", "-n", "1", quiet=True), "its verdict")
+        ctl("show", "web")
+        _say('And once by hand: "good evening", then `reloadctl reload web`.')
+        ctl("hold", "web", "--reason", "editing", quiet=True)
+        stage.greet("good evening")
+        ctl("release", "web", quiet=True)
+        ctl("reload", "web", "--reason", "demo")
+        _until(lambda: _serves(stage, "good evening"), "the edit is live")
+        _say("Now a mistake in the file, and the same command.")
+        stage.spoil()
+        ctl("reload", "web")
+        ctl("status")
+        if not _serves(stage, "good evening"):
+            raise _DemoError("the bad edit reached the service")
+        time.sleep(0.2)  # a little more traffic over what is live now, for the count below
+    _say("What the clients saw:")
+    for answer, count in load.answers.items():
+        print(f'  {count:5} × "{answer}"')
+    print(f"  {sum(load.failed.values()):5} failed")
+    return 1 if load.failed else 0
+
+
+@contextlib.contextmanager
+def _agent(directory: Path, stage: Stage) -> Iterator[_Ctl]:
+    """A private agentd; ends it, and with it the service."""
+    config, socket = directory / "agentd.toml", directory / "agentd.sock"
+    config.write_text(stage.definition)
+    state = ["--state-dir", directory / "state", "--runtime-dir", directory / "run"]
+    with (directory / "agentd.log").open("wb") as log:
+        agent = subprocess.Popen(
+            [sys.executable, "-m", "agentd", "--config", config, "--socket", socket, *state],
+            stdout=log,
+            stderr=log,
+        )
+    ctl = _Ctl(socket)
+    try:
+        _until(lambda: _serves(stage, "hello"), "the service answers")
+        _until(lambda: " ready" in ctl("status", quiet=True), "the service is ready")
+        yield ctl
+    finally:
+        agent.terminate()
+        agent.wait()
+
+
+class _Ctl:
+    """Runs reloadctl and shows what was typed and what it said."""
+
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+
+    def __call__(self, *words: str, quiet: bool = False) -> str:
+        command = [sys.executable, "-m", "reloadctl", "--socket", str(self._socket)]
+        if quiet:
+            return subprocess.run([*command, *words], capture_output=True, text=True, check=False).stdout
+        print(f"\n$ reloadctl {' '.join(words)}", flush=True)
+        code = subprocess.run([*command, *words], check=False, env={**os.environ}).returncode
+        if code:
+            print(f"(exit code {code})", flush=True)
+        return ""
+
+
+def _say(text: str) -> None:
+    print(f"\n● {text}" if sys.stdout.encoding.lower() == "utf-8" else f"\n* {text}", flush=True)
+
+
+def _serves(stage: Stage, greeting: str) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", stage.port, timeout=5)
+    try:
+        connection.request("GET", "/")
+        return connection.getresponse().read().decode() == greeting
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _until(true: object, what: str) -> None:
+    assert callable(true)
+    end = time.monotonic() + PATIENCE
+    while not true():
+        if time.monotonic() > end:
+            raise _DemoError(f"{what}: not within {PATIENCE:g} s")
+        time.sleep(0.02)

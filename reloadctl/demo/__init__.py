@@ -1,0 +1,1 @@
+"""What ``reloadctl demo`` shows: a service under load, a good edit, a bad edit."""
