@@ -1,0 +1,211 @@
+"""Runs agentd and reloadctl as a user would, on temporary directories and sockets, and real servers under it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+PATIENCE = 20.0
+
+
+def until(found: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
+    """Ask until it is so: for what another process does there is nothing to wait on."""
+    end = time.monotonic() + seconds
+    while True:
+        if got := found():
+            return got
+        if time.monotonic() > end:
+            raise AssertionError(f"{what}: not within {seconds:g} s")
+        time.sleep(0.01)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as s:
+        return s.getsockname()[1]
+
+
+def clean_env(**more: str) -> dict[str, str]:
+    kept = {
+        k: v
+        for k, v in os.environ.items()
+        if not k.startswith(("PYTHON", "OTEL_", "TRACE", "BAGGAGE", "AGENTD_", "NOTIFY_"))
+    }
+    return kept | {"PYTHONPATH": str(HERE.parent.parent)} | more
+
+
+class Host:
+    """One agentd on a directory of its own."""
+
+    def __init__(self, directory: Path, definitions: str) -> None:
+        self.dir = directory
+        self.socket = directory / "agentd.sock"
+        self.define(definitions)
+        self.agent: subprocess.Popen[bytes] | None = None
+
+    def define(self, definitions: str) -> None:
+        (self.dir / "agentd.toml").write_text(definitions.replace("@DIR@", str(self.dir)))
+
+    def start(self) -> None:
+        with (self.dir / "agentd.log").open("ab") as log:
+            self.agent = subprocess.Popen(
+                [sys.executable, "-m", "agentd", "--config", self.dir / "agentd.toml"]
+                + ["--state-dir", self.dir / "state", "--runtime-dir", self.dir / "run"]
+                + ["--socket", self.socket],
+                stdout=log,
+                stderr=log,
+                env=clean_env(),
+                start_new_session=True,
+            )
+        until(lambda: self._answers() or self._ended(), "agentd answers")
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(1)
+            s.connect(str(self.socket))
+            s.sendall(b"GET /v1/status HTTP/1.1\r\nHost: agentd\r\nConnection: close\r\n\r\n")
+            return s.recv(12) == b"HTTP/1.1 200"
+        return False
+
+    def _ended(self) -> bool:
+        assert self.agent is not None
+        if self.agent.poll() is not None:
+            raise AssertionError(f"agentd ended ({self.agent.returncode}): {self.log()[-2000:]}")
+        return False
+
+    def kill(self) -> None:
+        """Kill the agent, and nobody else."""
+        assert self.agent is not None
+        self.agent.send_signal(signal.SIGKILL)
+        self.agent.wait()
+
+    def stop(self) -> int:
+        assert self.agent is not None
+        if self.agent.poll() is None:
+            self.agent.terminate()
+        return self.agent.wait(PATIENCE)
+
+    def log(self) -> str:
+        return (self.dir / "agentd.log").read_text(errors="replace")
+
+    def text(self, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "reloadctl", "--socket", self.socket, *words],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=clean_env(**env),
+            check=False,
+        )
+
+    def ctl(self, *words: str, **env: str) -> tuple[int, Any]:
+        """The exit code and the JSON document."""
+        got = self.text("--json", *words, **env)
+        assert "Traceback" not in got.stderr, got.stderr
+        return got.returncode, json.loads(got.stdout or "null")
+
+    def service(self, name: str) -> Any:
+        _, document = self.ctl("status")
+        return next(s for s in document["services"] if s["name"] == name)
+
+    def ready(self, name: str) -> Any:
+        def look() -> Any:
+            found = self.service(name)
+            return found["phase"] == "ready" and found["config"]["live"] and found
+
+        return until(look, f"{name} is ready; {self.log()[-1000:]}")
+
+    def pid(self, name: str) -> int:
+        return int(self.service(name)["instances"][0]["pid"])
+
+    def history(self, name: str, count: int = 100) -> list[Any]:
+        return self.ctl("history", name, "-n", str(count))[1]["reloads"]
+
+
+@contextlib.contextmanager
+def host(directory: Path, definitions: str) -> Iterator[Host]:
+    """A host whose services end with it, also when the test fails."""
+    running = Host(directory, definitions)
+    try:
+        running.start()
+        yield running
+    finally:
+        if running.agent is not None:
+            if running.agent.poll() is not None:
+                with contextlib.suppress(AssertionError):
+                    running.start()  # somebody must stop what a killed agent left
+            running.stop()
+        shutil.rmtree(directory / "state", ignore_errors=True)
+
+
+@contextlib.contextmanager
+def load(port: int, per_second: float) -> Iterator[dict[str, Any]]:
+    """Requests on new connections meanwhile; filled with the counts at the end."""
+    result: dict[str, Any] = {}
+    process = subprocess.Popen(
+        [sys.executable, HERE / "load.py", str(port), str(per_second)],
+        stdout=subprocess.PIPE,
+        env=clean_env(),
+    )
+    try:
+        yield result
+    finally:
+        process.terminate()
+        output, _ = process.communicate(timeout=PATIENCE)
+        result |= json.loads(output)
+
+
+class Nginx:
+    """A real nginx below a directory, with a conf.d."""
+
+    def __init__(self, directory: Path) -> None:
+        self.dir = directory
+        self.port = free_port()
+        self.conf = directory / "nginx.conf"
+        (directory / "conf.d").mkdir()
+        self.serve("one")
+
+    @property
+    def definition(self) -> str:
+        nginx = shutil.which("nginx") or "/usr/sbin/nginx"
+        return f"""[service.web]
+command = ["{nginx}", "-g", "daemon off;", "-p", "@DIR@/", "-c", "@DIR@/nginx.conf"]
+recipe = "nginx"
+inputs = ["@DIR@/nginx.conf", "@DIR@/conf.d/*.conf"]
+"""
+
+    def serve(self, body: str, broken: str = "") -> None:
+        d = self.dir
+        temporary = " ".join(
+            f"{kind}_temp_path {d}/{kind};"
+            for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        text = f"""pid {d}/nginx.pid; error_log {d}/error.log notice; worker_processes 2;
+events {{ worker_connections 512; }}
+http {{ access_log off; {temporary} include {d}/conf.d/*.conf;
+  server {{ listen 127.0.0.1:{self.port}; {broken} location / {{ return 200 "{body}"; }} }} }}
+"""
+        new = self.conf.with_suffix(".new")
+        new.write_text(text)
+        new.rename(self.conf)
+
+    def get(self) -> str:
+        with contextlib.suppress(OSError), socket.create_connection(
+            ("127.0.0.1", self.port), timeout=5
+        ) as s:
+            s.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            answer = b""
+            while chunk := s.recv(4096):
+                answer += chunk
+            return answer.partition(b"\r\n\r\n")[2].decode()
+        return ""
