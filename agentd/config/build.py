@@ -1,0 +1,91 @@
+"""From a parsed table to the Spec that the core works with, and what is probably not meant in it.
+
+Decides how handle, recipe and evidence come together. Files, lines and the order between services are
+the loader's work.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+
+from agentd.config.schema import ReloadTable, ServiceTable
+from agentd.core.spec import ProcessSpec, ReadyAfter, ReloadSpec, Spec
+from agentd.evidence import KINDS, Hints
+from agentd.handles import HANDLES, Options
+from agentd.recipes import Recipe
+
+
+def spec(name: str, table: ServiceTable, recipe: Recipe | None, digest: str) -> Spec:
+    """One service, recipe included."""
+    return Spec(
+        name=name,
+        process=ProcessSpec(
+            command=table.command,
+            user=table.user,
+            group=table.group,
+            cwd=table.cwd,
+            umask=table.umask,
+            nice=table.nice,
+            env=table.env,
+            env_file=table.env_file,
+            limits=table.limits,
+        ),
+        inputs=table.inputs,
+        secret=table.secret,
+        snapshot=table.snapshot,
+        version=table.version,
+        ready=ReadyAfter() if table.ready is None else table.ready,
+        start_timeout=table.start_timeout,
+        stop_signal=table.stop_signal,
+        stop_timeout=table.stop_timeout,
+        restart=table.restart,
+        backoff=table.backoff,
+        start_limit=table.start_limit,
+        after=table.after,
+        requires=table.requires,
+        watch=table.watch,
+        logs=table.logs,
+        reload=_reload(table.reload, Hints() if recipe is None else recipe.hints),
+        digest=digest,
+    )
+
+
+def _reload(table: ReloadTable, hints: Hints) -> ReloadSpec:
+    return ReloadSpec(
+        handle=table.handle,
+        steps=HANDLES[table.handle].recipe(Options(table.signal, table.signal_handled)),
+        check=table.check,
+        confirm=tuple(KINDS[c.kind].declared(c.argument, hints) for c in table.confirm or ()),
+        timeout=table.timeout,
+    )
+
+
+def digest(raw: Mapping[str, object]) -> str:
+    """sha256 over the table with its recipe, keys sorted: their order, blanks and comments do not count.
+
+    A quarantine is tied to it, so defaults are not in it: a new version of the agent with one key more changes nothing.
+    """
+    return hashlib.sha256(json.dumps(raw, sort_keys=True).encode()).hexdigest()
+
+
+def doubts(table: ServiceTable, spec: Spec, recipe: Recipe | None) -> Iterator[tuple[str, str]]:
+    """What can be loaded and is probably not meant: the key under the service, and a sentence."""
+    if table.ready is None:
+        guess = '"notify", "workers", { http = "..." }, { tcp = "..." } or { exec = [...] }'
+        yield (
+            "ready",
+            f'is not declared, so ready means "has lived for 1s", a guess; declare {guess}',
+        )
+    if not spec.reload.confirm:
+        ways = '["workers"], [{ log = "..." }] or ["delivered"]'
+        yield (
+            "reload.confirm",
+            f"reloads of {spec.name} can only end unverified; declare confirm, for example {ways}",
+        )
+    if recipe is not None and recipe.check is not None and spec.reload.check is None:
+        what = f"cannot be made from the command: {spec.process.command[0]} is not {recipe.name}"
+        yield "reload.check", f"{what}; without it a bad file reaches the service; declare check"
+    if spec.watch is not None and not spec.inputs:
+        yield "watch", "has nothing to watch: inputs is empty"

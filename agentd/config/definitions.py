@@ -1,0 +1,36 @@
+"""What loading the agent's own files gives: the agent's part, and one Spec per service."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from agentd.config.access import Access
+from agentd.core.spec import Spec
+
+
+class OnTerminate(StrEnum):
+    """What SIGTERM to the agent means for its services."""
+
+    STOP = "stop"
+    LEAVE = "leave"
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSpec:
+    """The agent's own part."""
+
+    include: tuple[str, ...] = ()
+    """As written: relative to the file that says so."""
+    on_terminate: OnTerminate = OnTerminate.STOP
+    access: Access = field(default_factory=Access)
+
+
+@dataclass(frozen=True, slots=True)
+class Definitions:
+    """Everything an operator declared, in the order of the files."""
+
+    agent: AgentSpec
+    services: tuple[Spec, ...]
+    warnings: tuple[str, ...] = ()
+    """What can be loaded but is probably not meant, one sentence each."""

@@ -1,0 +1,264 @@
+"""The values with a shape of their own: ready, check, watch, confirm, and the small tables.
+
+Decides what each form means as a value of the core. Which keys take them, and the help, is ``schema``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from agentd.config.keys import Key, Kind, table
+from agentd.config.kinds import (
+    ARGV,
+    DURATION,
+    FILLED,
+    LOG_SIZE,
+    NUMBER,
+    PATH,
+    POSITIVE,
+    integer,
+)
+from agentd.config.problems import At, Fault, Wrong, shown, type_name
+from agentd.core.spec import (
+    Backoff,
+    Check,
+    ExecProbe,
+    HttpProbe,
+    LogSpec,
+    Probe,
+    Ready,
+    ReadyAfter,
+    ReadyNotify,
+    ReadyProbe,
+    StartLimit,
+    TcpProbe,
+    VersionKey,
+    WatchSpec,
+    WorkersProbe,
+)
+from agentd.evidence import KINDS, Hints
+
+_HTTP = re.compile(r"http://[^/\s?#@]+(?:/[^\s#]*)?|http\+unix://%2[Ff][^/\s?#]+(?:/[^\s#]*)?")
+_TCP = re.compile(r"(?:\[([0-9A-Fa-f:.%]+)\]|([^:\s\[\]/]+)):([0-9]{1,5})", re.ASCII)
+_LAST_PORT = 65535
+
+
+def _url(value: object) -> str:
+    url = FILLED.parse(value)
+    if not _HTTP.fullmatch(url):
+        forms = '"http://HOST:PORT/PATH" or "http+unix://%2Fpath%2Fof.sock/PATH"'
+        raise Wrong.here(f"{shown(url)} is not an address that can be asked; write {forms}")
+    return url
+
+
+def _address(value: object) -> tuple[str, int]:
+    found = _TCP.fullmatch(FILLED.parse(value))
+    if found is None or not 0 < int(found[3]) <= _LAST_PORT:
+        raise Wrong.here(f'{shown(value)} is not an address; write "HOST:PORT" or "[IPV6]:PORT"')
+    return found[1] or found[2], int(found[3])
+
+
+def _ready(
+    *,
+    http: str | None,
+    tcp: tuple[str, int] | None,
+    exec: tuple[str, ...] | None,  # noqa: A002 - the key in the file
+    after: float | None,
+    interval: float | None,
+    timeout: float | None,
+) -> Ready:
+    given = [
+        w
+        for w, v in (("http", http), ("tcp", tcp), ("exec", exec), ("after", after))
+        if v is not None
+    ]
+    if len(given) != 1:
+        raise Wrong.here(
+            f"expected exactly one of http, tcp, exec, after; got {' and '.join(given) or 'none'}"
+        )
+    if after is not None:
+        if interval is not None or timeout is not None:
+            raise Wrong.here("interval and timeout mean nothing beside after: nothing is asked")
+        return ReadyAfter(after)
+    probe: Probe
+    if http is not None:
+        probe = HttpProbe(http)
+    elif tcp is not None:
+        probe = TcpProbe(*tcp)
+    else:
+        assert exec is not None
+        probe = ExecProbe(exec)
+    if timeout is not None:
+        probe = replace(probe, timeout=timeout)
+    return ReadyProbe(probe) if interval is None else ReadyProbe(probe, interval)
+
+
+_READY_TABLE = table(
+    'a table, "notify" or "workers"',
+    _ready,
+    Key(
+        "http",
+        Kind("URL", _url),
+        "GET answers 2xx or 3xx; http://HOST:PORT/PATH, or http+unix:// with the socket's path percent-encoded.",
+    ),
+    Key("tcp", Kind('"HOST:PORT"', _address), "A connection is accepted."),
+    Key("exec", ARGV, "The command exits 0; it runs as the service's user."),
+    Key("after", DURATION, "It has lived this long: a guess, for services that cannot say."),
+    Key("interval", POSITIVE, "Pause between two probes.", when_unset='"100ms"'),
+    Key("timeout", POSITIVE, "How long one probe may take.", when_unset='"2s"; for exec "5s"'),
+)
+
+
+def _parse_ready(value: object) -> Ready:
+    match value:
+        case "notify":
+            return ReadyNotify()
+        case "workers":
+            return ReadyProbe(WorkersProbe())
+        case str():
+            raise Wrong.here(
+                f'{shown(value)} is unknown; known: "notify", "workers", or a table with http, tcp, exec or after'
+            )
+        case _:
+            return _READY_TABLE.parse(value)
+
+
+READY = Kind('"notify", "workers" or table', _parse_ready, _READY_TABLE.keys)
+
+
+def _check(*, command: tuple[str, ...], timeout: float) -> Check:
+    return Check(command, timeout)
+
+
+_CHECK_TABLE = table(
+    "a list of strings or a table",
+    _check,
+    Key(
+        "command",
+        ARGV,
+        "The command; exit status 0 accepts.",
+        required='command = ["PROGRAM", "ARGUMENT"]',
+    ),
+    Key(
+        "timeout", POSITIVE, "When its whole process group is ended; the reload is rejected.", "30s"
+    ),
+)
+
+
+def _parse_check(value: object) -> Check:
+    return Check(ARGV.parse(value)) if isinstance(value, list | str) else _CHECK_TABLE.parse(value)
+
+
+CHECK = Kind("list of strings or table", _parse_check, _CHECK_TABLE.keys)
+
+
+def _watch(*, debounce: float, settle_limit: float, rescan: float) -> WatchSpec:
+    if settle_limit < debounce:
+        raise Wrong.here("settle_limit is shorter than debounce")
+    return WatchSpec(debounce, settle_limit, rescan)
+
+
+_WATCH_TABLE = table(
+    "true, false or a table",
+    _watch,
+    Key("debounce", DURATION, "The inputs must have been quiet this long.", "200ms"),
+    Key("settle_limit", POSITIVE, "But it is never waited longer than this.", "5s"),
+    Key(
+        "rescan",
+        POSITIVE,
+        "How often the inputs are read although nothing was reported (network file systems).",
+        "60s",
+    ),
+)
+
+
+def _parse_watch(value: object) -> WatchSpec | None:
+    if isinstance(value, bool):
+        return WatchSpec() if value else None
+    return _WATCH_TABLE.parse(value)
+
+
+WATCH = Kind("true, false or table", _parse_watch, _WATCH_TABLE.keys)
+
+
+@dataclass(frozen=True, slots=True)
+class Confirm:
+    """One declared evidence: its kind, and what it was given."""
+
+    kind: str
+    argument: str | None = None
+
+
+def _parse_confirm(value: object) -> tuple[Confirm, ...]:
+    if not isinstance(value, list):
+        raise Wrong.here(f'expected a list such as ["workers"], got {type_name(value)}')
+    wanted: list[Confirm] = []
+    faults: list[Fault] = []
+    for index, item in enumerate(value):
+        try:
+            wanted.append(_evidence(item))
+        except Wrong as wrong:
+            faults.extend(wrong.under(index))
+    if faults:
+        raise Wrong(*faults)
+    return tuple(wanted)
+
+
+def _evidence(item: object) -> Confirm:
+    """``"workers"``, or ``{ log = "PATTERN" }``."""
+    at: At = ()
+    given: object = None
+    if isinstance(item, str):
+        name = item
+    elif isinstance(item, dict) and len(item) == 1:
+        ((name, given),) = item.items()
+        at = (name,)
+    else:
+        raise Wrong.here('expected "workers", "delivered" or { log = "PATTERN" }')
+    if name not in KINDS:
+        raise Wrong((at, f"{shown(name)} is unknown; known: {', '.join(sorted(KINDS))}"))
+    takes = KINDS[name].takes
+    if takes and not at:
+        raise Wrong.here(f'{name} needs {takes}; write {{ {name} = "..." }}')
+    if at and not takes:
+        raise Wrong((at, f'{name} takes nothing; write "{name}"'))
+    if not takes:
+        return Confirm(name)
+    try:
+        argument = FILLED.parse(given)
+        KINDS[name].declared(argument, Hints())
+    except Wrong as wrong:
+        raise Wrong(*wrong.under(name)) from None
+    except ValueError as error:
+        raise Wrong((at, f"{shown(argument)} {error}")) from None
+    return Confirm(name, argument)
+
+
+CONFIRM = Kind("list", _parse_confirm)
+BACKOFF = table(
+    "a table",
+    Backoff,
+    Key("first", DURATION, "The first pause.", "100ms"),
+    Key("factor", NUMBER, "Each further failure multiplies it.", 2),
+    Key("max", DURATION, "But it never gets longer than this.", "30s"),
+    Key("reset", DURATION, "Having been ready this long forgets the failures.", "60s"),
+)
+START_LIMIT = table(
+    "a table",
+    StartLimit,
+    Key("burst", integer(1, 10_000), "How many starts within the interval are tried.", 5),
+    Key("interval", POSITIVE, "The window they are counted in.", "60s"),
+)
+LOGS = table(
+    "a table",
+    LogSpec,
+    Key("size", LOG_SIZE, "The captured output is rotated at this size.", "10M"),
+    Key("keep", integer(0, 1000), "How many rotated files are kept.", 5),
+)
+VERSION = table(
+    "a table",
+    VersionKey,
+    Key("file", PATH, "A JSON or TOML file.", required='file = "/PATH"'),
+    Key("path", FILLED, "The key in it, dotted.", required='path = "KEY"'),
+)

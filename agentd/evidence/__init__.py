@@ -1,0 +1,16 @@
+"""The kinds of evidence that a reload took effect: one file each, one line here.
+
+Each is a frozen value that implements ``agentd.core.steps.Evidence``: a pure judgement of what the shell saw.
+Nothing here looks at the machine, and which evidence a service gives is decided by its definition or recipe.
+"""
+
+from __future__ import annotations
+
+from agentd.evidence.base import Hints, Kind
+from agentd.evidence.delivered import Delivered
+from agentd.evidence.log import Log
+from agentd.evidence.workers import Workers
+
+__all__ = ["KINDS", "Delivered", "Hints", "Kind", "Log", "Workers"]
+
+KINDS: dict[str, type[Kind]] = {kind.name: kind for kind in (Workers, Log, Delivered)}

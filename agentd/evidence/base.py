@@ -1,0 +1,29 @@
+"""What a kind of evidence adds to the core's Evidence: how it is made from what was declared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Protocol, Self
+
+from agentd.core.steps import Evidence
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """What a recipe knows of a server's looks; None: nothing is known."""
+
+    worker: str | None = None
+    """Regular expression: the title of a child that serves requests, draining or not."""
+    draining: str | None = None
+    """Regular expression: the title of a worker that finishes its requests and takes no new ones."""
+
+
+class Kind(Evidence, Protocol):
+    """An evidence that can be declared under ``confirm``."""
+
+    takes: ClassVar[str]
+    """What it must be given, for messages ("a regular expression"); empty: nothing."""
+
+    @classmethod
+    def declared(cls, argument: str | None, hints: Hints) -> Self:
+        """From the definition. Raises ValueError with the reason when the argument cannot be used."""

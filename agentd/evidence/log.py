@@ -1,0 +1,49 @@
+"""Evidence ``log``: the service wrote a line that matches, after the signal.
+
+Decides only that such a line is enough. Where captured output is read from, and that nothing older than the
+signal counts, is the shell's work.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from agentd.core.steps import Baseline, Grade, Judgement, Sight
+from agentd.evidence.base import Hints
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """Confirmed by a captured line in which the regular expression is found."""
+
+    regex: str
+
+    name: ClassVar[str] = "log"
+    grade: ClassVar[Grade] = Grade.OBSERVED
+    workers: ClassVar[bool] = False
+    takes: ClassVar[str] = "a regular expression"
+
+    @classmethod
+    def declared(cls, argument: str | None, hints: Hints) -> Self:  # noqa: ARG003 - part of the Protocol
+        """Takes the regular expression."""
+        assert argument is not None
+        try:
+            found = re.compile(argument).search("")
+        except (re.error, OverflowError, RecursionError) as error:
+            raise ValueError(f"is not a regular expression: {error}") from None
+        if found:
+            raise ValueError("matches every line, so it would prove nothing")
+        return cls(argument)
+
+    @property
+    def pattern(self) -> str | None:
+        """What to look for."""
+        return self.regex
+
+    def judge(self, before: Baseline, now: Sight) -> Judgement:  # noqa: ARG002 - the offset was used to find the line
+        """A service that died after it wrote the line has not taken its configuration."""
+        if not now.alive:
+            return Judgement.CONTRADICTED
+        return Judgement.NOT_YET if now.matched is None else Judgement.CONFIRMED

@@ -1,0 +1,62 @@
+"""Evidence ``workers``: workers younger than the signal serve, and the former ones have gone or drain.
+
+It shows that the main process took its configuration far enough to start workers from it (nginx keeps the old
+ones when it cannot). It does not show which bytes they run: between the signal and the re-read the files may have
+moved, which the hash after the verdict tells.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from agentd.core.steps import Baseline, Grade, Judgement, Sight, Worker
+from agentd.evidence.base import Hints
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """Confirmed by at least one new worker while no former one takes requests any more."""
+
+    worker: str | None = None
+    """Only children with such a title count; None: all of them."""
+    draining: str | None = None
+    """A worker with such a title is on its way out; None: it must be gone."""
+
+    name: ClassVar[str] = "workers"
+    grade: ClassVar[Grade] = Grade.OBSERVED
+    workers: ClassVar[bool] = True
+    takes: ClassVar[str] = ""
+
+    @classmethod
+    def declared(cls, argument: str | None, hints: Hints) -> Self:
+        """Takes nothing; the titles come from the recipe."""
+        assert argument is None
+        return cls(hints.worker, hints.draining)
+
+    @property
+    def pattern(self) -> str | None:
+        """Nothing is looked for in the output."""
+        return None
+
+    def judge(self, before: Baseline, now: Sight) -> Judgement:
+        """Old and new are told apart by pid *and* start time, because pids come round again.
+
+        Start times are ticks of 10 ms: a worker born in the tick of the signal may be from just before it. Hence
+        both: not in the baseline, and not started before it.
+        """
+        if not now.alive:
+            return Judgement.CONTRADICTED
+        former = {(w.pid, w.started) for w in before.workers}
+        serving = [w for w in now.workers if self._serves(w)]
+        if any((w.pid, w.started) in former for w in serving):
+            return Judgement.NOT_YET
+        born = any(w.started >= before.ticks for w in serving)
+        return Judgement.CONFIRMED if born else Judgement.NOT_YET
+
+    def _serves(self, w: Worker) -> bool:
+        """Right after the fork a child still has the title of its parent, so it counts only when it has its own."""
+        if self.worker is not None and not re.search(self.worker, w.title):
+            return False
+        return self.draining is None or not re.search(self.draining, w.title)

@@ -1,0 +1,274 @@
+"""The inputs of a service read as one: snapshots that are consistent, hashed and kept.
+
+A reading is consistent when the list of inputs and the stamp of each are the same before and after all were read;
+otherwise it is taken again, and after a few times it is ``unstable_input``. Everything runs in a few threads of its
+own, so that a file system that hangs (NFS) holds up its own service and not the loop. Files whose stamp has not changed
+since a reading that was not racy are not read again.
+
+It does not decide whether a change matters, how long to wait for quiet, or what a missing input means.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hashlib
+import hmac
+import os
+import stat
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, NamedTuple
+
+from agentd.core.manifest import Entry, Manifest, Missing
+from agentd.ports import AdapterError
+from agentd.system.expand import Expansion
+from agentd.system.gitversion import Repository, commit, repository
+from agentd.system.hashing import Digest, Moved, Stamp, canonical, chunks
+from agentd.system.hostkey import host_key
+from agentd.system.inputs import Input, UnusableError, list_inputs, patterns
+from agentd.system.keyversion import read_key
+from agentd.system.snapshots import Kept, Snapshots, Spool
+from agentd.system.watcher import InputWatcher
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from agentd.core.spec import Spec, VersionKey
+
+_TRIES = 6
+_PAUSE_S = 0.01
+_THREADS = 4
+_MIB = 1024 * 1024
+
+
+class _Context(NamedTuple):
+    """All that the version's name depends on beside the inputs."""
+
+    key: VersionKey | None
+    stamp: Stamp | None
+    repo: Repository | None
+
+
+class _Read(NamedTuple):
+    input: Input
+    entry: Entry
+    settled: bool
+
+
+class _Reading(NamedTuple):
+    """What is remembered of a service's last consistent reading."""
+
+    inputs: tuple[Input, ...]
+    context: _Context
+    manifest: Manifest
+    files: dict[str, _Read]
+    settled: bool
+    kept: bool
+
+
+class OsFiles:
+    """The inputs on disk (port ``Files``)."""
+
+    def __init__(
+        self,
+        snapshots: Path,
+        host_key: Path,
+        *,
+        file_limit: int = 64 * _MIB,
+        total_limit: int = 256 * _MIB,
+        wall_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """Nothing is created before it is needed. Limits are bytes, of one input and of a service's inputs together."""
+        self.snapshots = Snapshots(snapshots)
+        self._host_key = host_key
+        self._file_limit = file_limit
+        self._total_limit = total_limit
+        self._wall_ns = wall_ns
+        self._pool = ThreadPoolExecutor(_THREADS, "files")
+        self._last: dict[str, _Reading] = {}
+
+    async def snapshot(self, spec: Spec, *, keep: bool) -> Manifest | Missing:
+        """One consistent reading. Raises AdapterError when it cannot be kept or the host key cannot be used."""
+        stop = threading.Event()
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._pool, self._take, spec, keep, stop)
+        finally:
+            stop.set()  # cancelled: the thread ends at its next chunk
+
+    def watched(self, spec: Spec) -> tuple[str, ...]:
+        """The directories and files whose change may change the inputs; blocks on the disk."""
+        return tuple(sorted(Expansion(patterns(spec), places=True).places))
+
+    async def version(self, spec: Spec, manifest: Manifest) -> str:
+        """The short human name of these bytes, while they are what is on disk."""
+        loop = asyncio.get_running_loop()
+        paths = [e.path for e in manifest.entries]
+        return await loop.run_in_executor(
+            self._pool, lambda: _name(_context(spec, paths), paths, manifest.hash)
+        )
+
+    def watcher(self) -> InputWatcher:
+        """What ``FileWatch`` is built on; it surveys in the threads of these files."""
+        return InputWatcher(self._pool)
+
+    def close(self) -> None:
+        """Let the threads end; one that hangs in the kernel is not waited for."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _take(self, spec: Spec, keep: bool, stop: threading.Event) -> Manifest | Missing:  # noqa: FBT001
+        keep = keep and spec.snapshot
+        moved = ""
+        for attempt in range(_TRIES):
+            if stop.wait(_PAUSE_S * attempt) if attempt else stop.is_set():
+                break
+            try:
+                inputs = list_inputs(spec, self._file_limit, self._total_limit)
+                last = self._last.get(spec.name)
+                context = _context(spec, [i.path for i in inputs])
+                if last and self._stands(last, inputs, context, keep=keep):
+                    return last.manifest
+                reading = self._read(inputs, context, last, stop, keep=keep)
+                moved = _difference(inputs, list_inputs(spec, self._file_limit, self._total_limit))
+            except UnusableError as e:
+                return e.missing
+            except Moved as e:
+                moved = str(e)
+                continue
+            if not moved and not stop.is_set():
+                if keep and not (last and self._same(last, reading)):
+                    with _Keeping():
+                        self.snapshots.put(reading.manifest, [*map(_kept, reading.files.values())])
+                self._last[spec.name] = reading
+                return reading.manifest
+        why = f"it or the list of inputs changed while it was read, {_TRIES} times"
+        return UnusableError("unstable_input", moved, why).missing
+
+    def _stands(
+        self, last: _Reading, inputs: tuple[Input, ...], context: _Context, *, keep: bool
+    ) -> bool:
+        """Whether the last reading is still true, and stored when it has to be."""
+        return (
+            last.settled
+            and last.inputs == inputs
+            and last.context == context
+            and (not keep or (last.kept and self._stored(last)))
+        )
+
+    def _same(self, last: _Reading, new: _Reading) -> bool:
+        """Whether storing the new manifest would write what is there."""
+        there = last.kept and last.manifest == new.manifest and last.inputs == new.inputs
+        return there and self.snapshots.holds(new.manifest.hash)
+
+    def _stored(self, reading: _Reading) -> bool:
+        entries = (r.entry for r in reading.files.values() if not r.input.secret)
+        return all(map(self.snapshots.has, entries)) and self.snapshots.holds(reading.manifest.hash)
+
+    def _read(
+        self,
+        inputs: tuple[Input, ...],
+        context: _Context,
+        last: _Reading | None,
+        stop: threading.Event,
+        *,
+        keep: bool,
+    ) -> _Reading:
+        """Read what changed since the last reading. Raises UnusableError, Moved, AdapterError."""
+        files = {}
+        for one in inputs:
+            known = last.files.get(one.path) if last else None
+            files[one.path] = self._one(one, known, stop, store=keep and not one.secret)
+        entries = tuple(f.entry for f in files.values())
+        whole = canonical(entries)
+        if last and last.manifest.hash == whole and last.context == context:
+            name = last.manifest.version
+        else:
+            name = _name(context, list(files), whole)
+        manifest = Manifest(whole, name, entries)
+        settled = all(f.settled for f in files.values())
+        return _Reading(inputs, context, manifest, files, settled, keep)
+
+    def _one(self, one: Input, known: _Read | None, stop: threading.Event, *, store: bool) -> _Read:
+        """One input: from memory when it is settled, else read; stored unless the same bytes are there already."""
+        there = False
+        if known and known.input == one:
+            there = not store or self.snapshots.has(known.entry)
+            if there and known.settled:
+                return known
+        began = self._wall_ns()
+        digest = self._digest(one, stop, store=store and not there)
+        if store and there and known and digest != known.entry.hash:
+            digest = self._digest(one, stop, store=True)  # other bytes under the same stamp
+        return _Read(one, Entry(one.path, digest, one.stamp.size), one.stamp.settled(began))
+
+    def _digest(self, one: Input, stop: threading.Event, *, store: bool) -> str:
+        """Hash one input, and store its bytes on the way."""
+        digest: Digest = hashlib.sha256()
+        if one.secret:
+            digest = hmac.new(host_key(self._host_key), digestmod="sha256")
+        spool: Spool | None = None
+        try:
+            if store:
+                with _Keeping():
+                    spool = self.snapshots.spool()
+            for chunk in chunks(one.path, one.stamp, stop.is_set):
+                digest.update(chunk)
+                if spool:
+                    with _Keeping():
+                        spool.write(chunk)
+            if spool and not stop.is_set():
+                with _Keeping():
+                    self.snapshots.store(spool, digest.hexdigest())
+        except OSError as e:
+            if e.errno in (errno.ENOENT, errno.ENOTDIR, errno.ESTALE):
+                raise Moved(one.path) from e
+            raise UnusableError("unreadable_input", one.path, str(e.strerror)) from e
+        except Moved:
+            raise Moved(one.path) from None
+        finally:
+            if spool:
+                spool.discard()
+        return digest.hexdigest()
+
+
+class _Keeping:
+    """What fails in the store is the machine's fault, not the input's."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
+            raise AdapterError(
+                f"cannot keep a snapshot: {error.strerror}", error.errno or 0
+            ) from error
+
+
+def _difference(before: Sequence[Input], after: Sequence[Input]) -> str:
+    """A path that differs; empty when none does."""
+    return min((i.path for i in {*before} ^ {*after}), default="")
+
+
+def _context(spec: Spec, paths: Sequence[str]) -> _Context:
+    if spec.version is None:
+        return _Context(None, None, repository(paths))
+    try:
+        return _Context(spec.version, Stamp.of(os.stat(spec.version.file)), None)  # noqa: PTH116
+    except OSError:
+        return _Context(spec.version, None, None)
+
+
+def _name(context: _Context, paths: Sequence[str], whole: str) -> str:
+    name = read_key(context.key) if context.key else None
+    if context.repo:
+        name = commit(context.repo, paths)
+    return name or whole.removeprefix("sha256:")[:12]
+
+
+def _kept(read: _Read) -> Kept:
+    stamp = read.input.stamp
+    mode = stat.S_IMODE(stamp.mode)
+    return Kept(read.entry, mode, stamp.uid, stamp.gid, stored=not read.input.secret)

@@ -1,0 +1,1 @@
+"""What asks for a reload by itself: one file per trigger, each an asynchronous iterator of requests."""

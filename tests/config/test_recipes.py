@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agentd import recipes
+from agentd.config.loader import load
+from agentd.core.spec import Check, ReadyAfter, ReadyProbe, Spec, WorkersProbe
+from agentd.core.steps import SendSignal
+from agentd.evidence import Delivered, Workers
+
+NGINX = Workers(worker="worker process", draining="is shutting down")
+
+
+def service(tmp_path: Path, *lines: str) -> Spec:
+    path = tmp_path / "agentd.toml"
+    path.write_text("\n".join(("[service.web]", 'recipe = "nginx"', *lines)))
+    (spec,) = load(path).services
+    return spec
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_every_recipe_fills_in_a_whole_service(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "agentd.toml"
+    path.write_text(f'[service.x]\nrecipe = "{name}"\ncommand = ["{name}"]\n')
+    loaded = load(path)
+    assert loaded.warnings == ()
+    assert loaded.services[0].reload.confirm
+    assert loaded.services[0].ready != ReadyAfter()
+
+
+def test_nginx_knows_how_it_starts_stops_reloads_and_shows_it(tmp_path: Path) -> None:
+    spec = service(tmp_path, 'command = ["nginx", "-g", "daemon off;"]')
+    assert spec.ready == ReadyProbe(WorkersProbe())
+    assert spec.stop_signal == "QUIT"
+    assert spec.reload.steps == (SendSignal("HUP"),)
+    assert spec.reload.confirm == (NGINX,)
+
+
+@pytest.mark.parametrize(
+    ("command", "check"),
+    [
+        (["nginx"], ["nginx", "-t", "-q"]),
+        (
+            ["/usr/sbin/nginx", "-p", "/srv", "-c", "n.conf", "-g", "daemon off;"],
+            ["/usr/sbin/nginx", "-t", "-q", "-p", "/srv", "-c", "n.conf", "-g", "daemon off;"],
+        ),
+        (["nginx", "-c/a.conf", "-q"], ["nginx", "-t", "-q", "-c/a.conf"]),
+        (["nginx", "-c"], ["nginx", "-t", "-q", "-c"]),
+        (["nginx", "-g", "-c"], ["nginx", "-t", "-q", "-g", "-c"]),
+    ],
+)
+def test_the_check_reads_the_same_files_as_the_command(
+    command: list[str], check: list[str]
+) -> None:
+    rule = recipes.load("nginx").check
+    assert rule is not None
+    assert rule.derive(command) == check
+
+
+def test_a_program_the_recipe_does_not_know_gets_no_check_but_a_warning(tmp_path: Path) -> None:
+    path = tmp_path / "agentd.toml"
+    path.write_text('[service.web]\nrecipe = "nginx"\ncommand = ["sh", "-c", "exec nginx"]\n')
+    loaded = load(path)
+    assert loaded.services[0].reload.check is None
+    assert len(loaded.warnings) == 1
+    assert (
+        "service.web.reload.check: cannot be made from the command: sh is not nginx"
+        in loaded.warnings[0]
+    )
+
+
+def test_what_the_operator_sets_wins(tmp_path: Path) -> None:
+    spec = service(
+        tmp_path,
+        'command = ["nginx"]',
+        'ready = { after = "2s" }',
+        'stop_signal = "SIGTERM"',
+        "[service.web.reload]",
+        'check = ["true"]',
+        'confirm = ["delivered"]',
+    )
+    assert spec.ready == ReadyAfter(2.0)
+    assert spec.stop_signal == "TERM"
+    assert spec.reload.check == Check(("true",))
+    assert spec.reload.confirm == (Delivered(),)
+
+
+def test_one_key_of_reload_leaves_the_others_to_the_recipe(tmp_path: Path) -> None:
+    spec = service(tmp_path, 'command = ["nginx"]', "[service.web.reload]", 'timeout = "5s"')
+    assert spec.reload.timeout == 5.0
+    assert spec.reload.check == Check(("nginx", "-t", "-q"))
+    assert spec.reload.confirm == (NGINX,)
+
+
+def test_the_titles_of_a_recipe_are_known_to_a_confirm_written_by_hand(tmp_path: Path) -> None:
+    spec = service(tmp_path, 'command = ["nginx"]', 'reload.confirm = ["workers", "delivered"]')
+    assert spec.reload.confirm == (NGINX, Delivered())
+
+
+def test_no_evidence_may_be_demanded(tmp_path: Path) -> None:
+    assert service(tmp_path, 'command = ["nginx"]', "reload.confirm = []").reload.confirm == ()

@@ -1,0 +1,120 @@
+"""What each kind of evidence makes of a sight."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentd.core.steps import Baseline, Evidence, Grade, Judgement, Sight, Worker
+from agentd.evidence import KINDS, Delivered, Hints, Log, Workers
+
+CONFIRMED, NOT_YET, CONTRADICTED = Judgement.CONFIRMED, Judgement.NOT_YET, Judgement.CONTRADICTED
+NGINX = Workers(worker="worker process", draining="is shutting down")
+SERVING, DRAINING = "nginx: worker process", "nginx: worker process is shutting down"
+MASTER, CACHE = "nginx: master process nginx", "nginx: cache manager process"
+BEFORE = Baseline(ticks=100, workers=(Worker(10, 50, SERVING), Worker(11, 50, SERVING)))
+
+
+def seen(*workers: Worker, alive: bool = True) -> Sight:
+    return Sight(alive=alive, since_sent=0.0, workers=workers)
+
+
+@pytest.mark.parametrize(
+    ("workers", "judgement"),
+    [
+        ([], NOT_YET),
+        ([Worker(10, 50, SERVING), Worker(11, 50, SERVING)], NOT_YET),
+        ([Worker(10, 50, SERVING), Worker(20, 101, SERVING)], NOT_YET),
+        ([Worker(20, 101, SERVING)], CONFIRMED),
+        ([Worker(10, 50, DRAINING), Worker(20, 101, SERVING)], CONFIRMED),
+        ([Worker(10, 50, DRAINING), Worker(11, 50, DRAINING)], NOT_YET),
+        ([Worker(20, 100, SERVING)], CONFIRMED),
+        ([Worker(20, 99, SERVING)], NOT_YET),
+        ([Worker(10, 100, SERVING)], CONFIRMED),
+        ([Worker(20, 101, MASTER)], NOT_YET),
+        ([Worker(20, 101, CACHE)], NOT_YET),
+        ([Worker(20, 101, DRAINING)], NOT_YET),
+    ],
+    ids=[
+        "between the generations",
+        "nothing happened",
+        "an old one still serves",
+        "all replaced",
+        "an old one drains",
+        "only draining ones",
+        "born in the tick of the signal",
+        "born before the signal and missed by the baseline",
+        "a new one has the pid of an old one",
+        "just forked, still titled as its parent",
+        "new, but serves nobody",
+        "new, and already replaced again",
+    ],
+)
+def test_workers_of_nginx(workers: list[Worker], judgement: Judgement) -> None:
+    assert NGINX.judge(BEFORE, seen(*workers)) is judgement
+
+
+def test_a_worker_born_just_before_the_signal_in_the_same_tick_is_an_old_one() -> None:
+    early = Worker(12, 100, SERVING)
+    before = Baseline(ticks=100, workers=(early,))
+    assert NGINX.judge(before, seen(early)) is NOT_YET
+
+
+def test_without_a_recipe_old_workers_must_be_gone_whatever_they_are_called() -> None:
+    old, new = Worker(10, 50, DRAINING), Worker(20, 101, "anything")
+    assert Workers().judge(BEFORE, seen(old, new)) is NOT_YET
+    assert Workers().judge(BEFORE, seen(new)) is CONFIRMED
+
+
+WORKERS = st.builds(
+    Worker,
+    st.integers(1, 4),
+    st.integers(98, 102),
+    st.sampled_from([SERVING, DRAINING, MASTER, CACHE]),
+)
+
+
+@given(st.lists(WORKERS), st.lists(WORKERS))
+def test_what_was_there_before_never_confirms(old: list[Worker], extra: list[Worker]) -> None:
+    before = Baseline(ticks=100, workers=tuple(old))
+    known = {(w.pid, w.started) for w in old}
+    now = seen(*old, *(w for w in extra if w.started < 100 or (w.pid, w.started) in known))
+    assert NGINX.judge(before, now) is NOT_YET
+
+
+@pytest.mark.parametrize("evidence", [NGINX, Workers(), Log("ok"), Delivered()])
+def test_a_dead_service_contradicts_everything(evidence: Evidence) -> None:
+    now = Sight(alive=False, since_sent=9.0, workers=(Worker(20, 101, SERVING),), matched="ok")
+    assert evidence.judge(BEFORE, now) is CONTRADICTED
+
+
+def test_a_matching_line_is_enough_and_its_absence_is_not_a_no() -> None:
+    log = Log("re-?loaded")
+    assert log.pattern == "re-?loaded"
+    assert log.judge(BEFORE, Sight(alive=True, since_sent=60.0)) is NOT_YET
+    assert log.judge(BEFORE, Sight(alive=True, since_sent=0.0, matched="reloaded")) is CONFIRMED
+    assert log.judge(BEFORE, Sight(alive=True, since_sent=0.0, matched="")) is CONFIRMED
+
+
+@pytest.mark.parametrize("argument", ["(", "", "x*"])
+def test_a_pattern_that_is_none_or_matches_everything_is_refused(argument: str) -> None:
+    with pytest.raises(ValueError, match=r"regular expression|every line"):
+        Log.declared(argument, Hints())
+
+
+def test_delivery_counts_only_after_the_grace() -> None:
+    evidence = Delivered(grace=0.2)
+    assert evidence.judge(BEFORE, Sight(alive=True, since_sent=0.19)) is NOT_YET
+    assert evidence.judge(BEFORE, Sight(alive=True, since_sent=0.2)) is CONFIRMED
+
+
+def test_kinds_and_grades() -> None:
+    assert {name: kind.grade for name, kind in KINDS.items()} == {
+        "workers": Grade.OBSERVED,
+        "log": Grade.OBSERVED,
+        "delivered": Grade.DECLARED,
+    }
+    assert [name for name, kind in KINDS.items() if kind.workers] == ["workers"]
+    assert Workers.declared(None, Hints("w", "d")) == Workers("w", "d")
+    assert (Workers().pattern, Delivered().pattern) == (None, None)
