@@ -63,16 +63,19 @@ def boot(specs: Sequence[Spec], left: Left, mint: Mint, now: float) -> Step:
 
 
 def _removed(specs: Sequence[Spec], left: Left) -> tuple[Spec, ...]:
-    """Services that are no longer declared but still run: kept only to be stopped."""
+    """Services that are no longer declared but still run, or owe a verdict: kept only to be stopped."""
     declared = {spec.name for spec in specs}
+    owing = (records[0].fact for records in left.open_reloads)
+    names = (*left.found, *(f.service for f in owing if isinstance(f, facts.Requested)))
     return tuple(
-        Spec(name, ProcessSpec(("removed",))) for name in left.found if name not in declared
+        Spec(name, ProcessSpec(("removed",)))
+        for name in dict.fromkeys(names)
+        if name not in declared
     )
 
 
 def _remembered(spec: Spec, m: Memory | None) -> Service:
-    if m is None:
-        return Service(spec)
+    m = m or Memory(spec.name)
     want = Want.DOWN if spec.process.command == ("removed",) else m.want
     return Service(
         spec,
@@ -94,10 +97,10 @@ def _take_over(t: Turn, left: Left) -> None:
     m = left.memories.get(s.spec.name)
     if m is None:
         return
-    if m.process is None:
+    found = s.spec.name in left.found
+    if m.process is None or (m.boot != left.boot and not found):
         _rest(t, m, same_boot=m.boot == left.boot)
         return
-    found = s.spec.name in left.found
     t.note(facts.Adopted(s.spec.name, m.generation, m.process.pid, found))
     event = Adopt(m.process, m.generation, m.phase) if found else Orphaned(m.generation)
     after, effects = instance.step(s.instance, event, s.spec, t.now)
@@ -138,11 +141,14 @@ def _resume(t: Turn, records: Sequence[Record], left: Left) -> None:
         if alive and t.s.instance.phase is Phase.STARTING and r.manifest:
             t.s = replace(t.s, running=replace(r, stage=Stage.LAUNCHING))
         elif alive and t.s.instance.phase is Phase.READY and r.manifest:
-            go_on(t, replace(r, stage=Stage.LAUNCHING))
+            go_on(t, replace(r, stage=Stage.COMPARING))
         else:
             _interrupted(t, r)
     elif not began and t.s.waiting is None:
         t.s = replace(t.s, waiting=replace(r, machine="waiting", certain=True))
+    elif not began:
+        message = "the agent died while it waited for its turn; another one reads the same inputs"
+        conclude(t, r, Ending(Verdict.CANCELLED, "agent_interrupted", message))
     elif alive and r.baseline is not None and t.s.instance.phase is Phase.READY and not t.s.running:
         go_on(t, replace(r, stage=Stage.CONFIRMING))
     else:

@@ -79,6 +79,8 @@ def step(host: Host, event: Event, now: float) -> Step:
         _shutdown(w, event)
     else:
         _route(w, event)
+        if w.ending and w.touched:
+            _stop_next(w)
     after = replace(host, services=w.services, mint=w.mint, ending=w.ending)
     return Step(after, tuple(w.effects), tuple(w.notes), tuple(w.touched), w.refused)
 
@@ -132,13 +134,11 @@ def _turn(w: _Work, name: str, event: Event | Stop | None) -> None:
     w.notes += t.notes
     if t.s is not before:
         w.touched[name] = None
-    if t.s.instance.phase is before.instance.phase and t.s.want is before.want:
+    unmoved = t.s.instance.phase is before.instance.phase and t.s.want is before.want
+    if unmoved or w.ending:
         return
-    if w.ending:
-        _stop_next(w)
-        return
-    for other in w.dependents.get(name, ()):
-        if other in w.services and w.services[other].running is None:
+    for other in w.dependents[name]:
+        if w.services[other].running is None:
             _turn(w, other, None)
 
 
@@ -165,19 +165,14 @@ def _had_its_try(s: Service) -> bool:
 
 
 def _stop_next(w: _Work) -> None:
-    """Stop every service that nobody alive depends on; leave when nothing is left."""
+    """Stop every service that nobody alive depends on, and what has no process at once; leave when nothing is left."""
     for name, s in list(w.services.items()):
-        if s is not w.services[name]:
-            continue
-        waits = any(
-            w.services[other].instance.phase in ALIVE
-            for other in w.dependents.get(name, ())
-            if other in w.services
+        waits = s.instance.phase in ALIVE and any(
+            w.services[other].instance.phase in ALIVE for other in w.dependents[name]
         )
-        busy = s.running is not None or s.waiting is not None
+        busy = s.running is not None or s.waiting is not None or s.next_start is not None
         going = s.instance.phase in (Phase.STOPPING, Phase.KILLING)
         if not waits and not going and (busy or s.instance.phase not in AT_REST):
             _turn(w, name, Stop())
-    done = all(s.instance.phase in AT_REST for s in w.services.values())
-    if done and not any(isinstance(effect, Leave) for effect in w.effects):
+    if all(s.instance.phase in AT_REST for s in w.services.values()):
         w.effects.append(Leave())

@@ -81,9 +81,16 @@ class Instance:
     starts: tuple[float, ...] = ()
     deadline: float = 0.0
     """Until when it must be ready."""
+    said: bool = False
+    """READY=1 came before the answer to its spawn: the two travel by different ways."""
     serial: int = 0
     timer: int | None = None
     awaiting: int | None = None
+
+    @property
+    def assumed(self) -> bool:
+        """Ready only because it is alive: nobody has heard its READY=1."""
+        return self.phase is Phase.READY and self.adopted
 
 
 Result = tuple[Instance, tuple[Effect, ...]]
@@ -136,7 +143,8 @@ def _launch(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result
 
 def _born(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
     assert isinstance(event, Spawned)
-    return _await_ready(replace(i, process=event.identity, awaiting=None), spec, now)
+    i = replace(i, process=event.identity, awaiting=None)
+    return _ready(i, spec) if i.said else _await_ready(i, spec, now)
 
 
 def _await_ready(i: Instance, spec: Spec, now: float) -> Result:
@@ -186,6 +194,8 @@ def _said(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
     assert isinstance(event, Notified)
     if i.phase is not Phase.STARTING or not isinstance(spec.ready, ReadyNotify):
         return i, ()
+    if event.ready and i.process is None:
+        return replace(i, said=True), ()
     if event.ready:
         return _ready(replace(i, adopted=False), spec)
     i = replace(i, deadline=max(i.deadline, now + event.extend))
@@ -248,7 +258,8 @@ def _born_stopping(i: Instance, event: InstanceEvent, spec: Spec, now: float) ->
     assert isinstance(event, Spawned)
     signal = "KILL" if i.phase is Phase.KILLING else spec.stop_signal
     i = replace(i, process=event.identity, awaiting=None)
-    return i, (Kill(spec.name, i.generation, signal, group=i.phase is Phase.KILLING),)
+    group = i.phase is Phase.KILLING or i.exit is not None
+    return i, (Kill(spec.name, i.generation, signal, group=group),)
 
 
 def _unborn(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
@@ -322,7 +333,7 @@ def _adopted(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Resul
         i,
         generation=event.generation,
         process=event.identity,
-        adopted=True,
+        adopted=event.phase == Phase.STARTING,
         deadline=now + spec.start_timeout,
     )
     if event.phase == Phase.READY:

@@ -43,7 +43,7 @@ from agentd.core.reload_value import (
     finish,
     note,
 )
-from agentd.core.spec import ReadyAfter, ReadyNotify, Spec
+from agentd.core.spec import ReadyAfter, ReadyNotify
 from agentd.core.steps import Grade, Judgement
 from agentd.wire import Verdict
 
@@ -58,9 +58,10 @@ GRACE = 0.2
 def act(r: Reload, view: View, now: float) -> Result:
     if r.act is Act.LAUNCH:
         return launch(r, view, now)
-    if view.pid is None:
-        message = f"{view.spec.name} is not running"
-        return finish(r, view, now, (), Ending(Verdict.FAILED, "service_died", message))
+    assert view.pid is not None
+    if not view.spec.reload.steps:
+        message = f"{view.spec.name} declares no way to reload; restart it instead"
+        return finish(r, view, now, (), Ending(Verdict.REJECTED, "no_steps", message))
     r = replace(r, stage=Stage.BASELINE, deadline=now + view.spec.reload.timeout)
     r, notes = note(r, now, began(r, view))
     r, token = expect(r, view)
@@ -87,11 +88,11 @@ def send(r: Reload, view: View, now: float) -> Result:
     assert view.pid is not None
     what = view.spec.reload.steps[r.step]
     r = replace(r, stage=Stage.SENDING)
-    began = facts.StepBegan(view.spec.name, r.id, f"signal SIG{what.signal}", view.pid)
-    r, notes = note(r, now, began)
+    step = facts.StepBegan(view.spec.name, r.id, f"signal SIG{what.signal}", view.pid)
+    r, notes = note(r, now, step)
     r, token = expect(r, view)
-    send = SendReloadSignal(token, view.generation, view.pid, what.signal, what.assume_handled)
-    return r, (send,), notes
+    signal = SendReloadSignal(token, view.generation, view.pid, what.signal, what.assume_handled)
+    return r, (signal,), notes
 
 
 def sent(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
@@ -105,13 +106,13 @@ def sent(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
         return r, effects, (*notes, *more)
     r, more = note(r, now, ended(r, view))
     r = replace(r, stage=Stage.CONFIRMING)
-    r, began = note(r, now, began(r, view))
+    r, confirming = note(r, now, began(r, view))
     r, effects, looked = look(r, view)
-    return r, effects, (*notes, *more, *began, *looked)
+    return r, effects, (*notes, *more, *confirming, *looked)
 
 
 def not_sent(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
-    """The step was not performed: the service was not touched by it."""
+    """The step was not performed: the service was not touched by it, but perhaps by an earlier one."""
     assert isinstance(event, EffectFailed)
     what = view.spec.reload.steps[r.step]
     failed = facts.StepEnded(
@@ -119,19 +120,19 @@ def not_sent(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     )
     r, notes = note(r, now, failed, ended(r, view, event.error_type))
     gone = event.error_type == "no_such_process"
-    verdict = Verdict.FAILED if gone else Verdict.REJECTED
-    return finish(r, view, now, notes, Ending(verdict, event.error_type, event.message))
+    verdict = Verdict.FAILED if gone or r.step else Verdict.REJECTED
+    ending = Ending(verdict, event.error_type, event.message, moved=r.step > 0)
+    return finish(r, view, now, notes, ending)
 
 
 def look(r: Reload, view: View) -> Result:
     """Ask the evidence once."""
     assert r.baseline is not None
-    if view.pid is None:
-        return r, (), ()
+    assert view.pid is not None
     offset = r.baseline.log_offset
     r, token = expect(replace(r, looks=r.looks + 1), view)
     confirm = view.spec.reload.confirm
-    look = Look(
+    one = Look(
         token,
         view.pid,
         any(e.workers for e in confirm),
@@ -139,7 +140,7 @@ def look(r: Reload, view: View) -> Result:
         offset,
         r.sent_at,
     )
-    return r, (Disarm(view.spec.name, r.machine), look), ()
+    return r, (Disarm(view.spec.name, r.machine), one), ()
 
 
 def seen(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
@@ -157,7 +158,7 @@ def seen(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
         r, notes = note(r, now, ended(r, view, "contradicted"))
         return finish(r, view, now, notes, Ending(Verdict.REFUSED, "contradicted", message))
     if not confirm and event.sights[0].since_sent >= GRACE:
-        return compare(r, view, now)
+        return compare(r, view, now) if r.certain else late(r, view, now)
     witnessed = r.certain or any(e.grade is not Grade.DECLARED for e in confirm)
     if confirm and witnessed and all(j is Judgement.CONFIRMED for j in said):
         return compare(r, view, now)
@@ -236,16 +237,18 @@ def was_compared(r: Reload, event: ReloadEvent, view: View, now: float) -> Resul
     if not same:
         error_type = r.missing.error_type if r.missing else "inputs_moved"
         message = (
-            r.missing.message if r.missing else "the inputs changed meanwhile; another follows"
+            r.missing.message if r.missing else "the inputs changed while they were being taken"
         )
         r, notes = note(r, now, ended(r, view, error_type))
         again = r.missing is None
         ending = Ending(Verdict.UNVERIFIED, error_type, message, moved=True, again=again)
         return finish(r, view, now, notes, ending)
-    name, grade = confirmation(r, view.spec)
+    name, grade = confirmation(r, view)
     if grade is None:
         r, notes = note(r, now, ended(r, view))
         message = "delivered, but nothing declared can prove it"
+        if r.act is Act.LAUNCH:
+            message = "alive, but its READY=1 may have met no agent"
         ending = Ending(Verdict.UNVERIFIED, "no_evidence", message, moved=True)
         return finish(r, view, now, notes, ending)
     if r.require_proof and grade is not Grade.PROVEN:
@@ -263,10 +266,13 @@ def applied(r: Reload, name: str, grade: Grade | None) -> Ending:
     return Ending(Verdict.APPLIED, confirmation=name, grade=grade, live=r.manifest, moved=True)
 
 
-def confirmation(r: Reload, spec: Spec) -> tuple[str, Grade | None]:
+def confirmation(r: Reload, view: View) -> tuple[str, Grade | None]:
     """The strongest evidence that agreed, and its grade; of a start, how it said that it is ready."""
+    spec = view.spec
     if r.act is Act.LAUNCH:
         match spec.ready:
+            case ReadyNotify() if view.assumed:
+                return "none", None
             case ReadyNotify():
                 return "notify", Grade.PROVEN
             case ReadyAfter():

@@ -38,6 +38,7 @@ from agentd.core.reload_value import (
     speak,
 )
 from agentd.core.spec import WatchSpec
+from agentd.core.steps import Grade
 from agentd.wire import Trigger, Verdict
 
 OUTPUT_LINES = 40
@@ -56,8 +57,6 @@ def begin(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
 
 def touched(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     """Wait until the inputs were quiet, but never longer than the settle limit."""
-    if r.missing_since is not None:
-        r = replace(r, missing_since=None)
     watch = view.spec.watch or WatchSpec()
     left = watch.settle_limit - (now - r.begun)
     r, timer = arm(r, view, max(min(watch.debounce, left), 0.0))
@@ -96,8 +95,9 @@ def was_read(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     )
     r, more = note(r, now, taken, ended(r, view))
     notes = (*notes, *more)
-    if r.started_with and view.live and event.found.hash == view.live.hash:
-        name, grade = r.started_with
+    name, grade = r.started_with or ("none", None)
+    proven = grade is Grade.PROVEN or not r.require_proof
+    if r.started_with and proven and view.live and event.found.hash == view.live.hash:
         return finish(r, view, now, notes, reload_act.applied(r, name, grade))
     r, effects, more = check(r, event.found, view, now)
     return r, effects, (*notes, *more)
@@ -136,8 +136,11 @@ def was_missing(r: Reload, missing: Missing, view: View, now: float) -> Result:
     since = now if r.missing_since is None else r.missing_since
     grace = view.spec.reload.missing_grace - (now - since)
     if r.cause.trigger is Trigger.WATCH and grace > 0:
-        r, timer = arm(replace(r, stage=Stage.SETTLING, missing_since=since), view, grace)
-        return r, (timer,), ()
+        r, notes = note(r, now, ended(r, view, missing.error_type))
+        r = replace(r, stage=Stage.SETTLING, missing_since=since)
+        r, more = note(r, now, began(r, view))
+        r, timer = arm(r, view, grace)
+        return r, (timer,), (*notes, *more)
     r, notes = speak(r, view)
     r, more = note(r, now, ended(r, view, missing.error_type))
     ending = Ending(Verdict.REJECTED, missing.error_type, missing.message)
@@ -188,8 +191,13 @@ def was_checked(r: Reload, event: ReloadEvent, view: View, now: float) -> Result
 
 
 def effect_failed(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
-    """Something on the way could not be done; the service was not touched."""
+    """Something on the way could not be done; the service was not touched. A start goes on: there is nothing to protect."""
     assert isinstance(event, EffectFailed)
+    r = replace(r, awaiting=None)
+    if r.act is Act.LAUNCH and r.stage is Stage.READING:
+        return was_missing(r, Missing(event.error_type, event.message), view, now)
+    if r.act is Act.LAUNCH:
+        return was_checked(r, CheckDone(event.token, None, error=event.message), view, now)
     r, notes = speak(r, view)
     r, more = note(r, now, ended(r, view, event.error_type))
     ending = Ending(Verdict.REJECTED, event.error_type, event.message)

@@ -97,6 +97,8 @@ class View:
     last_good: Manifest | None
     attempted: Attempt | None
     quarantine: Quarantine | None
+    assumed: bool = False
+    """Whether the instance counts as ready without having said so."""
 
 
 @dataclass(frozen=True, slots=True)

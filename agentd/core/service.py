@@ -44,6 +44,10 @@ from agentd.core.spec import Spec
 from agentd.wire import ExitCode, Trigger, Verdict
 
 
+AT_REST = frozenset({Phase.DOWN, Phase.BACKOFF, Phase.FAILED})
+"""Where a start that was asked for can begin at once."""
+
+
 @dataclass(frozen=True, slots=True)
 class Service:
     """One service: declared, wanted, observed."""
@@ -63,6 +67,8 @@ class Service:
     next_start: tuple[Cause, int | None] | None = None
     """Who asked for the start that comes next, and which caller wants to know its id."""
     hold_serial: int = 0
+    serial: int = 0
+    """The last number that a reload of this service has put into a token: each is used once, whoever's it was."""
 
     @property
     def memory(self) -> Memory:
@@ -97,6 +103,7 @@ class Service:
             self.last_good,
             self.attempted,
             self.quarantine,
+            i.assumed,
         )
 
 
@@ -139,6 +146,7 @@ def step(t: Turn, event: Ask | Completion | ProcessEvent | Stop | None) -> None:
             _release(t, cause, reply)
         case Stop():
             _abort(t, "agentd stops")
+            _give_up_start(t)
             _instance(t, event)
         case None:
             pass
@@ -171,16 +179,18 @@ def _reload_asked(t: Turn, e: ReloadAsked) -> None:
     elif not _reloadable(s):
         what = f"{s.spec.name} is {s.instance.phase.value}; start it with: reloadctl start {s.spec.name}"
         t.answer(e.reply, Turned(ExitCode.NOT_RUNNING, f"cannot reload: {what}"))
-    elif not s.spec.inputs and watch:
-        return
     elif watch and not e.link:
-        _touched(t, e)
+        if s.spec.inputs and s.spec.watch:
+            _touched(t, e)
     elif s.waiting and not s.waiting.silent:
-        s = replace(s, waiting=replace(s.waiting, must_act=s.waiting.must_act or not e.if_changed))
-        t.s = s
-        assert s.waiting is not None
-        t.note(facts.Joined(s.spec.name, s.waiting.id, e.cause))
-        t.answer(e.reply, Accepted(s.waiting.id, s.waiting.trace_id, joined=True))
+        r = replace(
+            s.waiting,
+            must_act=s.waiting.must_act or _must_act(e.cause, if_changed=e.if_changed),
+            require_proof=s.waiting.require_proof or e.require_proof,
+        )
+        t.s = replace(s, waiting=r)
+        t.note(facts.Joined(s.spec.name, r.id, e.cause))
+        t.answer(e.reply, Accepted(r.id, r.trace_id, joined=True))
     else:
         _drop_silent(t)
         r = _new(t, e.cause, if_changed=e.if_changed, link=e.link)
@@ -226,8 +236,8 @@ def _drop_silent(t: Turn) -> None:
 def _held(t: Turn, e: ReloadAsked) -> None:
     hold, watch = t.s.hold, e.cause.trigger is Trigger.WATCH
     assert hold is not None
-    if watch and hold.pending and hold.trigger is Trigger.WATCH:
-        return
+    if watch and hold.pending:
+        return  # what is pending already will read this change too
     r = _new(t, e.cause, if_changed=True)
     t.notes.append(reload_value.requested(r, t.s.view, t.now))
     t.s = replace(t.s, hold=replace(hold, pending=r.id, trigger=e.cause.trigger))
@@ -252,6 +262,8 @@ def _start_asked(t: Turn, e: StartAsked) -> None:
         t.answer(e.reply, Done())
     elif running is not None and running.act is Act.LAUNCH:
         t.answer(e.reply, Accepted(running.id, running.trace_id, joined=True))
+    elif t.s.instance.phase is Phase.STARTING:  # adopted: nothing of this agent's began it
+        t.answer(e.reply, Done())
     else:
         _ask_start(t, e.cause, e.reply)
 
@@ -265,19 +277,22 @@ def _restart_asked(t: Turn, e: RestartAsked) -> None:
 
 
 def _ask_start(t: Turn, cause: Cause, reply: int | None) -> None:
-    if t.s.next_start is not None:
-        t.answer(t.s.next_start[1], Done())
+    _give_up_start(t)
     t.s = replace(t.s, next_start=(cause, reply))
 
 
 def _stop_asked(t: Turn, e: StopAsked) -> None:
     _want(t, Want.DOWN, e.cause)
     _abort(t, f"stop of {t.s.spec.name} was asked for")
+    _give_up_start(t)
+    _instance(t, Stop())
+    t.answer(e.reply, Done())
+
+
+def _give_up_start(t: Turn) -> None:
     if t.s.next_start is not None:
         t.answer(t.s.next_start[1], Done())
         t.s = replace(t.s, next_start=None)
-    _instance(t, Stop())
-    t.answer(e.reply, Done())
 
 
 def _want(t: Turn, want: Want, cause: Cause) -> None:
@@ -301,10 +316,11 @@ def _hold_asked(t: Turn, e: HoldAsked) -> None:
     if waiting is not None:
         t.s = replace(t.s, waiting=None)
         t.effects.append(Disarm(t.s.spec.name, "waiting"))
-        if not waiting.silent:
-            pending = replace(hold, pending=waiting.id, trigger=waiting.cause.trigger)
-            t.s = replace(t.s, hold=pending)
-            _hold_verdict(t, waiting)
+        _, notes = reload_value.speak(waiting, t.s.view)  # a change that was seen is not forgotten
+        t.notes += notes
+        pending = replace(hold, pending=waiting.id, trigger=waiting.cause.trigger)
+        t.s = replace(t.s, hold=pending)
+        _hold_verdict(t, waiting)
     t.answer(e.reply, Done())
 
 
@@ -337,8 +353,6 @@ def _release(t: Turn, cause: Cause, reply: int | None) -> None:
 def _instance(t: Turn, event: InstanceEvent) -> None:
     """Step the instance, and tell the reload that runs what became of it."""
     s, before = t.s, t.s.instance
-    if isinstance(event, Stop | Reset) and (before.phase, type(event)) not in instance.TABLE:
-        return
     after, effects = instance.step(before, event, s.spec, t.now)
     t.s = replace(s, instance=after)
     t.effects += effects
@@ -382,7 +396,7 @@ def _running(t: Turn, event: ReloadEvent) -> None:
         return  # it has ended, and this answers an effect it had cancelled
     launching = r.stage is Stage.LAUNCHING
     r, effects, notes = reload.step(r, event, t.s.view, t.now)
-    t.s = replace(t.s, running=r)
+    t.s = replace(t.s, running=r, serial=max(t.s.serial, r.serial))
     t.effects += effects
     t.notes += notes
     if r.ending is not None:
@@ -398,7 +412,7 @@ def _waiting(t: Turn, event: ReloadEvent) -> None:
     r, effects, notes = reload.step(t.s.waiting, event, t.s.view, t.now)
     t.effects += effects
     t.notes += notes
-    t.s = replace(t.s, waiting=None if r.ending else r)
+    t.s = replace(t.s, waiting=None if r.ending else r, serial=max(t.s.serial, r.serial))
     if r.ending:
         _end(t, r, r.ending)
 
@@ -434,7 +448,9 @@ def _settle(t: Turn) -> None:
     s = t.s
     if s.running is not None:
         return
-    phase = s.instance.phase
+    if s.next_start is not None and t.may_start and s.instance.phase in AT_REST:
+        _instance(t, Reset())  # it ended by itself after somebody had asked for its start
+    s, phase = t.s, t.s.instance.phase
     if phase is Phase.DOWN:
         if s.want is Want.DOWN or s.instance.ending is Ending.BY_ITSELF:
             _abort(t, f"{s.spec.name} is down")
@@ -444,9 +460,10 @@ def _settle(t: Turn) -> None:
     r = s.waiting
     if r is None or r.timer is not None:
         return
-    if phase is Phase.READY or phase in (Phase.BACKOFF, Phase.FAILED):
+    if phase is Phase.READY or (t.may_start and phase in (Phase.BACKOFF, Phase.FAILED)):
         act = Act.RECIPE if phase is Phase.READY else Act.LAUNCH
-        t.s = replace(s, waiting=None, running=replace(r, machine="reload", act=act))
+        r = replace(r, machine="reload", act=act, serial=max(r.serial, s.serial))
+        t.s = replace(s, waiting=None, running=r)
         _running(t, Begin())
         _settle(t)
 
@@ -468,10 +485,15 @@ def _new(t: Turn, cause: Cause, *, if_changed: bool = False, link: str = "") -> 
         t.mint.trace_id(),
         cause,
         begun=t.now,
-        must_act=(cause.trigger.person or cause.trigger is Trigger.START) and not if_changed,
+        must_act=_must_act(cause, if_changed=if_changed),
         link=link,
         handle=t.s.spec.reload.handle,
+        serial=t.s.serial,
     )
+
+
+def _must_act(cause: Cause, *, if_changed: bool) -> bool:
+    return (cause.trigger.person or cause.trigger is Trigger.START) and not if_changed
 
 
 # What an earlier agent left unfinished.
@@ -484,7 +506,7 @@ def go_on(t: Turn, r: Reload) -> None:
         _running(t, InstanceReady())
     else:
         r, effects, notes = reload_act.look(r, t.s.view)
-        t.s = replace(t.s, running=r)
+        t.s = replace(t.s, running=r, serial=r.serial)
         t.effects += effects
         t.notes += notes
 

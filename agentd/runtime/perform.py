@@ -87,14 +87,12 @@ class Performer:
         """What is done even when it could not be written down first: keeping services up."""
         return isinstance(effect, Spawn)
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """End what is under way; services are not touched."""
         for timer in self._timers.values():
             timer.cancel()
-        tasks = tuple(self._under_way.values())
-        for task in tasks:
+        for task in tuple(self._under_way.values()):
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
     def perform(self, effect: Effect) -> None:
         """Start one effect."""
@@ -227,7 +225,7 @@ class Performer:
             identity = replace(identity, output=machine.output.inode(key))
             memory = replace(self._runtime.memory(spec.name), process=identity, phase="starting")
             try:
-                await self._runtime.journal.add((), (memory,))
+                await asyncio.shield(self._runtime.journal.add((), (memory,)))
             except AdapterError as error:
                 self._runtime.trouble(f"{spec.name}: started without a record: {error.what}")
 

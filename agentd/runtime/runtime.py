@@ -65,8 +65,11 @@ class Runtime:
             self._running = True
             self._take(first)
             self._wake()
-            await self._left
-            await self._performer.close()
+            try:
+                await self._left
+            finally:
+                self._running = False
+                self._performer.close()
 
     # In.
 
@@ -138,7 +141,7 @@ class Runtime:
     def _drain(self) -> None:
         """Take what is there, one event after the other. What an effect posts at once is taken in the next round."""
         self._woken = False
-        for _ in range(len(self._mail)):
+        for _ in range(len(self._mail) if self._running else 0):
             event, at = self._mail.popleft()
             if isinstance(event, SnapshotDone):
                 self.on_disk[event.token.service] = event.found
@@ -182,6 +185,8 @@ class Runtime:
 
     def _committed(self, effects: Sequence[Effect], committed: asyncio.Future[None]) -> None:
         """Journal before perform: what must not be repeated after a crash is done only now."""
+        if not self._running:
+            return
         error = committed.exception()
         for effect in effects:
             if error is None or self._performer.without_journal(effect):
@@ -194,6 +199,8 @@ class Runtime:
 
     def _was_written(self, committed: asyncio.Future[None]) -> None:
         """Say once when the journal fails, and once when it works again."""
+        if committed.cancelled():
+            return
         error = committed.exception()
         if error is not None and not isinstance(error, AdapterError):
             raise error

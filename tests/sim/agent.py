@@ -1,0 +1,103 @@
+"""Lives of the real runtime in a simulated world, one after the other."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+
+from agentd.core.boot import Left, boot
+from agentd.core.events import Event, ShutdownAsked
+from agentd.core.ids import Mint
+from agentd.core.instance import Phase
+from agentd.core.spec import Spec
+from agentd.journal import Journal
+from agentd.ports import Key
+from agentd.runtime.machine import Machine
+from agentd.runtime.runtime import Runtime
+
+from fakes import (
+    BOOT,
+    Agent,
+    FakeCommands,
+    FakeFiles,
+    FakeNotify,
+    FakeOutput,
+    FakeProbes,
+    FakeProcesses,
+    FakeStore,
+    World,
+)
+
+
+class Life:
+    """One agent in a world: post to it, kill it, begin the next."""
+
+    def __init__(self, world: World, specs: Sequence[Spec]) -> None:
+        self.world = world
+        self.specs = specs
+        self.troubles: list[str] = []
+        self.runtime: Runtime
+        self._task: asyncio.Task[None] | None = None
+        self._lives = 0
+
+    def begin(self) -> None:
+        world, loop = self.world, asyncio.get_running_loop()
+        self._lives += 1
+        agent = Agent(world)
+        processes, output, store = FakeProcesses(agent), FakeOutput(), FakeStore(agent)
+        commands = FakeCommands(agent)
+        machine = Machine(
+            processes=processes,
+            table=processes,
+            commands=commands,
+            probes=FakeProbes(),
+            output=output,
+            logs=output,
+            notify=FakeNotify(),
+            files=FakeFiles(agent),
+        )
+        last = max((r.seq for r in world.records), default=0)
+        journal = Journal(store, BOOT, last, lambda: int(loop.time() * 1e9))
+        self.runtime = agent.listener = Runtime(machine, journal, BOOT, self.troubles.append, {})
+        found = {
+            m.service
+            for m in store.memories()
+            if m.process and processes.adopt(Key(m.service, m.generation), m.process)
+        }
+        left = Left({m.service: m for m in store.memories()}, found, store.open_reloads(), BOOT)
+        mint = Mint(b"%d" % self._lives, self._lives, loop.time())
+        first = boot(self.specs, left, mint, loop.time())
+        self._task = loop.create_task(self.runtime.run(first))
+
+    def post(self, event: Event) -> None:
+        self.runtime.post(event)
+
+    async def die(self) -> None:
+        """As by kill -9: nothing it had under way goes on."""
+        assert self._task is not None
+        assert self.world.agent is not None
+        self.world.agent.dead = True
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+
+    def phase(self, name: str) -> Phase:
+        return self.runtime.host.services[name].instance.phase
+
+    async def finished(self) -> None:
+        """The agent has left by itself."""
+        assert self._task is not None
+        await self._task
+
+
+@contextlib.asynccontextmanager
+async def living(world: World, *specs: Spec) -> AsyncIterator[Life]:
+    life = Life(world, specs)
+    life.begin()
+    try:
+        yield life
+    finally:
+        if world.agent is not None and not world.agent.dead:
+            life.post(ShutdownAsked(leave=True))
+            await life.finished()

@@ -1,0 +1,232 @@
+"""What a seed makes of the world: services, scripts, people, edits, faults and deaths, then quiet."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from agentd.core import events as ev
+from agentd.core.facts import Cause
+from agentd.core.spec import (
+    Backoff,
+    Check,
+    ProcessSpec,
+    Ready,
+    ReadyAfter,
+    ReadyNotify,
+    ReadyProbe,
+    ReloadSpec,
+    Restart,
+    Spec,
+    StartLimit,
+    TcpProbe,
+    WatchSpec,
+)
+from agentd.core.steps import Evidence, Grade, SendSignal
+from agentd.wire import Trigger
+from tests.sim import invariants
+from tests.sim.children import FOREVER, Lived, Script, Taken
+from tests.sim.world import PERSON, WATCH, World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+READY: tuple[Ready, ...] = (
+    ReadyNotify(),
+    ReadyAfter(0.3),
+    ReadyAfter(0),
+    ReadyProbe(TcpProbe("h", 1), 0.1),
+)
+CONFIRM: tuple[tuple[Evidence, ...], ...] = (
+    (),
+    (Lived(),),
+    (Taken(),),
+    (Taken(Grade.PROVEN),),
+    (Lived(), Taken()),
+)
+QUIET = 900.0
+"""Virtual seconds after which nothing may be left to do."""
+
+
+def spec(rng: random.Random, name: str, earlier: list[str]) -> Spec:
+    """One service, drawn."""
+    confirm = rng.choice(CONFIRM)
+    return Spec(
+        name,
+        ProcessSpec((name,)),
+        inputs=(f"/etc/{name}.conf",) if rng.random() < 0.95 else (),
+        ready=rng.choice(READY),
+        start_timeout=2.0,
+        stop_timeout=1.0,
+        restart=rng.choice(list(Restart)),
+        backoff=Backoff(0.1, 2.0, 2.0, 5.0),
+        start_limit=StartLimit(rng.choice((3, 5, 1000)), 10.0),
+        after=tuple(n for n in earlier if rng.random() < 0.3),
+        requires=tuple(n for n in earlier if rng.random() < 0.3),
+        watch=WatchSpec(0.2, 1.0, 60.0) if rng.random() < 0.8 else None,
+        reload=ReloadSpec(
+            steps=(SendSignal("HUP"),) * rng.choice((1, 1, 1, 1, 2)),
+            check=Check((f"check-{name}",), 1.0) if rng.random() < 0.7 else None,
+            confirm=confirm,
+            timeout=2.0,
+            missing_grace=0.5,
+        ),
+    )
+
+
+def script(rng: random.Random, s: Spec) -> Script:
+    """One life of a child, drawn."""
+    well = Script(ready=rng.random() * 0.3, early=rng.random() < 0.2)
+    reads = rng.choice((0.0, 0.0, 0.05, 0.5, 2.5, None))
+    if any(e.name == "delivered" for e in s.reload.confirm):
+        reads = 0.0  # whoever declares that delivery is enough must mean it
+    draw = rng.random()
+    if draw < 0.12:
+        well = replace(well, exits=rng.random() * 2, code=rng.choice((0, 1, 3)))
+    elif draw < 0.18:
+        well = replace(well, ready=None)
+    elif draw < 0.22:
+        well = replace(well, exits=0.0, code=1)
+    return replace(
+        well,
+        takes=reads,
+        dies_of_bad=rng.random() < 0.2,
+        term=None if rng.random() < 0.1 else rng.random() * 0.1,
+        leaves=rng.choice((None, None, None, 0.3, FOREVER)),
+        member_obeys=rng.random() < 0.7,
+    )
+
+
+class Chaos:
+    """Actors that act at random moments until the events are used up."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = rng = random.Random(seed)
+        specs: list[Spec] = []
+        for name in ("db", "web", "app")[: rng.choice((1, 2, 3, 3))]:
+            specs.append(spec(rng, name, [s.name for s in specs]))
+        self.world = World(specs, seed, faults=rng.choice((0.0, 0.5, 1.0)))
+        for s in specs:
+            self.world.scripts[s.name] = [script(rng, s) for _ in range(60)] + [Script(takes=0.0)]
+        self.busy = rng.choice((0.05, 0.3, 1.0))
+        self.deaths = rng.random() < 0.6
+        self.loud = True
+
+    def run(self, events: int) -> int:
+        """So many events, then quiet, then everything must be at rest. Returns the number of events."""
+        w = self.world
+        w.start()
+        for every, what in (
+            (self.busy, self._somebody_asks),
+            (self.busy * 4, self._edit),
+            (self.busy * 6, self._hint),
+            (20.0, self._journal),
+            (5.0 + self.busy * 20, self._death),
+        ):
+            self._again(every, what)
+        w.run(1e12, events)
+        self._quiet()
+        return w.events
+
+    def _again(self, every: float, what: Callable[[], None]) -> None:
+        self.world.after(self.rng.expovariate(1 / every), self._act, every, what)
+
+    def _act(self, every: float, what: Callable[[], None]) -> None:
+        if self.loud:
+            what()
+            self._again(every, what)
+
+    def _somebody_asks(self) -> None:
+        rng, w = self.rng, self.world
+        if w.host is None or w.left:
+            return
+        name = rng.choice([*w.children, "nobody"] if rng.random() < 0.05 else list(w.children))
+        draw = rng.random()
+        cause = PERSON if rng.random() < 0.7 else Cause(rng.choice((Trigger.HANGUP, Trigger.TIMER)))
+        event: ev.Ask
+        if draw < 0.5:
+            flags = [rng.random() < 0.15 for _ in range(3)]
+            event = ev.ReloadAsked(name, cause, None, *flags)
+        elif draw < 0.62:
+            event = ev.StartAsked(name, PERSON)
+        elif draw < 0.74:
+            event = ev.StopAsked(name, PERSON)
+        elif draw < 0.84:
+            event = ev.RestartAsked(name, PERSON)
+        elif draw < 0.92:
+            event = ev.HoldAsked(name, PERSON, rng.choice((None, rng.random() * 3)))
+        else:
+            event = ev.ReleaseAsked(name, PERSON)
+        if draw < 0.002:
+            w.feed(ev.ShutdownAsked(leave=rng.random() < 0.3))
+        else:
+            w.ask(event)
+
+    def _edit(self) -> None:
+        rng, w = self.rng, self.world
+        name = rng.choice(list(w.children))
+        if rng.random() < 0.12:
+            w.inputs[name] = None
+            w.after(rng.random() * 1.5, self._put_back, name)
+        else:
+            w.write(name, bad=rng.random() < 0.25)
+        if rng.random() < 0.8:
+            w.after(rng.random() * 0.05, self._saw, name)
+
+    def _put_back(self, name: str) -> None:
+        if self.world.inputs[name] is None:
+            self.world.write(name)
+            self._saw(name)
+
+    def _saw(self, name: str) -> None:
+        w = self.world
+        w.paused.pop(name, None)
+        if name in w.children:
+            w.feed(ev.ReloadAsked(name, WATCH, if_changed=True))
+
+    def _hint(self) -> None:
+        self._saw(self.rng.choice(list(self.world.children)))
+
+    def _journal(self) -> None:
+        w = self.world
+        if w.faults:
+            w.journal_down = True
+            w.after(self.rng.random() * 2, self._journal_up)
+
+    def _journal_up(self) -> None:
+        self.world.journal_down = False
+
+    def _death(self) -> None:
+        w = self.world
+        if w.left or (self.deaths and w.host is not None):
+            w.reboot() if self.rng.random() < 0.1 else w.die()
+            w.after(self.rng.random() * 3, self._born_again)
+
+    def _born_again(self) -> None:
+        if self.world.host is None:
+            self.world.start()
+
+    def _quiet(self) -> None:
+        """Good files, good children, and somebody lets go of every hold."""
+        w, self.loud = self.world, False
+        w.faults, w.journal_down = 0.0, False
+        if w.host is not None and w.left:
+            w.die()
+        if w.host is None:
+            w.start()
+        for name in w.children:
+            w.scripts[name] = [Script(takes=0.0)]
+            w.write(name)
+            w.ask(ev.ReleaseAsked(name, PERSON))
+            w.feed(ev.ReloadAsked(name, WATCH, if_changed=True))
+        w.run(QUIET)
+        invariants.rest(w)
+
+
+def run(seed: int, events: int) -> int:
+    """One seed; what it says when it fails is enough to run it again."""
+    try:
+        return Chaos(seed).run(events)
+    except Exception as error:
+        raise AssertionError(f"seed {seed}, {events} events: {error!r}") from error

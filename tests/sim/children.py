@@ -1,0 +1,93 @@
+"""Scripted children: what a service's processes do, and what they really run. The world's truth, never the agent's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from agentd.core.steps import Baseline, Grade, Judgement, Sight
+
+if TYPE_CHECKING:
+    from agentd.core.process import Identity
+
+FOREVER = 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A child is a sentence. Seconds; None: it never does."""
+
+    ready: float | None = 0.05
+    exits: float | None = None
+    code: int = 0
+    term: float | None = 0.02
+    """How long it takes to obey the stop signal."""
+    takes: float | None = 0.0
+    """How long after the reload signal it has read its inputs."""
+    dies_of_bad: bool = False
+    """Of a bad file on a reload; on a start every child does."""
+    leaves: float | None = None
+    """How long a member of its group outlives it, unless it is killed."""
+    member_obeys: bool = True
+    early: bool = False
+    """Says READY before the agent is told that exec succeeded."""
+
+
+@dataclass(slots=True)
+class Child:
+    """One process and at most one other member of its group."""
+
+    service: str
+    generation: int
+    identity: Identity
+    script: Script
+    main: bool = True
+    member: bool = False
+    ready: bool = False
+    told: bool = False
+    """Whether the agent was told that the main process ended."""
+    taken: str | None = None
+    """The hash of the bytes it runs."""
+    takes: int = 0
+    asked: int = 0
+    """Reload signals so far; a later one begins the reading again."""
+
+    @property
+    def there(self) -> bool:
+        return self.main or self.member
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Evidence that never lies: the child counts how often it took its inputs (``Worker.started`` carries the count)."""
+
+    grade: Grade = Grade.OBSERVED  # type: ignore[misc]  # a ClassVar in the Protocol; here one class serves both grades
+    name: ClassVar[str] = "taken"
+    workers: ClassVar[bool] = True
+
+    @property
+    def pattern(self) -> str | None:
+        return None
+
+    def judge(self, before: Baseline, now: Sight) -> Judgement:
+        if not before.workers or not now.workers or now.workers[0].pid != before.workers[0].pid:
+            return Judgement.NOT_YET
+        if now.workers[0].started > before.workers[0].started:
+            return Judgement.CONFIRMED
+        return Judgement.CONTRADICTED if now.workers[0].title == "refused" else Judgement.NOT_YET
+
+
+@dataclass(frozen=True, slots=True)
+class Lived:
+    """The operator's word that delivery is enough; true of children that read at once."""
+
+    name: ClassVar[str] = "delivered"
+    grade: ClassVar[Grade] = Grade.DECLARED
+    workers: ClassVar[bool] = False
+
+    @property
+    def pattern(self) -> str | None:
+        return None
+
+    def judge(self, before: Baseline, now: Sight) -> Judgement:  # noqa: ARG002
+        return Judgement.CONFIRMED if now.since_sent >= 0.2 else Judgement.NOT_YET

@@ -1,0 +1,366 @@
+"""A host of scripted children, files as strings and a store in memory: what the real runtime runs on in virtual time.
+
+The world outlives its agents. An agent's adapters do nothing any more once it is dead, as those of a killed process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from agentd.core.facts import Fact, Judged, Record, Requested
+from agentd.core.manifest import Entry, Manifest, Missing
+from agentd.core.memory import Memory
+from agentd.core.process import Exit, Identity
+from agentd.core.spec import Probe, ProcessSpec, Spec
+from agentd.core.steps import Worker
+from agentd.ports import (
+    AdapterError,
+    CommandOrder,
+    CommandResult,
+    Disposition,
+    Key,
+    Message,
+    Permit,
+    SpawnError,
+    SpawnOrder,
+    Usage,
+)
+
+BOOT = "this boot"
+
+
+@dataclass(frozen=True)
+class Script:
+    """A child as a sentence. ``on``: what a signal does: (delay, exit code), or None: ignored; HUP re-reads unless said."""
+
+    ready_after: float | None = 0.0
+    exits: tuple[float, int] | None = None
+    on: Mapping[str, tuple[float, int] | None] = field(default_factory=dict)
+    takes_hup: bool = True
+    missing: bool = False
+    leaves: bool = False
+    """A child of it lives on when it ends, until it is killed."""
+
+
+@dataclass
+class Child:
+    key: Key
+    script: Script
+    identity: Identity
+    config: str
+    """The hash of what it has read."""
+    workers: Worker
+    alive: bool = True
+    group: bool = True
+    handles: list[asyncio.TimerHandle] = field(default_factory=list)
+
+
+class World:
+    """One host. ``effects`` counts what agents did to it; ``die_after`` ends the agent after that many."""
+
+    def __init__(self, scripts: Mapping[str, Sequence[Script]]) -> None:
+        self.scripts = {name: list(of) for name, of in scripts.items()}
+        self.children: dict[Key, Child] = {}
+        self.sent: list[tuple[float, str, str]] = []
+        self.text: dict[str, str] = dict.fromkeys(scripts, "v1")
+        self.bad: set[str] = {"bad"}
+        self.records: list[Record] = []
+        self.memories: dict[str, Memory] = {}
+        self.agent: Agent | None = None
+        self.effects = 0
+        self.die_after: int | None = None
+        self.on_death: Callable[[], None] = lambda: None
+        self.pid = 100
+        self.store_works = True
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()
+
+    def acted(self) -> None:
+        """One more effect has happened; the agent may die of it."""
+        self.effects += 1
+        if self.effects == self.die_after:
+            self.die_after = None
+            assert self.agent is not None
+            self.agent.dead = True
+            self.on_death()
+
+    def worker(self) -> Worker:
+        """A worker that is born now."""
+        self.pid += 1
+        return Worker(self.pid, int(self.loop.time() * 100), "worker")
+
+    def running(self, service: str) -> list[Child]:
+        return [c for c in self.children.values() if c.key.service == service and c.alive]
+
+    def facts(self, kind: type[Fact] | tuple[type[Fact], ...]) -> list[Fact]:
+        return [r.fact for r in self.records if isinstance(r.fact, kind)]
+
+    def born(self, order: SpawnOrder, identity: Identity) -> Child:
+        scripts = self.scripts[order.key.service]
+        script = scripts.pop(0) if len(scripts) > 1 else scripts[0]
+        config = digest(self.text[order.key.service])
+        child = Child(order.key, script, identity, config, self.worker())
+        self.children[order.key] = child
+        if script.exits:
+            child.handles.append(
+                self.loop.call_later(script.exits[0], self.ends, child, Exit(code=script.exits[1]))
+            )
+        if script.ready_after is not None:
+            child.handles.append(self.loop.call_later(script.ready_after, self._says_ready, child))
+        return child
+
+    def _says_ready(self, child: Child) -> None:
+        if child.alive and self.agent and not self.agent.dead:
+            message = Message((("READY", "1"),), child.identity.pid, self.loop.time())
+            self.agent.listener.notified(child.key, message)
+
+    def ends(self, child: Child, end: Exit) -> None:
+        if not child.alive:
+            return
+        child.alive = False
+        child.group = child.script.leaves
+        for handle in child.handles:
+            handle.cancel()
+        if self.agent and not self.agent.dead and child.key in self.agent.known:
+            at = self.loop.time()
+            self.agent.listener.exited(child.key, end, empty=not child.group, at=at)
+
+    def empties(self, child: Child) -> None:
+        if child.group and not child.alive:
+            child.group = False
+            if self.agent and not self.agent.dead and child.key in self.agent.known:
+                self.agent.listener.emptied(child.key, self.loop.time())
+
+    def takes(self, child: Child, signal: str, *, group: bool) -> None:
+        """What a child does with a signal."""
+        self.sent.append((self.loop.time(), child.key.service, signal))
+        if signal == "KILL":
+            self.loop.call_soon(self.ends, child, Exit(signal="KILL"))
+            if group:
+                self.loop.call_soon(self.empties, child)
+            return
+        reaction = child.script.on.get(signal, (0.0, 0) if signal != "HUP" else None)
+        if signal == "HUP" and "HUP" not in child.script.on:
+            if child.script.takes_hup:
+                child.config = digest(self.text[child.key.service])
+                child.workers = self.worker()
+        elif reaction is not None:
+            code = reaction[1]
+            end = Exit(code=code) if code >= 0 else Exit(signal=signal)
+            self.loop.call_later(reaction[0], self.ends, child, end)
+
+
+class Agent:
+    """The adapters of one agent's life."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.dead = False
+        self.known: set[Key] = set()
+        self.listener: Runtime  # type: ignore[name-defined]  # noqa: F821 - set by who assembles
+        world.agent = self
+
+
+class FakeProcesses:
+    """``Processes`` and ``ProcessTable`` over scripted children."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._a = agent
+
+    async def spawn(self, order: SpawnOrder, permit: Permit) -> Identity:
+        world = self._a.world
+        await asyncio.sleep(0.001)
+        if self._a.dead:
+            await asyncio.Event().wait()
+        if world.scripts[order.key.service][0].missing:
+            raise SpawnError("cannot start it: exec: no such file", errno.ENOENT, "exec")
+        world.pid += 1
+        identity = Identity(world.pid, world.pid * 10, BOOT, order.cookie)
+        await permit(identity)
+        if self._a.dead:
+            await asyncio.Event().wait()
+        child = world.born(order, identity)
+        self._a.known.add(order.key)
+        world.acted()
+        return replace(child.identity, output=0)
+
+    def adopt(self, key: Key, identity: Identity) -> bool:
+        child = self._a.world.children.get(key)
+        if child is None or not child.alive or child.identity.cookie != identity.cookie:
+            return False
+        self._a.known.add(key)
+        return True
+
+    def signal(self, key: Key, signal: str, *, group: bool) -> float:
+        world = self._a.world
+        if self._a.dead:
+            return world.loop.time()
+        child = world.children.get(key)
+        if child is None or not (child.alive or (group and child.group)):
+            raise AdapterError(f"cannot send {signal}: it is gone", errno.ESRCH)
+        world.takes(child, signal, group=group)
+        world.acted()
+        return world.loop.time()
+
+    async def close(self) -> None:
+        self._a.known.clear()
+
+    def workers(self, pid: int) -> tuple[Worker, ...]:
+        child = self._by_pid(pid)
+        return (child.workers,) if child else ()
+
+    def ticks(self) -> int:
+        return int(self._a.world.loop.time() * 100)
+
+    async def disposition(self, pid: int, signal: str) -> Disposition:
+        await asyncio.sleep(0)
+        return Disposition(safe=True, why="")
+
+    def usage(self, pid: int) -> Usage | None:
+        return Usage(0.0, 0) if self._by_pid(pid) else None
+
+    def _by_pid(self, pid: int) -> Child | None:
+        found = (c for c in self._a.world.children.values() if c.identity.pid == pid and c.alive)
+        return next(found, None)
+
+
+class FakeFiles:
+    """``Files``: one input per service, whose text is in the world; the text "gone" is a missing file."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._a = agent
+
+    async def snapshot(self, spec: Spec, *, keep: bool) -> Manifest | Missing:
+        del keep
+        await asyncio.sleep(0.001)
+        text = self._a.world.text[spec.name]
+        if text == "gone":
+            return Missing("missing_input", f"{spec.name}.conf is not there")
+        value = digest(text)
+        return Manifest(value, value[7:19], (Entry(f"/{spec.name}.conf", value[7:], len(text)),))
+
+    def watched(self, spec: Spec) -> tuple[str, ...]:
+        return spec.inputs
+
+    async def version(self, spec: Spec, manifest: Manifest) -> str:
+        del spec
+        return manifest.version
+
+
+class FakeCommands:
+    """``Commands``: the only command is the check, which reads the text as it is now. ``hang`` never ends by itself."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._a = agent
+
+    async def run(self, order: CommandOrder) -> CommandResult:
+        service = dict(order.env)["AGENTD_SERVICE"]
+        text = self._a.world.text[service]
+        if text == "hang":
+            await asyncio.sleep(order.timeout)
+            return CommandResult(None, timed_out=True, error=None, output=())
+        await asyncio.sleep(0.05)
+        if text in self._a.world.bad:
+            return CommandResult(1, timed_out=False, error=None, output=(f"{text} is bad",))
+        return CommandResult(0, timed_out=False, error=None, output=())
+
+
+class FakeProbes:
+    async def probe(self, probe: Probe, pid: int, process: ProcessSpec) -> str | None:
+        await asyncio.sleep(0.001)
+        return None
+
+
+class FakeOutput:
+    """``Output`` and ``Logs``: nothing is said."""
+
+    def open(self, key: Key, spec: Spec) -> int:
+        return os.open(os.devnull, os.O_RDWR)
+
+    def adopt(self, key: Key, spec: Spec, pid: int, inode: int) -> bool:
+        return True
+
+    def close(self, key: Key) -> None:
+        pass
+
+    def inode(self, key: Key) -> int:
+        return 0
+
+    def offset(self, service: str) -> int:
+        return 0
+
+    def tail(self, service: str, lines: int) -> tuple[str, ...]:
+        return ("last words",)
+
+    def since(self, service: str, offset: int, limit: int) -> tuple[tuple[str, ...], int]:
+        return (), offset
+
+    async def grown(self, service: str, offset: int) -> None:
+        await asyncio.Event().wait()
+
+
+class FakeNotify:
+    def bind(self, key: Key, uid: int, gid: int) -> str:
+        return f"/run/{key.service}.sock"
+
+    def allow(self, key: Key, pid: int) -> None:
+        pass
+
+    def unbind(self, key: Key) -> None:
+        pass
+
+
+class FakeStore:
+    """``Store`` in the world's memory: what is committed survives the agent, what is on its way does not."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._a = agent
+
+    def write(
+        self, records: Sequence[Record], memories: Sequence[Memory]
+    ) -> asyncio.Future[None]:
+        world = self._a.world
+        done: asyncio.Future[None] = world.loop.create_future()
+        world.loop.call_soon(self._commit, done, records, memories)
+        return done
+
+    def _commit(
+        self, done: asyncio.Future[None], records: Sequence[Record], memories: Sequence[Memory]
+    ) -> None:
+        world = self._a.world
+        if self._a.dead or done.cancelled():
+            return
+        if not world.store_works:
+            done.set_exception(AdapterError("no space left on device", errno.ENOSPC))
+            return
+        world.records += records
+        world.memories |= {m.service: m for m in memories}
+        done.set_result(None)
+        world.acted()
+
+    def memories(self) -> tuple[Memory, ...]:
+        return tuple(self._a.world.memories.values())
+
+    def open_reloads(self) -> tuple[tuple[Record, ...], ...]:
+        records = self._a.world.records
+        ended = {r.fact.reload_id for r in records if isinstance(r.fact, Judged)}
+        begun = [r.fact.reload_id for r in records if isinstance(r.fact, Requested)]
+        return tuple(
+            tuple(r for r in records if getattr(r.fact, "reload_id", None) == id_)
+            for id_ in begun
+            if id_ not in ended
+        )
+
+    async def close(self) -> None:
+        pass
+
+
+def digest(text: str) -> str:
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()

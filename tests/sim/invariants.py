@@ -1,0 +1,200 @@
+"""What must hold after every event, whatever happened: checked against the world's truth."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agentd.core import facts
+from agentd.core.instance import ALIVE, Phase
+from agentd.core.memory import Want
+from agentd.core.reload_value import ACTED, Act
+from agentd.wire import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from agentd.core.effects import Note
+    from agentd.core.facts import Record
+    from agentd.core.host import Host, Step
+    from agentd.core.service import Service
+    from tests.sim.world import World
+
+LEAVES_LIVE = frozenset({Verdict.REJECTED, Verdict.REFUSED, Verdict.UNCHANGED, Verdict.HELD})
+
+
+class Open:
+    """The reloads without a verdict and their open phase and step, as the notes tell it."""
+
+    def __init__(self) -> None:
+        self.phase: dict[str, str] = {}
+        self.step: dict[str, str] = {}
+        self.at: dict[str, float] = {}
+        self.over: set[str] = set()
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Sequence[Record]]) -> Open:
+        """What the next agent finds open."""
+        new = cls()
+        for records in stored.values():
+            for record in records:
+                new._tell(record.mono, record.fact)
+        return new
+
+    def knows(self, reload_id: str) -> bool:
+        return reload_id in self.phase or reload_id in self.over
+
+    def tell(self, note: Note, world: World) -> None:
+        self._tell(note.at, note.fact)
+        if isinstance(note.fact, facts.Judged):
+            _applied_is_true(world, note.fact)
+
+    def _tell(self, at: float, fact: facts.Fact) -> None:
+        id_ = getattr(fact, "reload_id", None)
+        if id_ is None:
+            return
+        if isinstance(fact, facts.Requested):
+            assert not self.knows(id_), f"{id_} was requested twice"
+            self.phase[id_], self.at[id_] = "", at
+            return
+        assert id_ in self.phase, f"{fact} without a request"
+        assert at >= self.at[id_] or isinstance(fact, facts.StepEnded), f"{fact} is out of order"
+        self.at[id_] = max(at, self.at[id_])
+        match fact:
+            case facts.PhaseBegan(phase=phase):
+                assert not self.phase[id_], f"{fact} inside {self.phase[id_]}"
+                self.phase[id_] = phase
+            case facts.PhaseEnded(phase=phase):
+                assert self.phase[id_] == phase, f"{fact} inside {self.phase[id_]!r}"
+                assert id_ not in self.step, f"{fact} with {self.step[id_]} open"
+                self.phase[id_] = ""
+            case facts.StepBegan(step=step):
+                assert id_ not in self.step
+                self.step[id_] = step
+            case facts.StepEnded(step=step):
+                assert self.step.pop(id_, None) == step, f"{fact} never began"
+            case facts.Judged():
+                del self.phase[id_], self.at[id_]
+                self.step.pop(id_, None)
+                self.over.add(id_)
+            case _:
+                pass
+
+
+def _applied_is_true(w: World, fact: facts.Judged) -> None:
+    """``applied`` never lies: the newest process really took these bytes."""
+    if fact.verdict is Verdict.APPLIED:
+        newest = w.children[fact.service][-1]
+        assert newest.taken == fact.hash_after, f"{fact} but it runs {newest.taken}"
+        assert fact.grade is not None
+
+
+def check(w: World, before: Host | None, done: Step) -> None:
+    """After every event, for the services it touched."""
+    for name in done.touched:
+        s = done.host.services[name]
+        _process(w, s)
+        _timers(w, s)
+        _live(w, s)
+        if s.running and s.running.act is Act.RECIPE:
+            assert s.instance.phase is Phase.READY, f"{s.running.stage} while {s.instance.phase}"
+        assert not (s.running and s.running.ending), "an ended reload still runs"
+        assert not (s.waiting and s.waiting.ending), "an ended reload still waits"
+    if before is not None:
+        for note in done.notes:
+            fact = note.fact
+            if isinstance(fact, facts.Judged) and fact.verdict in LEAVES_LIVE:
+                was, now = before.services[fact.service].live, done.host.services[fact.service].live
+                stands = was == now or done.host.services[fact.service].instance.phase not in ALIVE
+                assert stands, f"{fact} moved live from {was} to {now}"
+
+
+def _process(w: World, s: Service) -> None:
+    """A process exactly in the phases that say so."""
+    i = s.instance
+    if i.phase in ALIVE:
+        assert i.process is not None or i.awaiting is not None, f"{i.phase} with no process"
+        if i.process is not None:
+            assert w.children[s.spec.name][-1].identity == i.process
+    else:
+        assert i.process is None
+        assert i.awaiting is None, f"{i.phase} waits for an answer"
+        assert w.main(s.spec.name) is None, f"{i.phase} with a process"
+
+
+def _timers(w: World, s: Service) -> None:
+    """Each machine has exactly the timer that it thinks it has."""
+    name = s.spec.name
+    for machine, timer in (
+        ("instance", s.instance.timer),
+        ("reload", s.running.timer if s.running else None),
+        ("waiting", s.waiting.timer if s.waiting else None),
+    ):
+        armed = w.armed.get((name, machine))
+        assert (armed.serial if armed else None) == timer, f"{machine} {armed} {timer}"
+    if s.hold is None:
+        assert (name, "hold") not in w.armed
+    if s.instance.phase in (Phase.BACKOFF, Phase.STOPPING):
+        assert s.instance.timer is not None
+    if s.running is not None:
+        waits = s.running.timer is not None or s.running.awaiting is not None
+        assert waits or s.running.stage.value == "launching", f"{s.running.stage} waits for nothing"
+
+
+def _live(w: World, s: Service) -> None:
+    """``live`` is None or the bytes the child really took; in between an act and its verdict nobody can know."""
+    if s.live is None or s.instance.phase is not Phase.READY:
+        return
+    if s.running and s.running.act is Act.RECIPE and s.running.stage in ACTED:
+        return
+    child = w.children[s.spec.name][-1]
+    assert child.taken == s.live.hash, f"live is {s.live.hash} but it runs {child.taken}"
+
+
+def paused(w: World, name: str) -> None:
+    """No second start without a pause, unless somebody asked."""
+    at = w.paused.pop(name, None)
+    if at is not None:
+        first = next(spec for spec in w.specs if spec.name == name).backoff.first
+        assert w.now - at >= first - 1e-6, f"{name} was started again after {w.now - at}s"
+
+
+def rest(w: World) -> None:
+    """Nothing more comes: everything is where it was wanted."""
+    assert w.host is not None
+    for s in w.host.services.values():
+        i, name = s.instance, s.spec.name
+        blocked = not_allowed(w.host, s)
+        finished = i.phase is Phase.DOWN and i.ending is not None and i.ending.value == "by itself"
+        if s.want is Want.DOWN:
+            assert i.phase is Phase.DOWN, f"{name} is wanted down and {i.phase}"
+        else:
+            assert (
+                i.phase in (Phase.READY, Phase.FAILED)
+                or finished
+                or (i.phase is Phase.DOWN and blocked)
+            ), f"{name} is wanted up and {i.phase} ({i.why})"
+        assert s.running is None, f"{name}: {s.running}"
+        if not blocked:
+            assert s.waiting is None, f"{name}: {s.waiting}"
+            assert s.next_start is None
+        asked = [r for r, whose in w.callers.items() if whose == name]
+        assert blocked or not asked, f"{name}: nobody answered {asked}"
+        for machine in ("instance", "reload", "waiting"):
+            assert (name, machine) not in w.armed, f"{name}: {machine} is armed"
+    still = [t for t in w.outstanding if t.machine != "hold"]
+    assert not still, f"unanswered {still}"
+    for id_ in w.open.phase:
+        waits = [s for s in w.host.services.values() if s.waiting and s.waiting.id == id_]
+        assert waits, f"{id_} never reached a verdict"
+
+
+def not_allowed(host: Host, s: Service) -> bool:
+    """Whether what it needs is not there."""
+    needs = [host.services.get(name) for name in s.spec.requires]
+    if any(n is None or n.instance.phase is not Phase.READY for n in needs):
+        return True
+    comes_after = [host.services[name] for name in s.spec.after if name in host.services]
+    return any(
+        a.want is Want.UP and a.instance.phase is Phase.DOWN and not_allowed(host, a)
+        for a in comes_after
+    )

@@ -1,0 +1,312 @@
+"""The real runtime on virtual time: scripted children, faults, and an agent that dies after every effect."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from agent import Life, living
+from fakes import Script, World, digest
+from loop import VirtualLoop, virtual
+
+from agentd.core.events import (
+    HoldAsked,
+    ReleaseAsked,
+    ReloadAsked,
+    RestartAsked,
+    ShutdownAsked,
+    StartAsked,
+    StopAsked,
+)
+from agentd.core.facts import Cause, Judged, PhaseEntered, Requested
+from agentd.core.instance import Phase
+from agentd.core.spec import Check, ProcessSpec, ReadyAfter, ReadyNotify, ReloadSpec, Spec, WatchSpec
+from agentd.core.steps import SendSignal
+from agentd.evidence.workers import Workers
+from agentd.wire import Trigger, Verdict
+
+CLI = Cause(Trigger.CLI, user="ann", uid=1000)
+WATCH = Cause(Trigger.WATCH)
+
+
+def web(**more: object) -> Spec:
+    reload = ReloadSpec(
+        steps=(SendSignal("HUP"),), check=Check(("check",)), confirm=(Workers(),), timeout=5
+    )
+    given = {"ready": ReadyNotify(), "watch": WatchSpec(), "reload": reload, "inputs": ("/web.conf",)}
+    return Spec("web", ProcessSpec(("web",)), **(given | more))  # type: ignore[arg-type]
+
+
+def verdicts(world: World, *, starts: bool = False) -> list[tuple[Trigger, Verdict, str]]:
+    judged = [f for f in world.facts(Judged) if isinstance(f, Judged)]
+    return [
+        (f.trigger, f.verdict, f.error_type)
+        for f in judged
+        if starts or f.trigger is not Trigger.START
+    ]
+
+
+@virtual
+async def test_a_reload_is_applied_and_live_follows() -> None:
+    world = World({"web": [Script(ready_after=0.1)]})
+    async with living(world, web()) as life:
+        await asyncio.sleep(1)
+        assert life.phase("web") is Phase.READY
+        world.text["web"] = "v2"
+        life.post(ReloadAsked("web", CLI))
+        await asyncio.sleep(1)
+        assert verdicts(world) == [(Trigger.CLI, Verdict.APPLIED, "")]
+        live = life.runtime.host.services["web"].live
+        assert live is not None
+        assert live.hash == digest("v2") == world.running("web")[0].config
+
+
+@virtual
+async def test_when_all_is_settled_no_timer_is_armed() -> None:
+    world = World({"web": [Script(ready_after=0.1)]})
+    async with living(world, web()) as life:
+        life.post(ReloadAsked("web", CLI))
+        await asyncio.sleep(1)
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        assert loop.armed() == 0
+
+
+@virtual
+async def test_a_stop_while_the_spawn_is_in_flight_is_obeyed() -> None:
+    world = World({"web": [Script()]})
+    async with living(world, web()) as life:
+        await asyncio.sleep(0.0525)  # read, checked, and the spawn takes its time
+        assert life.phase("web") is Phase.STARTING
+        life.post(StopAsked("web", CLI))
+        await asyncio.sleep(30)
+        assert life.phase("web") is Phase.DOWN
+        assert not world.running("web")
+
+
+@virtual
+async def test_a_child_that_ignores_term_is_killed_after_the_stop_timeout() -> None:
+    world = World({"web": [Script(ready_after=0.1, on={"TERM": None})]})
+    async with living(world, web(stop_timeout=5)) as life:
+        await asyncio.sleep(1)
+        life.post(StopAsked("web", CLI))
+        await asyncio.sleep(10)
+        assert world.sent == [(1.0, "web", "TERM"), (6.0, "web", "KILL")]
+
+
+@virtual
+async def test_a_watch_settles_checks_and_tells_nothing_of_nothing() -> None:
+    world = World({"web": [Script(ready_after=0.1)]})
+    async with living(world, web()) as life:
+        await asyncio.sleep(1)
+        life.post(ReloadAsked("web", WATCH, if_changed=True))
+        await asyncio.sleep(1)
+        assert verdicts(world) == []
+        world.text["web"] = "bad"
+        for _ in range(10):
+            life.post(ReloadAsked("web", WATCH, if_changed=True))
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(1)
+        assert verdicts(world) == [(Trigger.WATCH, Verdict.REJECTED, "check_failed")]
+        life.post(ReloadAsked("web", WATCH, if_changed=True))
+        await asyncio.sleep(1)
+        assert len(verdicts(world)) == 1  # quarantined: only a person tries it again
+        life.post(ReloadAsked("web", CLI))
+        await asyncio.sleep(1)
+        assert verdicts(world)[1:] == [(Trigger.CLI, Verdict.REJECTED, "check_failed")]
+        assert [s for _, _, s in world.sent] == []
+
+
+@virtual
+async def test_a_file_that_never_rests_is_taken_at_the_settle_limit() -> None:
+    world = World({"web": [Script(ready_after=0.1)]})
+    async with living(world, web()) as life:
+        await asyncio.sleep(1)
+        for number in range(200):
+            world.text["web"] = f"v{number}"
+            life.post(ReloadAsked("web", WATCH, if_changed=True))
+            await asyncio.sleep(0.05)
+        assert [s for _, _, s in world.sent] == ["HUP"]
+        assert 6.0 <= world.sent[0][0] <= 6.2
+
+
+@virtual
+async def test_a_server_that_ignores_the_signal_times_out_and_is_left_alone() -> None:
+    world = World({"web": [Script(ready_after=0.1, takes_hup=False)]})
+    async with living(world, web()) as life:
+        await asyncio.sleep(1)
+        world.text["web"] = "v2"
+        life.post(ReloadAsked("web", CLI))
+        await asyncio.sleep(10)
+        assert verdicts(world) == [(Trigger.CLI, Verdict.TIMED_OUT, "timeout")]
+        assert life.runtime.host.services["web"].live is None
+        assert life.phase("web") is Phase.READY
+
+
+@virtual
+async def test_a_server_that_dies_of_its_reload_is_a_failure_and_is_started_again() -> None:
+    world = World({"web": [Script(ready_after=0.1, on={"HUP": (0.0, -1)}), Script(ready_after=0.1)]})
+    async with living(world, web()) as life:
+        await asyncio.sleep(1)
+        life.post(ReloadAsked("web", CLI))
+        await asyncio.sleep(5)
+        assert verdicts(world) == [(Trigger.CLI, Verdict.FAILED, "service_died")]
+        assert life.phase("web") is Phase.READY
+
+
+@virtual
+async def test_a_crash_loop_ends_at_the_start_limit_and_a_person_may_try_again() -> None:
+    world = World({"web": [Script(ready_after=None, exits=(0.1, 1))]})
+    async with living(world, web()) as life:
+        await asyncio.sleep(60)
+        assert life.phase("web") is Phase.FAILED
+        assert sum(f.phase == "starting" for f in world.facts(PhaseEntered)) == 5  # type: ignore[union-attr]
+        world.scripts["web"] = [Script(ready_after=0.1)]
+        life.post(StartAsked("web", CLI))
+        await asyncio.sleep(1)
+        assert life.phase("web") is Phase.READY
+
+
+@virtual
+async def test_a_journal_that_cannot_be_written_keeps_services_up_and_rejects_reloads() -> None:
+    world = World({"web": [Script(ready_after=0.1), Script(ready_after=0.1)]})
+    async with living(world, web()) as life:
+        await asyncio.sleep(1)
+        world.store_works = False
+        asked = asyncio.ensure_future(life.runtime.ask(ReloadAsked("web", CLI)))
+        await asyncio.sleep(1)
+        accepted = await asked
+        assert [s for _, _, s in world.sent] == []
+        assert any("journal cannot be written" in what for what in life.troubles)
+        world.ends(world.running("web")[0], __import__("agentd.core.process").core.process.Exit(code=1))
+        await asyncio.sleep(1)
+        assert life.phase("web") is Phase.READY
+        last = life.runtime.host.services["web"].last
+        assert last is not None
+        assert (last.reload_id, last.verdict) == (accepted.reload_id, Verdict.REJECTED)  # type: ignore[union-attr]
+        world.store_works = True
+
+
+@virtual
+async def test_shutdown_stops_in_reverse_order_and_leaves() -> None:
+    order = [Script(ready_after=0.1, on={"TERM": (0.5, 0)})]
+    world = World({"web": order, "db": list(order)})
+    db = Spec("db", ProcessSpec(("db",)), ready=ReadyAfter(0.1))
+    async with living(world, web(requires=("db",)), db) as life:
+        await asyncio.sleep(1)
+        life.post(ShutdownAsked(leave=False))
+        await life.finished()
+        assert [(service, signal) for _, service, signal in world.sent] == [
+            ("web", "TERM"),
+            ("db", "TERM"),
+        ]
+        assert not world.running("web") + world.running("db")
+        world.agent.dead = True  # type: ignore[union-attr]
+
+
+Story = Callable[[Life, World], "asyncio.Future[None]"]
+
+
+async def _reload(life: Life, world: World) -> None:
+    await asyncio.sleep(0.5)
+    world.text["web"] = "v2"
+    life.post(ReloadAsked("web", CLI))
+    await asyncio.sleep(2)
+
+
+async def _watch_bad_then_good(life: Life, world: World) -> None:
+    await asyncio.sleep(0.5)
+    world.text["web"] = "bad"
+    life.post(ReloadAsked("web", WATCH, if_changed=True))
+    await asyncio.sleep(1)
+    world.text["web"] = "v3"
+    life.post(ReloadAsked("web", WATCH, if_changed=True))
+    await asyncio.sleep(1)
+
+
+async def _hold_and_release(life: Life, world: World) -> None:
+    await asyncio.sleep(0.5)
+    life.post(HoldAsked("web", CLI))
+    world.text["web"] = "v2"
+    life.post(ReloadAsked("web", CLI))
+    await asyncio.sleep(0.2)
+    life.post(ReleaseAsked("web", CLI))
+    await asyncio.sleep(1)
+
+
+async def _restart(life: Life, world: World) -> None:
+    del world
+    await asyncio.sleep(0.5)
+    life.post(RestartAsked("web", CLI))
+    await asyncio.sleep(2)
+
+
+async def _crash(life: Life, world: World) -> None:
+    del life
+    await asyncio.sleep(0.5)
+    child = world.running("web")[0]
+    world.takes(child, "KILL", group=True)
+    await asyncio.sleep(2)
+
+
+STORIES = [_reload, _watch_bad_then_good, _hold_and_release, _restart, _crash]
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_the_agent_dies_after_every_effect(story: Callable[[Life, World], object]) -> None:
+    """On restart it adopts or ends every child and finishes or undoes the reload, exactly once."""
+    count = _live(story, None)
+    assert count > 10
+    for k in range(1, count + 1):
+        _live(story, k)
+
+
+def _live(story: Callable[[Life, World], object], k: int | None) -> int:
+    world = World({"web": [Script(ready_after=0.05)]})
+
+    async def life_and_death() -> None:
+        died = asyncio.Event()
+        world.die_after, world.on_death = k, died.set
+        life = Life(world, [web()])
+        life.begin()
+        if k is None:
+            await story(life, world)  # type: ignore[misc]
+        else:
+            told = asyncio.ensure_future(story(life, world))  # type: ignore[arg-type]
+            await asyncio.wait(
+                [told, asyncio.ensure_future(died.wait())], return_when=asyncio.FIRST_COMPLETED
+            )
+            told.cancel()
+            await life.die()
+            await asyncio.sleep(0.01)
+            life.begin()
+            await asyncio.sleep(20)
+        _at_rest(life, world)
+        life.post(ShutdownAsked(leave=True))
+        await life.finished()
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(life_and_death())
+    return world.effects
+
+
+def _at_rest(life: Life, world: World) -> None:
+    """Where everything must be when nothing more comes."""
+    assert life.troubles == []
+    service = life.runtime.host.services["web"]
+    assert service.instance.phase is Phase.READY
+    running = world.running("web")
+    assert len(running) == 1
+    assert service.instance.process is not None
+    assert service.instance.process.cookie == running[0].identity.cookie
+    if service.live is not None:
+        assert service.live.hash == running[0].config
+    assert service.running is None
+    assert service.waiting is None
+    asked = [f.reload_id for f in world.facts(Requested)]  # type: ignore[union-attr]
+    judged = [f.reload_id for f in world.facts(Judged)]  # type: ignore[union-attr]
+    assert sorted(asked) == sorted(judged), (asked, judged)
+    hups = sum(signal == "HUP" for _, _, signal in world.sent)
+    applied = [v for v in verdicts(world) if v[1] in (Verdict.APPLIED, Verdict.FAILED)]
+    assert hups <= max(len(applied), 0)
