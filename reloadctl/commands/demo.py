@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from reloadctl.demo.load import Load
@@ -34,8 +34,8 @@ def run(options: object) -> int:
     try:
         return _play(directory)
     except _DemoError as error:
-        print(f"reloadctl: the demo failed: {error}", file=sys.stderr)
-        print((directory / "agentd.log").read_text()[-2000:], file=sys.stderr)
+        sys.stderr.write(f"reloadctl: the demo failed: {error}\n")
+        sys.stderr.write((directory / "agentd.log").read_text()[-2000:])
         return 1
     finally:
         shutil.rmtree(directory, ignore_errors=True)
@@ -43,7 +43,9 @@ def run(options: object) -> int:
 
 def _play(directory: Path) -> int:
     stage = build(directory)
-    _say(f"agentd starts {stage.title}; {REQUESTS_PER_SECOND} requests a second, each on a new connection.")
+    _say(
+        f"agentd starts {stage.title}; {REQUESTS_PER_SECOND} requests a second, each on a new connection."
+    )
     stage.greet("hello")
     with _agent(directory, stage) as ctl, Load(stage.port, REQUESTS_PER_SECOND) as load:
         ctl("status")
@@ -67,8 +69,8 @@ def _play(directory: Path) -> int:
         time.sleep(0.2)  # a little more traffic over what is live now, for the count below
     _say("What the clients saw:")
     for answer, count in load.answers.items():
-        print(f'  {count:5} × "{answer}"')
-    print(f"  {sum(load.failed.values()):5} failed")
+        out(f'  {count:5} times "{answer}"')
+    out(f"  {sum(load.failed.values()):5} failed")
     return 1 if load.failed else 0
 
 
@@ -103,16 +105,24 @@ class _Ctl:
     def __call__(self, *words: str, quiet: bool = False) -> str:
         command = [sys.executable, "-m", "reloadctl", "--socket", str(self._socket)]
         if quiet:
-            return subprocess.run([*command, *words], capture_output=True, text=True, check=False).stdout
-        print(f"\n$ reloadctl {' '.join(words)}", flush=True)
+            return subprocess.run(
+                [*command, *words], capture_output=True, text=True, check=False
+            ).stdout
+        out(f"\n$ reloadctl {' '.join(words)}")
         code = subprocess.run([*command, *words], check=False, env={**os.environ}).returncode
         if code:
-            print(f"(exit code {code})", flush=True)
+            out(f"(exit code {code})")
         return ""
 
 
+def out(text: str) -> None:
+    """One line for the person who watches."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
 def _say(text: str) -> None:
-    print(f"\n● {text}" if sys.stdout.encoding.lower() == "utf-8" else f"\n* {text}", flush=True)
+    out(f"\n* {text}")
 
 
 def _serves(stage: Stage, greeting: str) -> bool:
@@ -126,8 +136,7 @@ def _serves(stage: Stage, greeting: str) -> bool:
         connection.close()
 
 
-def _until(true: object, what: str) -> None:
-    assert callable(true)
+def _until(true: Callable[[], bool], what: str) -> None:
     end = time.monotonic() + PATIENCE
     while not true():
         if time.monotonic() > end:

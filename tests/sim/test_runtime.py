@@ -77,8 +77,9 @@ async def test_when_all_is_settled_no_timer_is_armed() -> None:
 async def test_a_stop_while_the_spawn_is_in_flight_is_obeyed() -> None:
     world = World({"web": [Script()]})
     async with living(world, web()) as life:
-        await asyncio.sleep(0.0525)  # read, checked, and the spawn takes its time
-        assert life.phase("web") is Phase.STARTING
+        while life.phase("web") is not Phase.STARTING:
+            await asyncio.sleep(0.0005)
+        assert not world.running("web")
         life.post(StopAsked("web", CLI))
         await asyncio.sleep(30)
         assert life.phase("web") is Phase.DOWN

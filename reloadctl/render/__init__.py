@@ -1,0 +1,1 @@
+"""From the documents of the agent to text for people; asks nobody anything."""

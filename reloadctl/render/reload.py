@@ -1,0 +1,82 @@
+"""A reload as lines of text: the verdict with its evidence, what changed, and on failure why and what to type next."""
+
+from reloadctl.jsontext import Document
+from reloadctl.out import as_text, line
+from reloadctl.render.look import GOOD, Look, clock, milliseconds, tone, versions
+from reloadctl.render.table import table
+
+HEAD = ("RELOAD", "AT (UTC)", "SERVICE", "VERDICT", "VERSION", "DURATION", "TRIGGER", "MESSAGE")
+MARKS = {"added": "+", "removed": "-", "modified": "~"}
+
+
+def verdict_line(reload: Document, view: Look) -> str:
+    """``web  applied  3f2c9a1b77de → 9be01d4a02c1  182 ms  observed by workers``."""
+    verdict = reload.get("verdict")
+    parts = [view.paint(line(reload["service"]), "bold")]
+    if verdict:
+        parts.append(view.paint(verdict, tone(verdict)))
+        parts.append(line(versions(reload.get("version_before"), reload.get("version_after"))))
+    else:
+        phase = reload.get("phase")
+        parts.append(view.paint(f"still running ({phase})" if phase else "requested", "yellow"))
+        parts.append(reload["reload_id"])
+    if verdict and reload.get("duration_ms") is not None:
+        parts.append(milliseconds(reload["duration_ms"]))
+    evidence = proof(reload)
+    return view.plain("  ".join(parts + ([evidence] if evidence else [])))
+
+
+def proof(reload: Document) -> str:
+    """The evidence and its grade: "observed by workers"; empty when there was none."""
+    kind, grade = reload.get("confirmation"), reload.get("confirmation_grade")
+    if not grade or not kind or kind == "none":
+        return ""
+    return f"{grade} by {kind}" if grade != "declared" else f"{kind}, as declared"
+
+
+def changes(reload: Document, view: Look) -> list[str]:
+    """The inputs that changed, one a line."""
+    return [
+        f"  {view.paint(MARKS.get(entry['change'], '?'), 'dim')} {line(entry['path'])}  {entry['change']}"
+        for entry in reload.get("changed") or ()
+    ]
+
+
+def render(reload: Document, view: Look) -> str:
+    """What ``reload`` prints for one service."""
+    verdict = reload.get("verdict")
+    lines = [verdict_line(reload, view), *changes(reload, view)]
+    message = reload.get("message") or ("" if verdict in GOOD else reload.get("error") or "")
+    if reload.get("joined"):
+        lines.append("  joined a reload that was asked for before")
+    if message:
+        lines += [f"  {text}" for text in as_text(message).splitlines()]
+    if verdict not in GOOD and verdict is not None:
+        lines += [f"    {as_text(text)}" for text in reload.get("output") or ()]
+        lines.append(f"  see: reloadctl show {line(reload['service'])}")
+    if verdict is None:
+        lines.append(f"  follow it with: reloadctl show {reload['reload_id']}")
+    return view.plain("\n".join(lines)) + "\n"
+
+
+def history(reloads: "list[Document]", view: Look) -> str:
+    """Many reloads, one a line."""
+    if not reloads:
+        return "no reloads\n"
+    rows: list[tuple[str, ...]] = [HEAD]
+    for entry in reloads:
+        took = entry.get("duration_ms")
+        phase = f"running ({entry['phase']})" if entry.get("phase") else "running"
+        rows.append(
+            (
+                entry["reload_id"],
+                clock(entry["requested_at"]),
+                line(entry["service"]),
+                entry.get("verdict") or phase,
+                view.plain(line(versions(entry.get("version_before"), entry.get("version_after")))),
+                "-" if took is None else milliseconds(took),
+                entry["trigger"],
+                line(entry.get("message") or entry.get("reason") or ""),
+            )
+        )
+    return view.plain("\n".join(table(rows, view, (3,)))) + "\n"

@@ -1,0 +1,90 @@
+"""One reload whole: the verdict, who asked, the waterfall, the evidence, the output of its service.
+
+Lines of plain text, for pipes and files; ``render.terminal`` draws the same parts on a terminal.
+"""
+
+from reloadctl.jsontext import Document
+from reloadctl.out import as_text, line
+from reloadctl.render.look import GOOD, Look, clock
+from reloadctl.render.reload import changes, proof, verdict_line
+from reloadctl.render.waterfall import rows
+
+BAR = 48
+"""Cells of a bar where no terminal says how wide it is."""
+
+
+def head(reload: Document, view: Look) -> list[str]:
+    """Verdict, message, ids, who asked and why."""
+    lines = [verdict_line(reload, view)]
+    message = reload.get("message") or (
+        "" if reload.get("verdict") in GOOD else reload.get("error") or ""
+    )
+    lines += [f"  {text}" for text in as_text(message).splitlines()]
+    who = f" by {line(reload['user'])}" if reload.get("user") else ""
+    why = f": {line(reload['reason'])}" if reload.get("reason") else ""
+    lines += [
+        f"  reload   {reload['reload_id']}",
+        f"  trace    {reload['trace_id']}",
+        f"  asked    {clock(reload['requested_at'])} UTC, {reload['trigger']}{who}{why}",
+        f"  handle   {reload['handle']}",
+    ]
+    if evidence := proof(reload):
+        lines.append(f"  evidence {evidence}")
+    for instance in reload.get("instances") or ():
+        lines.append(
+            f"  instance generation {instance['generation']}, pid {instance['pid'] or '-'}"
+        )
+    return [view.plain(text) for text in lines]
+
+
+def events(reload: Document) -> list[str]:
+    """What happened at a point in time: file changed, evidence seen; times count from the first span."""
+    spans = spans_of(reload)
+    if not spans:
+        return []
+    begin = min(span["start_ns"] for span in spans)
+    found = (
+        sorted(
+            (event["at_ns"], span["name"], event)
+            for span in spans
+            for event in span.get("events") or ()
+        )
+        if spans
+        else []
+    )
+    return [
+        line(
+            f"  +{(at - begin) / 1e6:.0f} ms  {event['name']}{_pairs(event.get('attributes') or {})}  ({name})"
+        )
+        for at, name, event in found
+    ]
+
+
+def _pairs(attributes: Document) -> str:
+    return "".join(f"  {key}={text}" for key, text in attributes.items())
+
+
+def spans_of(reload: Document) -> "list[Document]":
+    """The spans of its trace; none when it was not kept."""
+    trace = reload.get("trace") or {}
+    found: list[Document] = trace.get("spans") or []
+    return found
+
+
+def render(reload: Document, view: Look) -> str:
+    """The whole text."""
+    lines = head(reload, view)
+    if changed := changes(reload, view):
+        lines += ["", "changed inputs", *changed]
+    drawn = rows(spans_of(reload), BAR, unicode=view.unicode)
+    if drawn:
+        label = max(4, *(len(row.label) for row in drawn))
+        lines += ["", f"{'span':{label}}  {'start':>9}  {'took':>9}  timeline"]
+        for row in drawn:
+            text = f"{row.label:{label}}  {row.start:>9}  {row.took:>9}  {row.bar}"
+            lines.append(view.paint(text.rstrip(), "red" if row.state == "error" else ""))
+    if happened := events(reload):
+        lines += ["", "events", *happened]
+    if output := reload.get("output"):
+        lines += ["", "output", *(f"  {as_text(text)}" for text in output)]
+    return view.plain("\n".join(lines)) + "\n"

@@ -1,0 +1,105 @@
+"""Status as a table, and under it what is wrong and what to type.
+
+Drawn by hand also on a terminal: importing a table library takes longer than asking the agent and drawing together.
+"""
+
+from reloadctl.jsontext import Document
+from reloadctl.out import line
+from reloadctl.render.look import BAD, Look, ago, duration, short, size, tone
+from reloadctl.render.table import table
+
+HEAD = ("NAME", "PHASE", "VERSION", "PID", "UPTIME", "CPU", "MEMORY", "RESTARTS", "LAST RELOAD")
+SPARE = (7, 5, 6, 4)
+"""What a narrow terminal does without: restarts, CPU, memory, uptime."""
+
+
+def render(document: Document, view: Look, now: float) -> str:
+    """The whole text; ``now``: Unix time, to say how long ago a reload was."""
+    services = document["services"]
+    if not services:
+        return "no services are defined\n"
+    lines = table([HEAD, *(_row(service, now) for service in services)], view, (1, 8), SPARE)
+    wrong = [
+        f"{view.paint(line(service['name']), 'bold')}: {view.paint(text, color)}"
+        for service in services
+        for text, color in _troubles(service)
+    ]
+    if wrong:
+        lines += ["", *wrong]
+    return view.plain("\n".join(lines)) + "\n"
+
+
+def _row(service: Document, now: float) -> tuple[str, ...]:
+    instances = service["instances"]
+    last = service["last_reload"]
+    pid = up = cpu = memory = restarts = reloaded = "-"
+    if instances:
+        newest = instances[-1]
+        pid = str(newest["pid"] or "-")
+        busy, resident = newest["cpu_percent"] or 0, newest["rss_bytes"] or 0
+        if len(instances) > 1:
+            pid += f" +{len(instances) - 1}"
+            busy += sum(i["cpu_percent"] or 0 for i in instances[:-1])
+            resident += sum(i["rss_bytes"] or 0 for i in instances[:-1])
+        up = duration(newest["uptime_s"] or 0)
+        cpu = f"{busy:.1f}%"
+        memory = size(resident)
+        restarts = str(newest["restarts"])
+    if last:
+        reloaded = f"{last['verdict'] or 'running'} {ago(last['at'], now)} ({last['trigger']})"
+    phase = service["phase"]
+    if service["held"]:
+        phase += ", held"
+    return line(service["name"]), phase, _version(service), pid, up, cpu, memory, restarts, reloaded
+
+
+def _version(service: Document) -> str:
+    config = service["config"]
+    if not config["live"]:
+        return "unknown" if service["instances"] else "-"
+    version = str(config["version"] or short(config["live"]))
+    return f"{line(version)} ≠ disk" if _drifted(config) else version
+
+
+def _drifted(config: Document) -> bool:
+    return bool(config["live"] and config["on_disk"] and config["live"] != config["on_disk"])
+
+
+_TELLING = BAD | {"unverified"}
+
+
+def _troubles(service: Document) -> "list[tuple[str, str]]":
+    """(sentence, colour), the worst first."""
+    found: list[tuple[str, str]] = []
+    name, phase, config = line(service["name"]), service["phase"], service["config"]
+    if service["want"] == "up" and phase != "ready":
+        why = service.get("why")
+        found.append(
+            (f"{phase}: {line(why)}" if why else f"is wanted up and is {phase}", tone(phase))
+        )
+    if following := service.get("next_start"):
+        found.append((line(following["text"]), "red"))
+    last = service["last_reload"]
+    if last and last["verdict"] in _TELLING:
+        message = f": {line(last['message'])}" if last.get("message") else ""
+        found.append((f"last reload {last['verdict']}{message} (reloadctl show {name})", "red"))
+    if poison := service.get("quarantine"):
+        reason = f": {line(poison['reason'])}" if poison.get("reason") else ""
+        version = poison.get("version") or short(poison["hash"])
+        found.append(
+            (f"quarantined {version}{reason}; only a person's reload tries it again", "yellow")
+        )
+    if service["held"]:
+        found.append((f"{_held(service.get('hold') or {})} (reloadctl release {name})", "yellow"))
+    if _drifted(config) and not service.get("running"):
+        text = f"on disk is {short(config['on_disk'])}, live is {short(config['live'])}"
+        found.append((f"{text} (reloadctl reload {name})", "yellow"))
+    for key, verb in (("running", "runs"), ("waiting", "waits")):
+        if service.get(key):
+            found.append((f"reload {service[key]} {verb}", "yellow"))
+    return found
+
+
+def _held(hold: Document) -> str:
+    who = f" by {line(hold['user'])}" if hold.get("user") else ""
+    return f"held{who}" + (f": {line(hold['reason'])}" if hold.get("reason") else "")

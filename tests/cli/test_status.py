@@ -1,0 +1,180 @@
+"""status: the table, what is said under it, and what a terminal makes of it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from reloadctl.render.look import duration, epoch, milliseconds, size
+from tests.cli.canned import Canned, on_terminal, problem, reply, whole
+from tests.cli.documents import ID, before, down, service, sha, status
+
+Agent = Callable[..., Canned]
+Ctl = Callable[..., tuple[int, str, str]]
+
+NEXT = "77aa01bc93de"
+
+
+def troubled() -> dict[str, Any]:
+    return service(
+        "api",
+        phase="backoff",
+        why="exit code 3",
+        held=True,
+        hold={"reason": "migration", "user": "alice"},
+        config=service()["config"] | {"on_disk": sha(NEXT)},
+        next_start={
+            "verdict": "rejected",
+            "version": NEXT,
+            "text": f"next restart loads REJECTED {NEXT}",
+        },
+        quarantine={"hash": sha(NEXT), "version": NEXT, "reason": "check failed"},
+        last_reload={
+            "reload_id": ID,
+            "verdict": "rejected",
+            "at": before(hours=5, minutes=9),
+            "trigger": "watch",
+            "message": "check: exit code 1",
+        },
+    )
+
+
+WHOLE = """\
+NAME  PHASE          VERSION              PID   UPTIME  CPU   MEMORY  RESTARTS  LAST RELOAD
+web   ready          9be01d4a02c1         4121  2h03m   0.1%  12.4M   2         applied 3m ago (watch)
+api   backoff, held  9be01d4a02c1 ≠ disk  4121  2h03m   0.1%  12.4M   2         rejected 5h ago (watch)
+db    down           -                    -     -       -     -       -         -
+
+api: backoff: exit code 3
+api: next restart loads REJECTED 77aa01bc93de
+api: last reload rejected: check: exit code 1 (reloadctl show api)
+api: quarantined 77aa01bc93de: check failed; only a person's reload tries it again
+api: held by alice: migration (reloadctl release api)
+api: on disk is 77aa01bc93de, live is 9be01d4a02c1 (reloadctl reload api)
+"""
+
+
+def test_the_table_and_what_is_wrong(agent: Agent, ctl: Ctl) -> None:
+    server = agent(reply(status(service(), troubled(), down("db")), code=3))
+    assert ctl(server, "status") == (3, WHOLE, "")
+    assert (server.requests[0].method, server.requests[0].path) == ("GET", "/v1/status")
+
+
+def test_all_is_well(agent: Agent, ctl: Ctl) -> None:
+    code, out, err = ctl(agent(reply(status(service()))), "status")
+    assert (code, len(out.splitlines()), err) == (0, 2, "")
+
+
+def test_services_are_named_in_the_query_and_quoted(agent: Agent, ctl: Ctl) -> None:
+    server = agent(reply(status(service())))
+    ctl(server, "status", "web", "a b/é")
+    assert server.requests[0].path == "/v1/status?service=web&service=a%20b%2F%C3%A9"
+
+
+def test_json_is_the_bytes_of_the_agent(agent: Agent, ctl: Ctl) -> None:
+    body = b'{"agent":   {}, "services": []}\n'
+    assert ctl(agent(reply(body, code=3)), "--json", "status") == (3, body.decode(), "")
+
+
+def test_no_services(agent: Agent, ctl: Ctl) -> None:
+    assert ctl(agent(reply(status())), "status") == (0, "no services are defined\n", "")
+
+
+def test_an_unknown_service(agent: Agent, ctl: Ctl) -> None:
+    answer = problem("no service is named nope; known: web", code=4, status=404)
+    assert ctl(agent(answer), "status", "nope") == (
+        4,
+        "",
+        "reloadctl: no service is named nope; known: web\n",
+    )
+    code, out, err = ctl(agent(answer), "status", "--json", "nope")
+    assert (code, json.loads(out)["exit"], err) == (4, 4, "")
+
+
+def test_live_unknown_two_instances_and_what_is_under_way(agent: Agent, ctl: Ctl) -> None:
+    one = service()["instances"][0]
+    config = service()["config"] | {"live": None, "version": None}
+    adopted = service(
+        instances=[one, one | {"pid": 5000, "uptime_s": 3.0}],
+        config=config,
+        last_reload=None,
+        running=ID,
+        waiting="01JD2",
+    )
+    assert ctl(agent(reply(status(adopted))), "status")[1] == (
+        "NAME  PHASE  VERSION  PID      UPTIME  CPU   MEMORY  RESTARTS  LAST RELOAD\n"
+        "web   ready  unknown  5000 +1  3s      0.2%  24.8M   2         -\n"
+        f"\nweb: reload {ID} runs\nweb: reload 01JD2 waits\n"
+    )
+
+
+def test_control_characters_of_others_do_not_reach_the_terminal(agent: Agent, ctl: Ctl) -> None:
+    out = ctl(
+        agent(reply(status(service(phase="failed", why="\x1b]0;owned\x07\nweb2: fine")))), "status"
+    )[1]
+    assert out.splitlines()[-1] == "web: failed: \\x1b]0;owned\\x07 web2: fine"
+
+
+def test_without_utf8_signs_are_ascii_and_columns_still_align(agent: Agent) -> None:
+    server = agent(reply(status(service(), troubled())))
+    done = whole(
+        "--socket", server.path, "status", LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0"
+    )
+    head, web, api = done.stdout.decode("ascii").splitlines()[:3]
+    assert "!= disk" in api
+    assert head.index("PID") == web.index("4121") == api.index("4121")
+
+
+def test_colours_on_a_terminal_only_and_never_against_the_operators_will(agent: Agent) -> None:
+    server = agent(reply(status(service())))
+    line = ("--socket", server.path, "status")
+    assert "\x1b[32mready" in on_terminal(*line)[1]
+    assert "\x1b" not in on_terminal(*line, NO_COLOR="1")[1]
+    assert "\x1b" not in on_terminal(*line, TERM="dumb")[1]
+    assert "\x1b" not in on_terminal(*line, "--color", "never")[1]
+    assert b"\x1b[32mready" in whole(*line, "--color", "always").stdout
+    assert b"\x1b" not in whole(*line).stdout
+
+
+@pytest.mark.parametrize("columns", [50, 60, 80, 100])
+def test_a_table_is_never_wider_than_the_terminal(agent: Agent, columns: int) -> None:
+    server = agent(reply(status(service(), service("a-service-with-a-long-name"))))
+    out = on_terminal("--socket", server.path, "--color", "never", "status", columns=columns)[1]
+    assert max(map(len, out.splitlines())) <= columns
+    assert ("UPTIME" in out) == (columns == 100)
+    assert ("9be01d4a02c1" in out) == (columns >= 60)
+
+
+def test_small_things_said() -> None:
+    assert [duration(s) for s in (0, 59.9, 60, 3600, 86400 * 3 + 7200)] == [
+        "0s",
+        "59s",
+        "1m00s",
+        "1h00m",
+        "3d02h",
+    ]
+    assert [milliseconds(m) for m in (0.44, 10, 182.4, 12345, 200000)] == [
+        "0.4 ms",
+        "10 ms",
+        "182 ms",
+        "12.3 s",
+        "3m20s",
+    ]
+    assert [size(b) for b in (0, 980 * 1024, 13_000_000, 3 * 1024**3)] == [
+        "0K",
+        "980K",
+        "12.4M",
+        "3.0G",
+    ]
+
+
+@pytest.mark.parametrize("year", [1999, 2000, 2024, 2026, 2100])
+@pytest.mark.parametrize("month", [1, 2, 3, 12])
+def test_the_clock_by_hand_is_the_calendars(year: int, month: int) -> None:
+    moment = dt.datetime(year, month, 28, 23, 59, 30, 0, dt.UTC)
+    assert epoch(moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")) == moment.timestamp()
+    assert epoch("yesterday") == 0
