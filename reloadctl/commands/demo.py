@@ -79,7 +79,7 @@ def _agent(directory: Path, stage: Stage) -> Iterator[_Ctl]:
     """A private agentd; ends it, and with it the service."""
     config, socket = directory / "agentd.toml", directory / "agentd.sock"
     config.write_text(stage.definition)
-    state = ["--state-dir", directory / "state", "--runtime-dir", directory / "run"]
+    state: list[str | Path] = ["--state-dir", directory / "state", "--runtime-dir", directory / "run"]
     with (directory / "agentd.log").open("wb") as log:
         agent = subprocess.Popen(
             [sys.executable, "-m", "agentd", "--config", config, "--socket", socket, *state],

@@ -6,6 +6,7 @@ import http.client
 import threading
 import time
 from collections import Counter
+from typing import Self
 
 
 class Load:
@@ -19,7 +20,7 @@ class Load:
         self.answers: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
 
-    def __enter__(self) -> Load:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

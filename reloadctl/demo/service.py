@@ -32,7 +32,7 @@ def serve(path: str, port: int) -> None:
     current = load(path)
 
     class Greeter(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802 - the name http.server looks for
+        def do_GET(self) -> None:
             body = current.encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))

@@ -36,7 +36,7 @@ class Stage:
 
 
 def build(directory: Path) -> Stage:
-    """nginx when the machine has it, else a small Python service."""
+    """Take nginx when the machine has it, else a small Python service."""
     port = _free_port()
     nginx = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
     return _nginx(directory, port, nginx) if nginx else _python(directory, port)

@@ -77,6 +77,7 @@ async def test_when_all_is_settled_no_timer_is_armed() -> None:
 async def test_a_stop_while_the_spawn_is_in_flight_is_obeyed() -> None:
     world = World({"web": [Script()]})
     async with living(world, web()) as life:
+        await asyncio.sleep(0.001)
         while life.phase("web") is not Phase.STARTING:
             await asyncio.sleep(0.0005)
         assert not world.running("web")
