@@ -1,0 +1,1 @@
+"""Thin adapters, one facility of the operating system each: they act and report, ``agentd.core`` decides."""

@@ -1,0 +1,213 @@
+"""The instances' processes: started, adopted, signalled, and watched until their group is empty.
+
+Nothing is decided here but facts: whether a process is the one that was recorded, whether its group still lives. It
+keeps no history; an instance is forgotten when the listener was told of its last process.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal as signals
+import time
+from errno import EEXIST, ESRCH
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agentd.core.process import Exit, Identity
+from agentd.ports import AdapterError, Key, Permit, ProcessListener, SpawnError, SpawnOrder
+from agentd.system import groups, proctable
+from agentd.system.launcher import Child, Launcher, Plan
+from agentd.system.signals import number
+
+if TYPE_CHECKING:
+    import asyncio
+
+
+class _Instance:
+    """One main process and its group. ``alive`` until the main process was reaped."""
+
+    __slots__ = ("alive", "group", "pid", "pidfd")
+
+    def __init__(self, pid: int, pidfd: int, group: groups.Group) -> None:
+        self.pid = pid
+        self.pidfd = pidfd
+        self.group = group
+        self.alive = True
+
+
+class OsProcesses:
+    """``Processes`` on Linux. One for each agent process: it is a subreaper and takes SIGCHLD."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        listener: ProcessListener,
+        cgroup: Path | None,
+        *,
+        launcher: Launcher | None = None,
+    ) -> None:
+        """``cgroup``: where leaves are made, from ``groups.find_delegated``; None: sessions only."""
+        self._loop = loop
+        self._listener = listener
+        self._cgroup = cgroup
+        self._mount = groups.find_mount()
+        self._boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        self._instances: dict[Key, _Instance | None] = {}
+        self.launcher = Launcher(loop) if launcher is None else launcher
+
+    async def spawn(self, order: SpawnOrder, permit: Permit) -> Identity:
+        """See ``Processes.spawn``. Its exit is never reported before this returned."""
+        key = order.key
+        if key in self._instances:
+            raise SpawnError(
+                f"cannot start {key.service}: generation {key.generation} is still there",
+                EEXIST,
+                "key",
+            )
+        self._instances[key] = None  # taken, from here on
+        leaf = groups.make_leaf(self._cgroup, key.service, key.generation)
+        path, directory = (None, None) if leaf is None else leaf
+        identity: Identity | None = None
+
+        async def permitted(child: Child) -> None:
+            nonlocal identity
+            identity = self._identify(child.pid, order)
+            await permit(identity)
+
+        env = (*order.env, (groups.COOKIE, order.cookie))
+        plan = Plan(key.service, order.process.command, order.process, env, order.output, directory)
+        child: Child | None = None
+        try:
+            child = await self.launcher.launch(plan, permitted)
+        finally:
+            if directory is not None:
+                os.close(directory)
+            if path is not None and (child is None or not child.in_leaf):
+                groups.Leaf(self._loop, path).remove()
+            if child is None:
+                self._instances.pop(key, None)
+        if identity is None:  # cannot be: launch does not return without the permit
+            raise SpawnError(f"cannot start {key.service}: no permit was asked for", 0, "permit")
+        inside = groups.Leaf(self._loop, path) if path is not None and child.in_leaf else None
+        group = inside or self._session(child.pid, order.cookie, ours=True)
+        self._track(key, child.pid, child.pidfd, group)
+        return identity
+
+    def adopt(self, key: Key, identity: Identity) -> bool:
+        """See ``Processes.adopt``. A zombie that is still unreaped is ours too: its exit is reported next."""
+        if key in self._instances or identity.boot != self._boot:
+            return False
+        pid = identity.pid
+        try:
+            pidfd = os.pidfd_open(
+                pid
+            )  # first: from here on the pid cannot change its holder unnoticed
+        except OSError:
+            return False
+        s = proctable.stat(pid)
+        cookie = proctable.environ(pid, groups.COOKIE.encode())
+        # Programs overwrite their environment (nginx's titles) and other users' cannot be read: missing is no mismatch.
+        known = cookie is None or cookie == identity.cookie.encode()
+        if s is None or s.started != identity.started or not known:
+            os.close(pidfd)
+            return False
+        leaf = (
+            groups.leaf_of(pid, key.service, key.generation, self._mount)
+            if self._mount is not None
+            else None
+        )
+        inside = groups.Leaf(self._loop, leaf) if leaf is not None else None
+        ours = s.ppid == os.getpid()
+        group = inside or self._session(pid, identity.cookie, ours=ours)
+        self._track(key, pid, pidfd, group)
+        return True
+
+    def signal(self, key: Key, signal: str, *, group: bool) -> float:
+        """See ``Processes.signal``. After the main process ended, what is left of its group can still be reached."""
+        sig = number(signal)
+        instance = self._instances.get(key)
+        if instance is None or not (instance.alive or group):
+            raise AdapterError(f"cannot send {signal} to {key.service}: no such process", ESRCH)
+        at = time.monotonic()
+        try:
+            if not group:
+                signals.pidfd_send_signal(instance.pidfd, sig)
+            elif not instance.group.kill(sig):
+                self._signal_each(instance, sig)
+        except OSError as error:
+            raise AdapterError(
+                f"cannot send {signal} to {key.service}: {error.strerror}", error.errno or 0
+            ) from error
+        return at
+
+    async def close(self) -> None:
+        """See ``Processes.close``. Nobody is told of anything afterwards."""
+        for instance in self._instances.values():
+            if instance is not None:
+                instance.group.forget()
+        self._instances.clear()
+        await self.launcher.close()
+
+    def _signal_each(self, instance: _Instance, sig: int) -> None:
+        """Once to every member: a second TERM means "at once" to many servers.
+
+        The process group goes first and as a whole, so that a fork in between is met; its number is only sure while
+        the main process is not reaped. The others are pinned by a pidfd and looked at again before they are sent to.
+        """
+        reached = False
+        if instance.alive:
+            os.killpg(instance.pid, sig)
+            reached = True
+        for pid in instance.group.members():
+            try:
+                pidfd = os.pidfd_open(pid)
+            except ProcessLookupError:
+                continue
+            try:
+                s = proctable.stat(pid)
+                if s is None or not s.alive or (instance.alive and s.pgrp == instance.pid):
+                    continue
+                if instance.group.has(pid):
+                    signals.pidfd_send_signal(pidfd, sig)
+                    reached = True
+            except ProcessLookupError:
+                continue
+            finally:
+                os.close(pidfd)
+        if not reached:
+            raise ProcessLookupError(ESRCH, os.strerror(ESRCH))
+
+    def _identify(self, pid: int, order: SpawnOrder) -> Identity:
+        s = proctable.stat(pid)
+        if s is None:  # cannot be: it is unreaped
+            raise SpawnError(
+                f"cannot start {order.key.service}: it is gone before exec", ESRCH, "identity"
+            )
+        return Identity(pid, s.started, self._boot, order.cookie, os.fstat(order.output).st_ino)
+
+    def _session(self, pid: int, cookie: str, *, ours: bool) -> groups.Session:
+        return groups.Session(self._loop, self.launcher.reaper, pid, cookie, ours=ours)
+
+    def _track(self, key: Key, pid: int, pidfd: int, group: groups.Group) -> None:
+        instance = _Instance(pid, pidfd, group)
+        self._instances[key] = instance
+        self.launcher.reaper.watch(pid, pidfd, functools.partial(self._ended, key, instance))
+
+    def _ended(self, key: Key, instance: _Instance, exit: Exit, at: float) -> None:  # noqa: A002 - the port's word
+        instance.alive = False
+        empty = instance.group.empty()
+        if empty:
+            del self._instances[key]
+        else:
+            instance.group.watch(lambda: self._emptied(key, instance))
+        self._listener.exited(key, exit, empty=empty, at=at)
+        if empty:
+            instance.group.remove()  # last: the next start waits for the call above
+
+    def _emptied(self, key: Key, instance: _Instance) -> None:
+        if self._instances.get(key) is not instance:
+            return  # closed meanwhile
+        del self._instances[key]
+        self._listener.emptied(key, time.monotonic())
+        instance.group.remove()
