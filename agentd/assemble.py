@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import resource
@@ -10,7 +11,6 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ from agentd.system.output import SplicedOutput
 from agentd.system.probes import OsProbes
 from agentd.system.processes import OsProcesses
 from agentd.system.proctable import OsProcessTable
-from agentd.telemetry.loglines import LogLines
+from agentd.telemetry.loglines import LogLines, stderr_is_the_journal
 from agentd.triggers.watch import FileWatch
 from agentd.wire import ExitCode, Trigger
 
@@ -66,7 +66,9 @@ class _Agent:
     def __init__(self, options: Options, definitions: Definitions) -> None:
         self._options = options
         self._definitions = definitions
-        self._log = LogLines(sys.stderr, options.log_format)
+        self._lines = LogLines(
+            as_json=options.log_format == "json", with_time=not stderr_is_the_journal(os.environ)
+        )
 
     async def run(self) -> None:
         """Bind, take over what earlier agents left, supervise, let go."""
@@ -78,7 +80,7 @@ class _Agent:
         boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         store = SqliteStore(state / "journal.db")
         if store.notice:
-            self._log.say(store.notice)
+            self._say(store.notice)
         journal = Journal(store, boot_id, store.journal.last_seq(), time.time_ns)
         journal.listen(self._tell)
 
@@ -98,11 +100,11 @@ class _Agent:
             notify=NotifySockets(loop, options.runtime_dir / "notify", hub.notified),
             files=files,
         )
-        runtime = Runtime(machine, journal, boot_id, self._log.say, os.environ)
+        runtime = Runtime(machine, journal, boot_id, self._say, os.environ)
         hub.runtime = runtime
         api = Api(runtime, store.journal, output, definitions.agent.access, options.socket)
         api.bind()
-        watch = FileWatch(loop, files, self._log.say)
+        watch = FileWatch(loop, files, self._say)
 
         memories = store.memories()
         found = _adopt(machine, definitions.services, memories)
@@ -134,7 +136,12 @@ class _Agent:
         await store.close()
 
     def _tell(self, record: Record) -> None:
-        self._log.tell(record)
+        line = self._lines.line(record)
+        if line is not None:
+            _write(line)
+
+    def _say(self, what: str) -> None:
+        _write(self._lines.said(what, time.time_ns()))
 
     def _on_signals(self, loop: asyncio.AbstractEventLoop, runtime: Runtime) -> None:
         leave = self._definitions.agent.on_terminate is OnTerminate.LEAVE
@@ -142,7 +149,7 @@ class _Agent:
         loop.add_signal_handler(signal.SIGINT, runtime.post, ShutdownAsked(leave=False))
         loop.add_signal_handler(
             signal.SIGHUP,
-            self._log.say,
+            self._say,
             "SIGHUP does nothing: the definitions are read when agentd starts",
         )
 
@@ -156,7 +163,7 @@ class _Agent:
             if os.environ.get("AGENTD_DEBUG"):
                 traceback.print_exception(error)
         what = f"{type(error).__name__}: {error}" if error else context.get("message")
-        self._log.say(f"internal error, please report this: {what}{where}")
+        self._say(f"internal error, please report this: {what}{where}")
 
 
 class _Hub:
@@ -206,4 +213,7 @@ def _allow_many_descriptors() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-Say = Callable[[str], None]
+def _write(line: str) -> None:
+    """To stderr, whole; a log that cannot be written must not end supervision."""
+    with contextlib.suppress(OSError):
+        os.write(sys.stderr.fileno(), f"{line}\n".encode(errors="backslashreplace"))

@@ -211,6 +211,9 @@ class Notify(Protocol):
     def allow(self, key: Key, pid: int) -> None:
         """Whose messages count: this process and its group."""
 
+    def drain(self, key: Key) -> None:
+        """Hand on what has arrived: before an exit is told, so that last words come first."""
+
     def unbind(self, key: Key) -> None:
         """The instance is gone: close and unlink."""
 

@@ -1,7 +1,7 @@
 """The environment a service's processes start with.
 
 Order, later wins: the agent's own without what was meant for the agent; HOME, USER, LOGNAME and SHELL of ``user``; ``env_file``; ``env``;
-what the agent adds. A TRACEPARENT that the agent itself inherited is weeks old by the time of a restart: it is never passed on.
+what the agent adds (``more``). A TRACEPARENT that the agent itself inherited is weeks old by the time of a restart: it is never passed on.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _NOT_PASSED_ON = frozenset(
 
 
 def environment(
-    base: Mapping[str, str], spec: Spec, generation: int, notify_socket: str | None
+    base: Mapping[str, str], spec: Spec, generation: int, more: Mapping[str, str]
 ) -> tuple[tuple[str, str], ...]:
     """The whole environment in order. Raises SpawnError: an unknown user, an env_file that cannot be read."""
     env = {
@@ -59,9 +59,7 @@ def environment(
         env |= dict(_read(path))
     env |= dict(spec.process.env)
     env |= {"AGENTD_SERVICE": spec.name, "AGENTD_GENERATION": str(generation)}
-    if notify_socket is not None:
-        env["NOTIFY_SOCKET"] = notify_socket
-    return tuple(env.items())
+    return tuple((env | more).items())
 
 
 def owner(process: ProcessSpec, uid: int, gid: int) -> tuple[int, int]:

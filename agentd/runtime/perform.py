@@ -14,6 +14,7 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from agentd.core.context import traceparent
 from agentd.core.effects import (
     Arm,
     Ask,
@@ -133,6 +134,7 @@ class Performer:
 
     def exited(self, key: Key, end: Exit, *, empty: bool, at: float) -> None:
         """The main process ended; its last words go with the news."""
+        self._machine.notify.drain(key)
         output = self._machine.logs.tail(key.service, LAST_LINES) if not end.clean else ()
         self._in_order(key, Exited(key.service, key.generation, end, empty, output))
 
@@ -231,11 +233,11 @@ class Performer:
 
         output = machine.output.open(key, spec)
         try:
-            socket = None
+            more = {}
             if isinstance(spec.ready, ReadyNotify):
                 uid, gid = owner(spec.process, os.getuid(), os.getgid())
-                socket = machine.notify.bind(key, uid, gid)
-            env = environment(self._base_env, spec, effect.generation, socket)
+                more["NOTIFY_SOCKET"] = machine.notify.bind(key, uid, gid)
+            env = environment(self._base_env, spec, effect.generation, more)
             order = SpawnOrder(key, spec.process, effect.cookie, env, output)
 
             async def allowed(identity: Identity) -> None:
@@ -273,15 +275,18 @@ class Performer:
     async def _check(self, effect: RunCheck) -> None:
         spec = effect.spec
         generation = self._runtime.host.services[spec.name].instance.generation
-        result = await self.check(spec, effect.check, generation)
+        context = traceparent(effect.trace_id, effect.reload_id, "check/command")
+        result = await self.check(spec, effect.check, generation, {"TRACEPARENT": context})
         self._runtime.post(
             CheckDone(effect.token, result.exit_code, result.timed_out, result.error, result.output)
         )
 
-    async def check(self, spec: Spec, check: Check, generation: int) -> CommandResult:
+    async def check(
+        self, spec: Spec, check: Check, generation: int, more: Mapping[str, str]
+    ) -> CommandResult:
         """Run a check as the service's user."""
         try:
-            env = environment(self._base_env, spec, generation, None)
+            env = environment(self._base_env, spec, generation, more)
             order = CommandOrder(check.argv, spec.process, env, check.timeout)
             return await self._machine.commands.run(order)
         except AdapterError as error:

@@ -105,7 +105,7 @@ class Runtime:
     async def check(self, service: str, check: Check) -> CommandResult:
         """Run a service's check now, apart from any reload."""
         known = self.host.services[service]
-        return await self._performer.check(known.spec, check, known.instance.generation)
+        return await self._performer.check(known.spec, check, known.instance.generation, {})
 
     # What the adapters report.
 

@@ -1,0 +1,84 @@
+"""What one transaction inserts: records and memories as rows, and the index of reloads that follows from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from agentd.core.facts import Judged, Requested, StepBegan
+from agentd.store.codec import encode
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Sequence
+
+    from agentd.core.facts import Record
+    from agentd.core.memory import Memory
+
+_RECORD = "INSERT INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_MEMORY = """
+INSERT INTO memory VALUES (?, ?) ON CONFLICT(service) DO UPDATE SET data = excluded.data
+"""
+_REQUESTED = "INSERT OR REPLACE INTO reload VALUES (?, ?, ?, ?, ?, ?, NULL, ?, NULL)"
+_JUDGED = "UPDATE reload SET verdict = ?, handle = ?, ended_ns = ? WHERE reload_id = ?"
+
+
+@dataclass(slots=True)
+class Rows:
+    """Rows in the order of time; of each service the newest memory only."""
+
+    records: list[tuple[object, ...]] = field(default_factory=list)
+    requested: list[tuple[object, ...]] = field(default_factory=list)
+    judged: list[tuple[object, ...]] = field(default_factory=list)
+    memories: dict[str, Memory] = field(default_factory=dict)
+    """Encoded last, when it is known which one of a service's is the newest."""
+    flush: bool = False
+    """It holds a verdict or a step about to be performed: a power cut must not take it."""
+
+    def __bool__(self) -> bool:
+        return bool(self.records or self.memories)
+
+    def add(self, records: Sequence[Record], memories: Sequence[Memory]) -> None:
+        """All or, when a fact has no JSON, nothing of it. Raises CodecError."""
+        texts = [encode(record.fact) for record in records]
+        self.memories.update((memory.service, memory) for memory in memories)
+        for record, text in zip(records, texts, strict=True):
+            self._add(record, text)
+
+    def _add(self, r: Record, text: str) -> None:
+        fact = r.fact
+        reload_id: str | None = getattr(fact, "reload_id", None)
+        service: str | None = getattr(fact, "service", None)
+        kind = type(fact).__name__
+        self.records.append((r.seq, reload_id, service, r.wall_ns, r.mono, r.boot, kind, text))
+        if isinstance(fact, Requested):
+            by = fact.cause.trigger.value
+            asked = (r.seq, reload_id, fact.trace_id, service, by, fact.handle, r.wall_ns)
+            self.requested.append(asked)
+        elif isinstance(fact, Judged):
+            self.judged.append((fact.verdict.value, fact.handle, r.wall_ns, reload_id))
+            self.flush = True
+        elif isinstance(fact, StepBegan):
+            self.flush = True
+
+    def then(self, later: Rows) -> Rows:
+        """Both."""
+        return Rows(
+            self.records + later.records,
+            self.requested + later.requested,
+            self.judged + later.judged,
+            self.memories | later.memories,
+            self.flush or later.flush,
+        )
+
+    def newest(self, count: int) -> Rows:
+        """The last ``count`` rows of each table; all memories, which are as many as there are services."""
+        kept = (self.records[-count:], self.requested[-count:], self.judged[-count:])
+        return Rows(*kept, self.memories, self.flush)
+
+    def insert(self, db: sqlite3.Connection) -> None:
+        """Inside the caller's transaction. A verdict follows its request, so requests go first. Raises CodecError."""
+        db.executemany(_RECORD, self.records)
+        db.executemany(_REQUESTED, self.requested)
+        db.executemany(_JUDGED, self.judged)
+        db.executemany(_MEMORY, [(name, encode(m)) for name, m in self.memories.items()])

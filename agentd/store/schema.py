@@ -1,0 +1,119 @@
+"""The tables, and how the database file is opened: begun, taken over, or set aside when it cannot be used.
+
+A file that is damaged or was written by a newer agent is renamed, never overwritten and never a reason not to start:
+the services matter more than their history. What is written and read is the business of ``sqlite`` and ``journal``.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from typing import TYPE_CHECKING
+
+from agentd.ports import AdapterError
+from agentd.store.codec import VERSION
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_TABLES = """
+CREATE TABLE record(
+  seq INTEGER PRIMARY KEY, reload_id TEXT, service TEXT, wall_ns INTEGER NOT NULL, mono REAL NOT NULL,
+  boot TEXT NOT NULL, kind TEXT NOT NULL, data TEXT NOT NULL);
+CREATE INDEX record_reload ON record(reload_id, seq) WHERE reload_id IS NOT NULL;
+CREATE INDEX record_other ON record(wall_ns) WHERE reload_id IS NULL;
+CREATE TABLE reload(
+  seq INTEGER PRIMARY KEY, reload_id TEXT NOT NULL UNIQUE, trace_id TEXT NOT NULL, service TEXT NOT NULL,
+  trigger TEXT NOT NULL, handle TEXT NOT NULL, verdict TEXT, requested_ns INTEGER NOT NULL, ended_ns INTEGER);
+CREATE INDEX reload_service ON reload(service, seq);
+CREATE INDEX reload_trace ON reload(trace_id);
+CREATE INDEX reload_open ON reload(seq) WHERE verdict IS NULL;
+CREATE TABLE memory(service TEXT PRIMARY KEY, data TEXT NOT NULL);
+"""
+
+
+class _UnusableError(Exception):
+    """The file is there and is not ours to write: ``kind`` names the copy, ``why`` says it to the operator."""
+
+    def __init__(self, kind: str, why: str) -> None:
+        super().__init__(why)
+        self.kind = kind
+        self.why = why
+
+
+def open_database(path: Path, busy_s: float) -> tuple[sqlite3.Connection, str]:
+    """The writer's connection and a sentence for the operator, empty when all was as expected.
+
+    Raises:
+        AdapterError: the file can neither be used nor set aside (permissions, a full disk, no such directory).
+    """
+    try:
+        try:
+            return _opened(path, busy_s), ""
+        except _UnusableError as unusable:
+            kept = _set_aside(path, unusable.kind)
+            notice = f"{unusable.why}; it was kept as {kept} and a new journal was begun"
+            return _opened(path, busy_s), notice
+    except (OSError, sqlite3.Error, _UnusableError) as why:
+        raise AdapterError(f"cannot open the journal {path}: {why}") from why
+
+
+def read_only(path: Path) -> sqlite3.Connection:
+    """A connection that cannot write; readers and the writer never wait for each other in WAL mode."""
+    uri = f"{path.absolute().as_uri()}?mode=ro"
+    db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+    db.execute("PRAGMA cache_size=-256")
+    return db
+
+
+def _opened(path: Path, busy_s: float) -> sqlite3.Connection:
+    # SQLite gives the -wal and -shm files the mode of the database: private from the first byte on.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    db = sqlite3.connect(path, timeout=busy_s, isolation_level=None, check_same_thread=False)
+    try:
+        _prepare(db, path)
+    except sqlite3.OperationalError:
+        db.close()
+        raise
+    except (
+        sqlite3.DatabaseError
+    ) as why:  # SQLITE_CORRUPT and SQLITE_NOTADB have no class of their own
+        db.close()
+        raise _UnusableError("corrupt", f"the journal {path} is damaged ({why})") from why
+    except _UnusableError:
+        db.close()
+        raise
+    return db
+
+
+def _prepare(db: sqlite3.Connection, path: Path) -> None:
+    db.execute("PRAGMA cache_size=-512")
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if version > VERSION:
+        raise _UnusableError("newer", f"the journal {path} was written by a newer agent")
+    if version == 0 and tables:
+        raise _UnusableError("corrupt", f"the journal {path} is another program's database")
+    if version == 0:
+        db.execute("PRAGMA auto_vacuum=INCREMENTAL")  # only before the first table
+        db.execute("PRAGMA journal_mode=WAL")
+        db.executescript(f"BEGIN;{_TABLES}PRAGMA user_version={VERSION};COMMIT;")
+    db.execute("PRAGMA journal_mode=WAL")
+    db.execute("PRAGMA synchronous=NORMAL")
+    # 16 MB of log: a burst is folded in by the idle writer, not inside somebody's commit.
+    db.execute("PRAGMA wal_autocheckpoint=4000")
+    # What a start reads anyway: damage is met here, where it can be set aside, not at the first reload.
+    db.execute("SELECT max(seq) FROM record").fetchone()
+    db.execute("SELECT count(*), sum(length(data)) FROM memory").fetchone()
+    db.execute("SELECT count(*) FROM reload WHERE verdict IS NULL").fetchone()
+
+
+def _set_aside(path: Path, kind: str) -> Path:
+    n = 1
+    while (kept := path.with_name(f"{path.name}.{kind}-{n}")).exists():
+        n += 1
+    for suffix in ("-wal", "-shm"):
+        beside = path.with_name(path.name + suffix)
+        if beside.exists():
+            beside.rename(kept.with_name(kept.name + suffix))
+    return path.rename(kept)

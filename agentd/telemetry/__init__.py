@@ -1,0 +1,1 @@
+"""Folds of the journal: records to spans, reports and log lines."""

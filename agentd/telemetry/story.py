@@ -1,0 +1,174 @@
+"""One reload as its records tell it: what was asked, what was found, when each part began and ended.
+
+The common ground of spans and reports, so that these cannot disagree. Moments are Unix nanoseconds: the wall clock is
+read once, at the first record, and everything else of the same boot is a difference of the monotonic clock, so a step of
+the wall clock does not bend a trace. What is shown of it is decided in ``spans`` and ``report``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from agentd.core.facts import (
+    CheckEnded,
+    Joined,
+    Judged,
+    PhaseBegan,
+    PhaseEnded,
+    Requested,
+    SnapshotTaken,
+    StepBegan,
+    StepEnded,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agentd.core.facts import Record
+
+ROLLBACK = "rollback"
+"""The one phase that holds others."""
+
+
+@dataclass(slots=True)
+class Part:
+    """A phase or a step. ``path`` is its place in the tree, unique within the reload."""
+
+    path: str
+    name: str
+    began_ns: int
+    ended_ns: int | None = None
+    error_type: str = ""
+    pid: int | None = None
+    check: CheckEnded | None = None
+    check_ns: int = 0
+    steps: list[Part] = field(default_factory=list)
+    within: Part | None = None
+
+    def end(self, at_ns: int, error_type: str = "") -> None:
+        """Only the first end counts; never before the beginning."""
+        if self.ended_ns is None:
+            self.ended_ns = max(at_ns, self.began_ns)
+            self.error_type = error_type
+
+
+@dataclass(slots=True)
+class Story:
+    """Everything the records of one reload say. ``end_ns``: of the verdict, else the last that is known."""
+
+    asked: Requested
+    began_ns: int
+    end_ns: int
+    joined: list[Joined] = field(default_factory=list)
+    phases: list[Part] = field(default_factory=list)
+    snapshot: SnapshotTaken | None = None
+    check: CheckEnded | None = None
+    judged: Judged | None = None
+
+    @property
+    def running(self) -> Part | None:
+        """The phase that has not ended."""
+        if self.judged is not None:
+            return None
+        return next((p for p in reversed(self.phases) if p.ended_ns is None), None)
+
+    @property
+    def failed_phase(self) -> str:
+        """Where it went wrong: the last phase with an error, else the one that was cut off."""
+        failed = [p.name for p in self.phases if p.error_type]
+        cut = [p.name for p in self.phases if p.ended_ns is None]
+        return (failed or cut or [""])[-1]
+
+    @property
+    def hash_now(self) -> tuple[str | None, str | None]:
+        """Hash and version that are live after the verdict, as far as the records know."""
+        j, asked = self.judged, self.asked
+        before = (asked.hash_before, asked.version_before)
+        if j is None or j.verdict.status is None or j.verdict in _UNTOUCHED:
+            return before
+        return (j.hash_after, j.version_after)
+
+
+_UNTOUCHED = frozenset({"rejected", "refused", "rolled_back"})
+"""Verdicts after which the configuration of before is the one that runs."""
+
+
+def story(records: Sequence[Record], now_ns: int | None = None) -> Story | None:
+    """None when the records do not begin with a request. ``now_ns``: the end of what still runs; else the last record."""
+    if not records or not isinstance(records[0].fact, Requested):
+        return None
+    first = records[0]
+    told = Story(records[0].fact, first.wall_ns, first.wall_ns)
+    latest = first.wall_ns
+    for record in records[1:]:
+        # A note may be about a moment before the one written ahead of it; a trace does not run backwards.
+        latest = at_ns = max(latest, _moment(first, record))
+        _tell(told, record, at_ns)
+        if told.judged is not None:
+            break
+    told.end_ns = latest if told.judged or now_ns is None else max(latest, now_ns)
+    return told
+
+
+def _moment(first: Record, record: Record) -> int:
+    if record.boot != first.boot:
+        return record.wall_ns
+    return first.wall_ns + round((record.mono - first.mono) * 1e9)
+
+
+def _tell(told: Story, record: Record, at_ns: int) -> None:  # noqa: C901, PLR0912 -- a case for each fact
+    match record.fact:
+        case Joined() as joined:
+            told.joined.append(joined)
+        case PhaseBegan(phase=phase):
+            _begin(told, phase, at_ns)
+        case PhaseEnded(phase=phase, error_type=error_type):
+            part = _open(told.phases, phase)
+            if part is not None:
+                part.end(at_ns, error_type)
+        case SnapshotTaken() as taken:
+            told.snapshot = taken
+        case CheckEnded() as check:
+            told.check = check
+            part = _open(told.phases, "check")
+            if part is not None:
+                part.check, part.check_ns = check, at_ns
+        case StepBegan(step=step, pid=pid):
+            phase_ = _innermost(told)
+            if phase_ is not None:
+                phase_.steps.append(Part(_path(phase_.steps, step, phase_), step, at_ns, pid=pid))
+        case StepEnded(step=step, error_type=error_type, pid=pid):
+            phase_ = _innermost(told)
+            part = _open(phase_.steps, step) if phase_ is not None else None
+            if part is not None:
+                part.end(at_ns, error_type)
+                part.pid = pid if pid is not None else part.pid
+        case Judged() as judged:
+            told.judged = judged
+        case _:
+            pass  # nothing a trace is drawn from
+
+
+def _begin(told: Story, phase: str, at_ns: int) -> None:
+    """Phases follow each other; only a rollback holds what it does again."""
+    within = _open(told.phases, ROLLBACK)
+    for part in told.phases:
+        if part is not within:
+            part.end(at_ns)
+    told.phases.append(Part(_path(told.phases, phase, within), phase, at_ns, within=within))
+
+
+def _open(parts: list[Part], name: str) -> Part | None:
+    return next((p for p in reversed(parts) if p.name == name and p.ended_ns is None), None)
+
+
+def _innermost(told: Story) -> Part | None:
+    return next((p for p in reversed(told.phases) if p.ended_ns is None), None)
+
+
+def _path(beside: list[Part], name: str, within: Part | None) -> str:
+    """The place of a part: below its parent's, "apply", the second time "apply#2"."""
+    path = f"{within.path}/{name}" if within is not None else name
+    n = sum(p.path == path or p.path.startswith(f"{path}#") for p in beside)
+    return f"{path}#{n + 1}" if n else path
