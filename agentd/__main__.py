@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+import agentd.slim  # noqa: F401 - before anything imports asyncio
 from agentd.options import parse
 from agentd.wire import ExitCode
 

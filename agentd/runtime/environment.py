@@ -59,7 +59,7 @@ def environment(
         env |= dict(_read(path))
     env |= dict(spec.process.env)
     env |= {"AGENTD_SERVICE": spec.name, "AGENTD_GENERATION": str(generation)}
-    return tuple((env | more).items())
+    return tuple({**env, **more}.items())
 
 
 def owner(process: ProcessSpec, uid: int, gid: int) -> tuple[int, int]:

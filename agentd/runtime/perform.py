@@ -241,7 +241,8 @@ class Performer:
             order = SpawnOrder(key, spec.process, effect.cookie, env, output)
 
             async def allowed(identity: Identity) -> None:
-                machine.notify.allow(key, identity.pid)
+                if "NOTIFY_SOCKET" in more:
+                    machine.notify.allow(key, identity.pid)
                 await permit(identity)
 
             return await machine.processes.spawn(order, allowed)

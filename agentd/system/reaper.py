@@ -7,6 +7,7 @@ with ``subprocess`` stay untouched as long as they remain in the agent's own ses
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import select
@@ -113,7 +114,8 @@ class Reaper:
             self._let_go(pidfd)
 
     def _child_ended(self) -> None:
-        os.read(self._signals, 1024)
+        with contextlib.suppress(BlockingIOError):  # whoever waits for a child may take the signal first
+            os.read(self._signals, 1024)
         self.sweep()
 
     def _zombie(self, kind: int, pid: int) -> int:
