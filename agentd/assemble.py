@@ -74,7 +74,6 @@ class _Agent:
         """Bind, take over what earlier agents left, supervise, let go."""
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._unexpected)
-        _allow_many_descriptors()
         options, definitions = self._options, self._definitions
         state = options.state_dir
         boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -86,6 +85,7 @@ class _Agent:
 
         hub = _Hub()
         processes = OsProcesses(loop, hub, find_delegated(options.runtime_dir))
+        _allow_many_descriptors()  # after the processes took note of what their children get
         table = OsProcessTable()
         commands = OsCommands(loop, processes.launcher)
         output = SplicedOutput(loop, state / "logs")

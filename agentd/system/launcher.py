@@ -11,6 +11,7 @@ import contextlib
 import grp
 import marshal
 import os
+import resource
 import pwd
 import signal
 import socket
@@ -77,6 +78,8 @@ class Launcher:
         self._spawner: subprocess.Popen[bytes] | None = None
         self._gone: dict[int, asyncio.Future[None]] = {}
         self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
+        """As the agent was started, not as it raises it for itself: a program that uses select(2) breaks above 1024."""
         self.reaper = Reaper(loop)
 
     async def launch(self, plan: Plan, permit: Callable[[Child], Awaitable[None]]) -> Child:
@@ -216,6 +219,7 @@ class Launcher:
                 stdout=subprocess.DEVNULL,
                 start_new_session=True,
             )
+        resource.prlimit(spawner.pid, resource.RLIMIT_NOFILE, self._descriptors)
         pidfd = os.pidfd_open(spawner.pid)
         self.reaper.claim(spawner.pid)
         self._spawner = spawner
@@ -273,7 +277,6 @@ def encode(plan: Plan) -> bytes:
 
 
 def _limit(plan: Plan, name: str) -> int:
-    import resource  # noqa: PLC0415 - most services set none
 
     number = getattr(resource, f"RLIMIT_{name.upper()}", None)
     if not isinstance(number, int):
