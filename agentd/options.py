@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +35,9 @@ def parse(argv: Sequence[str], env: Mapping[str, str], uid: int) -> Options:
     parser.add_argument("--runtime-dir", type=Path, metavar="DIR", help="notify sockets")
     parser.add_argument("--socket", type=Path, metavar="PATH", help="where reloadctl connects")
     parser.add_argument("--log-format", choices=("text", "json"), default="text")
-    parser.add_argument("--check", action="store_true", help="read the definitions, say what is wrong, exit")
+    parser.add_argument(
+        "--check", action="store_true", help="read the definitions, say what is wrong, exit"
+    )
     parser.add_argument("--version", action="version", version=f"agentd {__version__}")
     given = parser.parse_args(argv)
     config, state, run = _places(env, uid)

@@ -95,7 +95,7 @@ class Performer:
         for task in tuple(self._under_way.values()):
             task.cancel()
 
-    def perform(self, effect: Effect) -> None:
+    def perform(self, effect: Effect) -> None:  # noqa: C901, PLR0912 - one case per effect, nothing else
         """Start one effect."""
         match effect:
             case Arm(token=token, delay=delay):
@@ -132,13 +132,13 @@ class Performer:
 
     # What the processes report.
 
-    def exited(self, key: Key, end: Exit, *, empty: bool, at: float) -> None:
+    def exited(self, key: Key, end: Exit, *, empty: bool) -> None:
         """The main process ended; its last words go with the news."""
         self._machine.notify.drain(key)
         output = self._machine.logs.tail(key.service, LAST_LINES) if not end.clean else ()
         self._in_order(key, Exited(key.service, key.generation, end, empty, output))
 
-    def emptied(self, key: Key, at: float) -> None:
+    def emptied(self, key: Key) -> None:
         """The last process of the group ended."""
         self._in_order(key, Emptied(key.service, key.generation))
 

@@ -109,13 +109,13 @@ class Runtime:
 
     # What the adapters report.
 
-    def exited(self, key: Key, end: Exit, *, empty: bool, at: float) -> None:
+    def exited(self, key: Key, end: Exit, *, empty: bool, at: float) -> None:  # noqa: ARG002 - stamped when posted
         """The main process of an instance ended."""
-        self._performer.exited(key, end, empty=empty, at=at)
+        self._performer.exited(key, end, empty=empty)
 
-    def emptied(self, key: Key, at: float) -> None:
+    def emptied(self, key: Key, at: float) -> None:  # noqa: ARG002
         """The last process of an instance's group ended."""
-        self._performer.emptied(key, at)
+        self._performer.emptied(key)
 
     def notified(self, key: Key, message: Message) -> None:
         """A service spoke."""

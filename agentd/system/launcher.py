@@ -11,8 +11,8 @@ import contextlib
 import grp
 import marshal
 import os
-import resource
 import pwd
+import resource
 import signal
 import socket
 import subprocess

@@ -200,9 +200,10 @@ http {{ access_log off; {temporary} include {d}/conf.d/*.conf;
         new.rename(self.conf)
 
     def get(self) -> str:
-        with contextlib.suppress(OSError), socket.create_connection(
-            ("127.0.0.1", self.port), timeout=5
-        ) as s:
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection(("127.0.0.1", self.port), timeout=5) as s,
+        ):
             s.sendall(b"GET / HTTP/1.0\r\n\r\n")
             answer = b""
             while chunk := s.recv(4096):

@@ -102,7 +102,9 @@ def test_touching_without_changing_is_counted_and_not_traced(tmp_path: Path) -> 
         assert ("watch", "unchanged") not in kinds
 
 
-def test_fifty_reloads_under_five_hundred_new_connections_a_second_lose_none(tmp_path: Path) -> None:
+def test_fifty_reloads_under_five_hundred_new_connections_a_second_lose_none(
+    tmp_path: Path,
+) -> None:
     nginx = Nginx(tmp_path)
     with host(tmp_path, nginx.definition) as running:
         running.ready("web")

@@ -6,16 +6,6 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 
-from agentd.core.boot import Left, boot
-from agentd.core.events import Event, ShutdownAsked
-from agentd.core.ids import Mint
-from agentd.core.instance import Phase
-from agentd.core.spec import Spec
-from agentd.journal import Journal
-from agentd.ports import Key
-from agentd.runtime.machine import Machine
-from agentd.runtime.runtime import Runtime
-
 from fakes import (
     BOOT,
     Agent,
@@ -28,6 +18,16 @@ from fakes import (
     FakeStore,
     World,
 )
+
+from agentd.core.boot import Left, boot
+from agentd.core.events import Event, ShutdownAsked
+from agentd.core.ids import Mint
+from agentd.core.instance import Phase
+from agentd.core.spec import Spec
+from agentd.journal import Journal
+from agentd.ports import Key
+from agentd.runtime.machine import Machine
+from agentd.runtime.runtime import Runtime
 
 
 class Life:

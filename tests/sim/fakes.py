@@ -313,6 +313,9 @@ class FakeNotify:
     def allow(self, key: Key, pid: int) -> None:
         pass
 
+    def drain(self, key: Key) -> None:
+        pass
+
     def unbind(self, key: Key) -> None:
         pass
 
@@ -323,9 +326,7 @@ class FakeStore:
     def __init__(self, agent: Agent) -> None:
         self._a = agent
 
-    def write(
-        self, records: Sequence[Record], memories: Sequence[Memory]
-    ) -> asyncio.Future[None]:
+    def write(self, records: Sequence[Record], memories: Sequence[Memory]) -> asyncio.Future[None]:
         world = self._a.world
         done: asyncio.Future[None] = world.loop.create_future()
         world.loop.call_soon(self._commit, done, records, memories)

@@ -21,7 +21,15 @@ from agentd.core.events import (
 )
 from agentd.core.facts import Cause, Judged, PhaseEntered, Requested
 from agentd.core.instance import Phase
-from agentd.core.spec import Check, ProcessSpec, ReadyAfter, ReadyNotify, ReloadSpec, Spec, WatchSpec
+from agentd.core.spec import (
+    Check,
+    ProcessSpec,
+    ReadyAfter,
+    ReadyNotify,
+    ReloadSpec,
+    Spec,
+    WatchSpec,
+)
 from agentd.core.steps import SendSignal
 from agentd.evidence.workers import Workers
 from agentd.wire import Trigger, Verdict
@@ -34,7 +42,12 @@ def web(**more: object) -> Spec:
     reload = ReloadSpec(
         steps=(SendSignal("HUP"),), check=Check(("check",)), confirm=(Workers(),), timeout=5
     )
-    given = {"ready": ReadyNotify(), "watch": WatchSpec(), "reload": reload, "inputs": ("/web.conf",)}
+    given = {
+        "ready": ReadyNotify(),
+        "watch": WatchSpec(),
+        "reload": reload,
+        "inputs": ("/web.conf",),
+    }
     return Spec("web", ProcessSpec(("web",)), **(given | more))  # type: ignore[arg-type]
 
 
@@ -148,7 +161,9 @@ async def test_a_server_that_ignores_the_signal_times_out_and_is_left_alone() ->
 
 @virtual
 async def test_a_server_that_dies_of_its_reload_is_a_failure_and_is_started_again() -> None:
-    world = World({"web": [Script(ready_after=0.1, on={"HUP": (0.0, -1)}), Script(ready_after=0.1)]})
+    world = World(
+        {"web": [Script(ready_after=0.1, on={"HUP": (0.0, -1)}), Script(ready_after=0.1)]}
+    )
     async with living(world, web()) as life:
         await asyncio.sleep(1)
         life.post(ReloadAsked("web", CLI))
@@ -181,7 +196,9 @@ async def test_a_journal_that_cannot_be_written_keeps_services_up_and_rejects_re
         accepted = await asked
         assert [s for _, _, s in world.sent] == []
         assert any("journal cannot be written" in what for what in life.troubles)
-        world.ends(world.running("web")[0], __import__("agentd.core.process").core.process.Exit(code=1))
+        world.ends(
+            world.running("web")[0], __import__("agentd.core.process").core.process.Exit(code=1)
+        )
         await asyncio.sleep(1)
         assert life.phase("web") is Phase.READY
         last = life.runtime.host.services["web"].last

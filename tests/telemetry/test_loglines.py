@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, get_args
 import pytest
 
 from agentd.core import facts as f
-from agentd.core.process import Exit
 from agentd.core.context import span_id
+from agentd.core.process import Exit
 from agentd.telemetry.loglines import LogLines, escaped, milliseconds, stderr_is_the_journal
 from agentd.wire import Trigger, Verdict
 from tests.store.values import FACTS

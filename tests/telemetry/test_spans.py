@@ -10,8 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agentd.core import facts as f
-from agentd.core.steps import Grade
 from agentd.core.context import span_id
+from agentd.core.steps import Grade
 from agentd.telemetry.span import Kind, Span
 from agentd.telemetry.spans import spans
 from agentd.wire import Trigger, Verdict
