@@ -66,6 +66,7 @@ class _Agent:
     def __init__(self, options: Options, definitions: Definitions) -> None:
         self._options = options
         self._definitions = definitions
+        self._boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         self._lines = LogLines(
             as_json=options.log_format == "json", with_time=not stderr_is_the_journal(os.environ)
         )
@@ -76,7 +77,7 @@ class _Agent:
         loop.set_exception_handler(self._unexpected)
         options, definitions = self._options, self._definitions
         state = options.state_dir
-        boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        boot_id = self._boot
         store = SqliteStore(state / "journal.db")
         if store.notice:
             self._say(store.notice)
@@ -153,7 +154,7 @@ class _Agent:
             "SIGHUP does nothing: the definitions are read when agentd starts",
         )
 
-    def _unexpected(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    def _unexpected(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """A bug of ours in a callback: said in one line, and supervision goes on."""
         error = context.get("exception")
         where = ""

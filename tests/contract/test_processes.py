@@ -51,10 +51,10 @@ class OsRig:
         loop = asyncio.get_running_loop()
         return OsProcesses(loop, self, self._base, launcher=Launcher(loop, clone=self._clone))
 
-    def exited(self, key: Key, exit: Exit, *, empty: bool, at: float) -> None:  # noqa: A002, ARG002
+    def exited(self, key: Key, exit: Exit, *, empty: bool, at: float) -> None:  # noqa: A002
         self._events.put_nowait(("exited", key, exit, empty))
 
-    def emptied(self, key: Key, at: float) -> None:  # noqa: ARG002
+    def emptied(self, key: Key, at: float) -> None:
         self._events.put_nowait(("emptied", key))
 
     def order(self, behaviour: str, key: Key = KEY) -> SpawnOrder:

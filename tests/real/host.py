@@ -59,9 +59,11 @@ class Host:
     def start(self) -> None:
         with (self.dir / "agentd.log").open("ab") as log:
             self.agent = subprocess.Popen(
-                [sys.executable, "-m", "agentd", "--config", self.dir / "agentd.toml"]
-                + ["--state-dir", self.dir / "state", "--runtime-dir", self.dir / "run"]
-                + ["--socket", self.socket],
+                [
+                    *(sys.executable, "-m", "agentd"),
+                    *("--config", self.dir / "agentd.toml", "--socket", self.socket),
+                    *("--state-dir", self.dir / "state", "--runtime-dir", self.dir / "run"),
+                ],
                 stdout=log,
                 stderr=log,
                 env=clean_env(),
