@@ -7,7 +7,7 @@ whether a process is still there (the shell has, in ``found``).
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from agentd.core import facts, instance
 from agentd.core.effects import Effect, Note
@@ -22,6 +22,7 @@ from agentd.core.order import dependents, start_order
 from agentd.core.reload_value import Act, Ending, Reload, Stage
 from agentd.core.service import Service, Turn, conclude, go_on
 from agentd.core.spec import ProcessSpec, Spec
+from agentd.core.value import replace
 from agentd.wire import Verdict
 
 
@@ -137,22 +138,46 @@ def _resume(t: Turn, records: Sequence[Record], left: Left) -> None:
     began = any(isinstance(x.fact, facts.StepBegan) for x in records)
     same_boot = records[-1].boot == left.boot
     alive = t.s.spec.name in left.found and same_boot
+    phase = _open_phase(records)
     if r.act is Act.LAUNCH:
         if alive and t.s.instance.phase is Phase.STARTING and r.manifest:
             t.s = replace(t.s, running=replace(r, stage=Stage.LAUNCHING))
         elif alive and t.s.instance.phase is Phase.READY and r.manifest:
-            go_on(t, replace(r, stage=Stage.COMPARING))
+            if phase == "commit":
+                _close(t, r, phase)
+            go_on(t, replace(r, stage=Stage.COMPARING if phase == "commit" else Stage.LAUNCHING))
         else:
             _interrupted(t, r)
     elif not began and t.s.waiting is None:
+        _close(t, r, phase)
         t.s = replace(t.s, waiting=replace(r, machine="waiting", certain=True))
     elif not began:
         message = "the agent died while it waited for its turn; another one reads the same inputs"
         conclude(t, r, Ending(Verdict.CANCELLED, "agent_interrupted", message))
     elif alive and r.baseline is not None and t.s.instance.phase is Phase.READY and not t.s.running:
+        if phase != "confirm":
+            _close(t, r, phase)
+            t.note(facts.PhaseBegan(t.s.spec.name, r.id, "confirm"))
         go_on(t, replace(r, stage=Stage.CONFIRMING))
     else:
         _interrupted(t, r)
+
+
+def _open_phase(records: Sequence[Record]) -> str:
+    """The phase that the earlier agent died in; empty: none."""
+    phase = ""
+    for record in records:
+        if isinstance(record.fact, facts.PhaseBegan):
+            phase = record.fact.phase
+        elif isinstance(record.fact, facts.PhaseEnded):
+            phase = ""
+    return phase
+
+
+def _close(t: Turn, r: Reload, phase: str) -> None:
+    """A phase that is not gone on with, but begun anew or left."""
+    if phase:
+        t.note(facts.PhaseEnded(t.s.spec.name, r.id, phase, "agent_interrupted"))
 
 
 def _rebuild(asked: facts.Requested, records: Sequence[Record], t: Turn) -> Reload:
@@ -167,7 +192,6 @@ def _rebuild(asked: facts.Requested, records: Sequence[Record], t: Turn) -> Relo
         machine="reload",
         act=Act.LAUNCH if asked.handle == "start" else Act.RECIPE,
         must_act=asked.cause.trigger.person,
-        certain=False,
         deadline=t.now + t.s.spec.reload.timeout,
     )
     for record in records:
@@ -176,13 +200,13 @@ def _rebuild(asked: facts.Requested, records: Sequence[Record], t: Turn) -> Relo
                 r = replace(r, manifest=Manifest(hash_, version))
             case facts.BaselineTaken(baseline=baseline, at=at):
                 r = replace(r, baseline=baseline, sent_at=at)
-            case facts.StepBegan(step=what) if what.startswith("signal") or what == "process.start":
-                r = replace(r, certain=False)
+            case facts.StepBegan(step="process.start"):
+                r = replace(r, act=Act.LAUNCH)
             case facts.StepEnded(at=at, error_type=""):
-                r = replace(r, certain=True, sent_at=at, step=r.step + 1)
+                r = replace(r, sent_at=at, step=r.step + 1)
             case _:
                 pass
-    return r
+    return replace(r, certain=r.step >= len(t.s.spec.reload.steps))
 
 
 def _interrupted(t: Turn, r: Reload) -> None:

@@ -7,7 +7,7 @@ else is the services' own business.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from agentd.core import service
 from agentd.core.effects import Answer, Effect, Leave, Note, Turned
@@ -27,6 +27,7 @@ from agentd.core.ids import Mint
 from agentd.core.instance import ALIVE, Phase
 from agentd.core.memory import Want
 from agentd.core.service import Service, Turn
+from agentd.core.value import replace
 from agentd.wire import ExitCode
 
 AT_REST = frozenset({Phase.DOWN, Phase.FAILED})
@@ -52,7 +53,7 @@ class Step:
     effects: tuple[Effect, ...] = ()
     notes: tuple[Note, ...] = ()
     touched: tuple[str, ...] = ()
-    """The services whose memory may differ now."""
+    """The services whose memory differs now."""
     refused: str = ""
     """An event met a state that has no row for it: dropped. A bug of ours, never a reason to stop supervising."""
 
@@ -132,7 +133,7 @@ def _turn(w: _Work, name: str, event: Event | Stop | None) -> None:
     w.services[name], w.mint = t.s, t.mint
     w.effects += t.effects
     w.notes += t.notes
-    if t.s is not before:
+    if t.s.memory != before.memory:
         w.touched[name] = None
     unmoved = t.s.instance.phase is before.instance.phase and t.s.want is before.want
     if unmoved or w.ending:

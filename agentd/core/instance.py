@@ -9,7 +9,7 @@ An instance has a process, or one is being born, exactly in starting, ready, sto
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
 from agentd.core import backoff
@@ -33,6 +33,7 @@ from agentd.core.events import (
 )
 from agentd.core.process import Exit, Identity
 from agentd.core.spec import ReadyAfter, ReadyNotify, ReadyProbe, Restart, Spec
+from agentd.core.value import replace
 
 ASSUMED_READY_AFTER = 2.0
 """Seconds that an adopted, notify-ready instance must live to count as ready: its READY=1 may have met no agent."""
@@ -173,11 +174,15 @@ def _ask(i: Instance, spec: Spec, now: float) -> Result:
 
 def _probed(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
     assert isinstance(event, Probed)
-    assert isinstance(spec.ready, ReadyProbe)
-    i = replace(i, awaiting=None)
     if event.why is None:
         return _ready(i, spec)
-    i, arm = _arm(replace(i, why=event.why), spec, min(spec.ready.interval, i.deadline - now))
+    return _not_yet(i, event.why, spec, now)
+
+
+def _not_yet(i: Instance, why: str, spec: Spec, now: float) -> Result:
+    assert isinstance(spec.ready, ReadyProbe)
+    i = replace(i, awaiting=None, why=why)
+    i, arm = _arm(i, spec, min(spec.ready.interval, i.deadline - now))
     return i, (arm,)
 
 
@@ -263,7 +268,10 @@ def _born_stopping(i: Instance, event: InstanceEvent, spec: Spec, now: float) ->
 
 
 def _unborn(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
+    """The spawn failed; or the probe could not be done, which says nothing about the process."""
     assert isinstance(event, EffectFailed)
+    if i.process is not None:
+        return _not_yet(i, event.message, spec, now)
     if i.ending is None:
         i = replace(i, ending=Ending.BY_ITSELF)
     return _gone(replace(i, awaiting=None, why=event.message), event, spec, now)

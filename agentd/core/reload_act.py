@@ -6,8 +6,6 @@ which steps a handle needs is ``agentd.handles``. A start is a reload too: its a
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from agentd.core import facts
 from agentd.core.effects import (
     Disarm,
@@ -45,6 +43,7 @@ from agentd.core.reload_value import (
 )
 from agentd.core.spec import ReadyAfter, ReadyNotify
 from agentd.core.steps import Grade, Judgement
+from agentd.core.value import replace
 from agentd.wire import Verdict
 
 FIRST_LOOK = 0.002
@@ -118,7 +117,7 @@ def not_sent(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     failed = facts.StepEnded(
         view.spec.name, r.id, f"signal SIG{what.signal}", now, event.error_type
     )
-    r, notes = note(r, now, failed, ended(r, view, event.error_type))
+    r, notes = note(replace(r, awaiting=None), now, failed, ended(r, view, event.error_type))
     gone = event.error_type == "no_such_process"
     verdict = Verdict.FAILED if gone or r.step else Verdict.REJECTED
     ending = Ending(verdict, event.error_type, event.message, moved=r.step > 0)
@@ -233,8 +232,8 @@ def compare(r: Reload, view: View, now: float) -> Result:
 
 def was_compared(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     assert isinstance(event, SnapshotDone)
-    same = isinstance(event.found, Manifest) and r.manifest and event.found.hash == r.manifest.hash
-    if not same:
+    r, found = replace(r, awaiting=None), event.found
+    if not isinstance(found, Manifest) or not r.manifest or found.hash != r.manifest.hash:
         error_type = r.missing.error_type if r.missing else "inputs_moved"
         message = (
             r.missing.message if r.missing else "the inputs changed while they were being taken"
@@ -243,6 +242,7 @@ def was_compared(r: Reload, event: ReloadEvent, view: View, now: float) -> Resul
         again = r.missing is None
         ending = Ending(Verdict.UNVERIFIED, error_type, message, moved=True, again=again)
         return finish(r, view, now, notes, ending)
+    r = replace(r, manifest=found)  # what an earlier agent read has only its hash left
     name, grade = confirmation(r, view)
     if grade is None:
         r, notes = note(r, now, ended(r, view))
@@ -286,7 +286,7 @@ def confirmation(r: Reload, view: View) -> tuple[str, Grade | None]:
 
 def effect_failed_late(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     assert isinstance(event, EffectFailed)
-    return lost(r, event.error_type, event.message, view, now)
+    return lost(replace(r, awaiting=None), event.error_type, event.message, view, now)
 
 
 def died(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:

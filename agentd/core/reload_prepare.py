@@ -6,8 +6,6 @@ Facts of a request by a watch are kept back until it is known to matter: one tha
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from agentd.core import facts, reload_act
 from agentd.core.effects import (
     Disarm,
@@ -39,6 +37,7 @@ from agentd.core.reload_value import (
 )
 from agentd.core.spec import WatchSpec
 from agentd.core.steps import Grade
+from agentd.core.value import replace
 from agentd.wire import Trigger, Verdict
 
 OUTPUT_LINES = 40
@@ -49,7 +48,7 @@ def begin(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     if r.cause.trigger is not Trigger.WATCH or view.spec.watch is None:
         return read(r, view, now)
     r = replace(r, stage=Stage.SETTLING)
-    r, notes = note(r, r.begun, began(r, view))
+    r, notes = note(r, now, began(r, view))
     quiet = max(view.spec.watch.debounce - (now - r.begun), 0.0)
     r, timer = arm(r, view, quiet)
     return r, (timer,), notes
@@ -104,7 +103,7 @@ def was_read(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
 
 
 def nothing_to_do(r: Reload, found: Manifest, view: View) -> str:
-    if r.must_act or (r.act is Act.LAUNCH and r.cause.trigger is Trigger.START):
+    if r.must_act:
         return ""
     if view.live and view.live.hash == found.hash:
         return "unchanged"
@@ -128,11 +127,10 @@ def nothing(r: Reload, why: str, view: View, now: float) -> Result:
 
 def was_missing(r: Reload, missing: Missing, view: View, now: float) -> Result:
     """A watch waits a little for a file that is being replaced; a start goes on, there is nothing to protect."""
-    if r.act is Act.LAUNCH:
-        r, notes = speak(replace(r, missing=missing), view)
-        r, more = note(r, now, ended(r, view, missing.error_type))
+    if r.act is Act.LAUNCH and r.must_act:
+        r, notes = note(replace(r, missing=missing), now, ended(r, view, missing.error_type))
         r, effects, launch = reload_act.launch(r, view, now)
-        return r, effects, (*notes, *more, *launch)
+        return r, effects, (*notes, *launch)
     since = now if r.missing_since is None else r.missing_since
     grace = view.spec.reload.missing_grace - (now - since)
     if r.cause.trigger is Trigger.WATCH and grace > 0:

@@ -6,7 +6,7 @@ The machine itself is ``reload``; its rows are ``reload_prepare`` (request to ch
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
 from agentd.core import facts
@@ -26,6 +26,7 @@ from agentd.core.manifest import Manifest, Missing
 from agentd.core.memory import Attempt, Quarantine
 from agentd.core.spec import Spec
 from agentd.core.steps import Baseline, Grade
+from agentd.core.value import replace
 from agentd.wire import Verdict
 
 

@@ -7,8 +7,9 @@ among services (``host``).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
+from agentd.core.context import parse_traceparent
 from agentd.core import facts, instance, reload, reload_act, reload_value
 from agentd.core.effects import Accepted, Answer, Arm, Disarm, Done, Effect, Note, Turned
 from agentd.core.events import (
@@ -41,8 +42,8 @@ from agentd.core.manifest import Manifest
 from agentd.core.memory import Attempt, Hold, Last, Memory, Quarantine, Want
 from agentd.core.reload_value import Act, Reload, Stage, View
 from agentd.core.spec import Spec
+from agentd.core.value import replace
 from agentd.wire import ExitCode, Trigger, Verdict
-
 
 AT_REST = frozenset({Phase.DOWN, Phase.BACKOFF, Phase.FAILED})
 """Where a start that was asked for can begin at once."""
@@ -257,6 +258,8 @@ def _hold_verdict(t: Turn, r: Reload) -> None:
 def _start_asked(t: Turn, e: StartAsked) -> None:
     _want(t, Want.UP, e.cause)
     _instance(t, Reset())
+    if t.s.running is not None and t.s.running.act is Act.LAUNCH:
+        _drop_silent(t)
     running = t.s.running
     if t.s.instance.phase is Phase.READY:
         t.answer(e.reply, Done())
@@ -480,9 +483,10 @@ def _begin_start(t: Turn) -> None:
 
 def _new(t: Turn, cause: Cause, *, if_changed: bool = False, link: str = "") -> Reload:
     t.mint = t.mint.next()
+    caller = parse_traceparent(cause.traceparent)
     return Reload(
         t.mint.reload_id(t.now),
-        t.mint.trace_id(),
+        caller.trace_id if caller else t.mint.trace_id(),
         cause,
         begun=t.now,
         must_act=_must_act(cause, if_changed=if_changed),
@@ -505,7 +509,11 @@ def go_on(t: Turn, r: Reload) -> None:
     if r.stage is Stage.LAUNCHING:
         _running(t, InstanceReady())
     else:
-        r, effects, notes = reload_act.look(r, t.s.view)
+        view = t.s.view
+        looks = r.stage is Stage.CONFIRMING
+        r, effects, notes = (
+            reload_act.look(r, view) if looks else reload_act.compare(r, view, t.now)
+        )
         t.s = replace(t.s, running=r, serial=r.serial)
         t.effects += effects
         t.notes += notes

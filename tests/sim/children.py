@@ -89,5 +89,5 @@ class Lived:
     def pattern(self) -> str | None:
         return None
 
-    def judge(self, before: Baseline, now: Sight) -> Judgement:  # noqa: ARG002
+    def judge(self, before: Baseline, now: Sight) -> Judgement:
         return Judgement.CONFIRMED if now.since_sent >= 0.2 else Judgement.NOT_YET

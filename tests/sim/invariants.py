@@ -89,9 +89,10 @@ def _applied_is_true(w: World, fact: facts.Judged) -> None:
 
 
 def check(w: World, before: Host | None, done: Step) -> None:
-    """After every event, for the services it touched."""
-    for name in done.touched:
-        s = done.host.services[name]
+    """After every event, for the services that it changed."""
+    for name, s in done.host.services.items():
+        if before is not None and s is before.services[name]:
+            continue
         _process(w, s)
         _timers(w, s)
         _live(w, s)
@@ -100,12 +101,11 @@ def check(w: World, before: Host | None, done: Step) -> None:
         assert not (s.running and s.running.ending), "an ended reload still runs"
         assert not (s.waiting and s.waiting.ending), "an ended reload still waits"
     if before is not None:
-        for note in done.notes:
-            fact = note.fact
-            if isinstance(fact, facts.Judged) and fact.verdict in LEAVES_LIVE:
-                was, now = before.services[fact.service].live, done.host.services[fact.service].live
-                stands = was == now or done.host.services[fact.service].instance.phase not in ALIVE
-                assert stands, f"{fact} moved live from {was} to {now}"
+        judged = [n.fact for n in done.notes if isinstance(n.fact, facts.Judged)]
+        if len(judged) == 1 and judged[0].verdict in LEAVES_LIVE:
+            was = before.services[judged[0].service].live
+            s = done.host.services[judged[0].service]
+            assert was == s.live or s.instance.phase not in ALIVE, f"{judged} moved {was}"
 
 
 def _process(w: World, s: Service) -> None:
@@ -153,7 +153,8 @@ def _live(w: World, s: Service) -> None:
 def paused(w: World, name: str) -> None:
     """No second start without a pause, unless somebody asked."""
     at = w.paused.pop(name, None)
-    if at is not None:
+    running = w.host.services[name].running if w.host else None
+    if at is not None and running and running.handle == "start" and not running.cause.user:
         first = next(spec for spec in w.specs if spec.name == name).backoff.first
         assert w.now - at >= first - 1e-6, f"{name} was started again after {w.now - at}s"
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import heapq
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from agentd.core import effects as fx
@@ -23,8 +22,10 @@ from agentd.core.instance import ALIVE
 from agentd.core.manifest import Entry, Manifest, Missing
 from agentd.core.memory import Memory
 from agentd.core.process import Exit, Identity
+from agentd.core.service import Service
 from agentd.core.spec import Spec
 from agentd.core.steps import Baseline, Sight, Worker
+from agentd.core.value import replace
 from agentd.wire import Trigger
 from tests.sim import invariants
 from tests.sim.children import FOREVER, Child, Script
@@ -70,7 +71,7 @@ class World:
         self.stored: dict[str, list[Record]] = {}
         self.judged: set[str] = set()
         self._staged: list[facts.Record] = []
-        self._remembered: dict[str, Memory] = {}
+        self._remembered: dict[str, Service] = {}
         self._born: dict[str, Identity] = {}
         self._durable: list[fx.Effect] = []
         self._committing = False
@@ -153,8 +154,7 @@ class World:
         for note in done.notes:
             self._tell(note)
         for name in done.touched:
-            memory = replace(done.host.services[name].memory, boot=self.boot_id)
-            self._remembered[name] = memory
+            self._remembered[name] = done.host.services[name]
         life = self.life
         for effect in done.effects:
             if effect.durable:
@@ -198,8 +198,8 @@ class World:
                 self.judged.add(id_)
             else:
                 self.stored.setdefault(id_, []).append(record)
-        for name, memory in self._remembered.items():
-            self.memories[name] = self._with_born(memory)
+        for name, service in self._remembered.items():
+            self.memories[name] = self._with_born(replace(service.memory, boot=self.boot_id))
         self._staged, self._remembered = [], {}
         for effect in durable:
             if not self._perform(effect):
@@ -224,6 +224,7 @@ class World:
         self.performed += 1
         if self.performed == self.die_at:
             self.die()
+            self.after(0.1, self.start)
             return False
         return True
 
@@ -268,8 +269,7 @@ class World:
         self.armed.pop((e.service, e.machine), None)
 
     def _do_Cancel(self, e: fx.Cancel) -> None:
-        assert e.token in self.issued
-        self.outstanding.pop(e.token, None)
+        assert self.outstanding.pop(e.token, None), f"{e.token} is not awaited"
         self.cancelled.add(e.token)
 
     def _do_Spawn(self, e: fx.Spawn) -> None:

@@ -1,0 +1,156 @@
+"""What every handler works with: the runtime, the journal to read, the captured output, and who the agent is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
+
+from agentd.api.costs import Costs
+from agentd.api.disk import Disk
+from agentd.api.message import Request
+from agentd.api.peers import Names
+from agentd.api.problem import busy, printable, unknown_service
+from agentd.api.texts import Texts
+from agentd.config.access import Level
+from agentd.core.context import parse_traceparent, parse_tracestate
+from agentd.core.facts import Cause, Record
+from agentd.core.host import Host
+from agentd.core.service import Service
+from agentd.ports import Logs
+from agentd.runtime.runtime import Runtime
+from agentd.wire import ExitCode, Trigger, Verdict
+
+if TYPE_CHECKING:
+    from agentd.telemetry.resource import Resource
+
+_BAGGAGE = 8192
+"""W3C Baggage §3.3.2."""
+
+
+class Row(Protocol):
+    """One reload as the journal's index has it."""
+
+    @property
+    def reload_id(self) -> str: ...  # noqa: D102
+    @property
+    def trace_id(self) -> str: ...  # noqa: D102
+
+
+class Reader(Protocol):
+    """The read side of the journal. Raises AdapterError when it cannot be read."""
+
+    def reloads(
+        self, service: str | None, verdict: Verdict | None, limit: int, *, starts: bool
+    ) -> Sequence[Row]:
+        """Newest first; ``starts``: process starts too."""
+
+    def find(self, ref: str) -> tuple[str, ...]:
+        """The ids that a REF means: none, one, all of one trace, or the candidates."""
+
+    def row(self, reload_id: str) -> Row | None:
+        """None: no such reload."""
+
+    def records(self, reload_id: str) -> tuple[Record, ...]:
+        """Everything about one reload, oldest first."""
+
+    def after(self, seq: int, limit: int) -> tuple[Record, ...]:
+        """What was written after a record, oldest first."""
+
+
+class Context:
+    """One for each agent; all on the event loop's thread."""
+
+    def __init__(
+        self, runtime: Runtime, reader: Reader, logs: Logs, version: str, socket_path: str
+    ) -> None:
+        self.runtime = runtime
+        self.reader = reader
+        self.logs = logs
+        self.version = version
+        self.socket_path = socket_path
+        self.disk = Disk(runtime)
+        self.texts = Texts(self.disk, Costs(runtime.machine.table), self.identify)
+        self._names = Names()
+        self._began = time.monotonic()
+
+    @property
+    def uptime_s(self) -> float:
+        """Since this agent began to listen."""
+        return round(time.monotonic() - self._began, 1)
+
+    @property
+    def host(self) -> Host:
+        """All services as they are now. Raises Problem 503 while the agent takes over what earlier ones left."""
+        host: Host | None = getattr(self.runtime, "host", None)
+        if host is None:
+            raise busy("agentd is starting; ask again in a moment")
+        return host
+
+    def service(self, request: Request, code: ExitCode = ExitCode.NO_SUCH_SERVICE) -> Service:
+        """The service that the path names. Raises Problem 404."""
+        name = request.args["name"]
+        found = self.host.services.get(name)
+        if found is None:
+            raise unknown_service(name, code)
+        return found
+
+    def now(self, name: str) -> Service:
+        """A service that was there a moment ago. Raises Problem 404."""
+        found = self.host.services.get(name)
+        if found is None:
+            raise unknown_service(name)
+        return found
+
+    def cause(
+        self, request: Request, reason: str, attributes: tuple[tuple[str, str], ...] = ()
+    ) -> Cause:
+        """Who asks, in the kernel's words, and for which trace, in theirs."""
+        headers, peer = request.headers, request.peer
+        ours = headers.get("user-agent", "").startswith("reloadctl/")
+        parent = headers.get("traceparent", "")
+        if parse_traceparent(parent) is None:
+            parent = ""  # W3C Trace Context §3.3: then tracestate is not looked at either
+        state = parse_tracestate(headers.get("tracestate", "")) if parent else ""
+        baggage = headers.get("baggage", "")
+        return Cause(
+            Trigger.CLI if ours else Trigger.API,
+            printable(self._names.of(peer.uid)),
+            peer.uid,
+            peer.pid,
+            reason,
+            parent,
+            state,
+            baggage if baggage.isprintable() and len(baggage) <= _BAGGAGE else "",
+            attributes,
+        )
+
+    @cached_property
+    def host_id(self) -> str:
+        """Of this machine, for the ids of instances."""
+        from agentd.telemetry.resource import read_host_id  # noqa: PLC0415 - when first asked
+
+        return read_host_id()
+
+    def identify(self, service: str, generation: int) -> str:
+        """``service.instance.id``."""
+        from agentd.telemetry.resource import instance_id  # noqa: PLC0415 - when first asked
+
+        return instance_id(self.host_id, service, generation)
+
+    @cached_property
+    def resource(self) -> Resource:
+        """The agent's own, for spans."""
+        import os  # noqa: PLC0415
+        from pathlib import Path  # noqa: PLC0415
+
+        from agentd.telemetry.resource import agent_resource  # noqa: PLC0415 - when first asked
+
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return agent_resource(self.version, f"{boot}/{os.getpid()}", os.environ, self.host_id)
+
+
+def may_inspect(request: Request) -> bool:
+    """Whether the caller may see what services and checks print."""
+    return request.level >= Level.INSPECT

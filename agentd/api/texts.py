@@ -1,0 +1,66 @@
+"""Services as JSON text, fast: drawn once for each value a service has, only what it costs is put in anew.
+
+Values are frozen, so identity tells whether one is still the same. A thousand services are then a thousand joins of strings
+and not a thousand documents. What stands in them is decided by ``views``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from agentd.api import views
+from agentd.api.costs import Cost, Costs
+from agentd.api.disk import Disk, Found
+from agentd.core.service import Service
+
+_HERE = Cost("\0", "\0", "\0")  # type: ignore[arg-type]  # a mark: its quotes cannot stand inside a JSON string
+_MARK = '"uptime_s":"\\u0000","cpu_percent":"\\u0000","rss_bytes":"\\u0000"'
+_UNKNOWN = Cost()
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """One service, in two halves around what it costs; the latter is empty when there is no instance."""
+
+    service: Service
+    disk: Found
+    before: str
+    after: str
+
+
+class Texts:
+    """What was drawn so far, by service."""
+
+    def __init__(self, disk: Disk, costs: Costs, identify: views.Identify) -> None:
+        self._disk = disk
+        self._costs = costs
+        self._identify = identify
+        self._drawn: dict[str, _Drawn] = {}
+
+    def of(self, services: Sequence[Service], known: Collection[str]) -> list[str]:
+        """One JSON object each. ``known``: every service there is; nothing is kept of others."""
+        alive = [(s.spec.name, s.instance.process) for s in services if s.instance.process]
+        costs = self._costs.of([(name, process) for name, process in alive if process])
+        if len(self._drawn) > len(known):
+            self._drawn = {name: d for name, d in self._drawn.items() if name in known}
+        self._costs.forget(known)
+        return [self._text(s, costs.get(s.spec.name, _UNKNOWN)) for s in services]
+
+    def _text(self, s: Service, cost: Cost) -> str:
+        name = s.spec.name
+        disk = self._disk.newest(name)
+        drawn = self._drawn.get(name)
+        if drawn is None or drawn.service is not s or drawn.disk is not disk:
+            document = views.service(s, disk, _HERE, self._identify)
+            before, _, after = json.dumps(document, separators=(",", ":")).partition(_MARK)
+            drawn = self._drawn[name] = _Drawn(s, disk, before, after)
+        if not drawn.after:
+            return drawn.before
+        up, cpu, rss = map(_number, (cost.uptime_s, cost.cpu_percent, cost.rss_bytes))
+        return f'{drawn.before}"uptime_s":{up},"cpu_percent":{cpu},"rss_bytes":{rss}{drawn.after}'
+
+
+def _number(value: float | None) -> str:
+    return "null" if value is None else repr(value)

@@ -1,0 +1,183 @@
+"""Short stories of one or two services, each told once through and once with the agent's death after every effect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from agentd.core import events as ev
+from agentd.core.spec import (
+    Backoff,
+    Check,
+    ProcessSpec,
+    ReadyNotify,
+    ReadyProbe,
+    ReloadSpec,
+    Spec,
+    StartLimit,
+    TcpProbe,
+    WatchSpec,
+)
+from agentd.core.steps import Evidence, Grade, SendSignal
+from tests.sim import invariants
+from tests.sim.children import FOREVER, Script, Taken
+from tests.sim.world import PERSON, WATCH, World
+
+Deed = Callable[[World], object]
+
+
+def declared(name: str = "web", confirm: tuple[Evidence, ...] = (Taken(Grade.PROVEN),)) -> Spec:
+    """A service as most are: it says when it is ready, has a check and gives evidence."""
+    return Spec(
+        name,
+        ProcessSpec((name,)),
+        inputs=(f"/etc/{name}.conf",),
+        ready=ReadyNotify(),
+        start_timeout=2.0,
+        stop_timeout=1.0,
+        backoff=Backoff(0.1, 2.0, 1.0, 5.0),
+        start_limit=StartLimit(4, 60.0),
+        watch=WatchSpec(0.2, 1.0),
+        reload=ReloadSpec(
+            steps=(SendSignal("HUP"),),
+            check=Check((f"check-{name}",)),
+            confirm=confirm,
+            timeout=2.0,
+            missing_grace=0.5,
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class Story:
+    """What the children do, and who does what when (seconds after the first start)."""
+
+    scripts: tuple[Script, ...] = (Script(),)
+    deeds: tuple[tuple[float, Deed], ...] = ()
+    specs: tuple[Spec, ...] = (declared(),)
+    up: bool = True
+    """Whether everything is ready in the end, with the bytes that are on disk, and known to be."""
+
+
+def reload(w: World) -> object:
+    return w.ask(ev.ReloadAsked("web", PERSON))
+
+
+def edit(w: World) -> object:
+    w.write("web")
+    return w.feed(ev.ReloadAsked("web", WATCH, if_changed=True))
+
+
+def spoil(w: World) -> object:
+    w.write("web", bad=True)
+    return reload(w)
+
+
+def lose(w: World) -> object:
+    w.inputs["web"] = None
+    return w.feed(ev.ReloadAsked("web", WATCH, if_changed=True))
+
+
+def write(w: World) -> object:
+    return w.write("web")
+
+
+def start(w: World) -> object:
+    return w.ask(ev.StartAsked("web", PERSON))
+
+
+def stop(w: World) -> object:
+    return w.ask(ev.StopAsked("web", PERSON))
+
+
+def restart(w: World) -> object:
+    return w.ask(ev.RestartAsked("web", PERSON))
+
+
+def hold(w: World) -> object:
+    return w.ask(ev.HoldAsked("web", PERSON))
+
+
+def release(w: World) -> object:
+    return w.ask(ev.ReleaseAsked("web", PERSON))
+
+
+def shutdown(w: World) -> object:
+    return w.feed(ev.ShutdownAsked(leave=False))
+
+
+CRASH = Script(ready=None, exits=0.02, code=1)
+CHAIN = (declared("db"), replace(declared("web"), requires=("db",)))
+PROBED = replace(declared(), ready=ReadyProbe(TcpProbe("h", 1), 0.1))
+
+STORIES: dict[str, Story] = {
+    "first start": Story(),
+    "probed start": Story(specs=(PROBED,), scripts=(Script(ready=0.25),)),
+    "start with ready before spawned": Story(scripts=(Script(early=True),)),
+    "start of a chain": Story(specs=CHAIN),
+    "reload": Story(deeds=((1, write), (1, reload))),
+    "reload of the same bytes": Story(deeds=((1, reload),)),
+    "slow reload": Story(scripts=(Script(takes=0.4),), deeds=((1, write), (1, reload))),
+    "watched edits": Story(deeds=((1, edit), (1.1, edit), (1.5, edit), (1.6, edit))),
+    "edit while starting": Story(deeds=((0.02, edit), (0.03, reload))),
+    "edit during a reload": Story(scripts=(Script(takes=0.2),), deeds=((1, reload), (1.1, edit))),
+    "two reloads": Story(scripts=(Script(takes=0.3),), deeds=((1, reload), (1.1, reload))),
+    "rejected": Story(deeds=((1, spoil),), up=False),
+    "rejected and mended": Story(deeds=((1, spoil), (2, write), (2, reload))),
+    "timed out": Story(scripts=(Script(takes=None),), deeds=((1, reload),), up=False),
+    "unverified": Story(specs=(declared(confirm=()),), deeds=((1, reload),), up=False),
+    "dies of its reload": Story(
+        scripts=(Script(takes=0.1, dies_of_bad=True), Script()),
+        deeds=((1, reload), (1.05, write), (1.05, lambda w: w.bad.add(w.version)), (2, edit)),
+    ),
+    "missing at the start": Story(
+        deeds=((0, lambda w: w.inputs.update(web=None)), (3, edit), (3, start)), up=False
+    ),
+    "missing for long": Story(deeds=((1, lose),), up=False),
+    "stop": Story(deeds=((1, stop),), up=False),
+    "stop while being born": Story(deeds=((0.004, stop), (1, start))),
+    "stop and start": Story(deeds=((1, stop), (1.01, start))),
+    "restart": Story(deeds=((1, restart),)),
+    "restart during a reload": Story(
+        scripts=(Script(takes=0.3),), deeds=((1, reload), (1.2, restart))
+    ),
+    "stubborn": Story(scripts=(Script(term=None), Script()), deeds=((1, restart),)),
+    "leaves a member behind": Story(
+        scripts=(Script(leaves=FOREVER, member_obeys=False), Script()), deeds=((1, restart),)
+    ),
+    "crashes once": Story(scripts=(Script(exits=1.0, code=1), Script())),
+    "crash loop": Story(scripts=(CRASH,), up=False),
+    "crash loop mended by a reload": Story(
+        scripts=(*(CRASH,) * 3, Script()), deeds=((0.25, edit), (0.26, reload))
+    ),
+    "held": Story(deeds=((1, hold), (1.2, edit), (1.3, reload), (2, release))),
+    "held while it settles": Story(deeds=((1, edit), (1.1, hold), (2, release))),
+    "shutdown": Story(specs=CHAIN, deeds=((1, shutdown),), up=False),
+}
+
+
+def tell(name: str, die_at: int = 0) -> World:
+    """The story to its end, then rest; with ``die_at`` the agent dies after its k-th effect and another one begins."""
+    story = STORIES[name]
+    w = World(story.specs, seed=1)
+    w.keep_notes = True
+    w.die_at = die_at
+    for spec in story.specs:
+        w.scripts[spec.name] = list(story.scripts)
+    for at, deed in story.deeds:
+        w.after(at, deed, w)
+    w.start()
+    w.run(300.0)
+    if w.host is not None and (w.left or w.host.ending):
+        w.die()
+        w.start()
+        w.run(300.0)
+    invariants.rest(w)
+    assert w.host is not None
+    if story.up and die_at == 0:  # otherwise a deed may have met no agent, and so may a READY
+        for s in w.host.services.values():
+            child = w.main(s.spec.name)
+            assert child, f"{s.spec.name} is {s.instance.phase}: {s.instance.why}"
+            assert child.taken == w.hash(s.spec.name), f"it runs {child.taken}"
+            assert s.live is not None, "nobody knows what it runs"
+    return w
