@@ -29,6 +29,7 @@ class Disk:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+        self.wait_s = WAIT_S
         self._tasks: asyncio.TaskGroup | None = None
         self._ours: dict[str, tuple[Found, Manifest | Missing]] = {}
         """What the runtime knew when we read, and what we read: while the former stands, the latter is newer."""
@@ -69,7 +70,7 @@ class Disk:
         if due:
             await asyncio.wait(
                 [self._reading[s.spec.name] for s in due if s.spec.name in self._reading],
-                timeout=WAIT_S,
+                timeout=self.wait_s,
             )
 
     def _unseen(self, s: Service) -> bool:

@@ -35,7 +35,7 @@ async def status(context: Context, request: Request) -> Response:
     }
     found = _now(context, chosen)
     text = f'{{"agent":{json.dumps(agent)},"services":[{",".join(_texts(context, found))}]}}\n'
-    return Response(text.encode("ascii"), code=_code(found))
+    return Response(text.encode("ascii"), code=_code(found, named=bool(asked)))
 
 
 async def service(context: Context, request: Request) -> Response:
@@ -43,7 +43,7 @@ async def service(context: Context, request: Request) -> Response:
     s = context.service(request, ExitCode.STATUS_UNKNOWN_SERVICE)
     await context.disk.refresh([s], named=True)
     found = _now(context, (s.spec.name,))
-    return Response("".join((*_texts(context, found), "\n")).encode("ascii"), code=_code(found))
+    return Response("".join((*_texts(context, found), "\n")).encode("ascii"), code=_code(found, named=True))
 
 
 def _now(context: Context, names: Sequence[str]) -> list[Service]:
@@ -52,8 +52,10 @@ def _now(context: Context, names: Sequence[str]) -> list[Service]:
     return [services[name] for name in names if name in services]
 
 
-def _code(services: Sequence[Service]) -> ExitCode:
-    return ExitCode.OK if all(map(views.is_up, services)) else ExitCode.NOT_UP
+def _code(services: Sequence[Service], *, named: bool) -> ExitCode:
+    """Whoever names a service asks whether it runs (LSB: 3), wanted or not; the whole host is well when what is wanted is up."""
+    up = all(views.is_up(s, wanted=not named) for s in services)
+    return ExitCode.OK if up else ExitCode.NOT_UP
 
 
 def _texts(context: Context, services: Sequence[Service]) -> list[str]:

@@ -31,9 +31,9 @@ _NOT_SHOWN = frozenset({"output", "baggage", "tracestate", "baseline"})
 """Fields of facts that may hold what only those may see who may inspect, or what is the caller's own."""
 
 
-def is_up(s: Service) -> bool:
-    """Whether it is as wanted: starting is not up, and neither is one that has finished by itself."""
-    return s.want is Want.DOWN or s.instance.phase is Phase.READY
+def is_up(s: Service, *, wanted: bool) -> bool:
+    """Starting is not up, and neither is one that has finished by itself; ``wanted``: one that is not wanted needs not be."""
+    return (wanted and s.want is Want.DOWN) or s.instance.phase is Phase.READY
 
 
 def service(s: Service, disk: Manifest | Missing | None, cost: Cost, identify: Identify) -> Json:
