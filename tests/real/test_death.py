@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -82,7 +84,6 @@ def test_kill_nine_at_twenty_random_moments(tmp_path: Path) -> None:
         reloads = [r for r in history if r["trigger"] != "start"]
         assert {r["trigger"] for r in reloads} == {"cli"}
         assert len(reloads) <= len(asked)  # nobody else asked
-        assert sum(r["trigger"] == "start" for r in history) == 1
         for r in reloads:
             assert r["verdict"] == "applied" or r["error"] == "agent_interrupted", r
         running.ctl("stop", "chatter")
@@ -112,20 +113,18 @@ def test_wants_holds_and_generations_outlive_the_agent(tmp_path: Path) -> None:
         assert (code, reload["verdict"]) == (155, "held")
 
 
-def test_a_stranger_with_the_old_pid_is_left_alone(tmp_path: Path) -> None:
-    """The service dies while no agent is there; what the next agent finds under its pid is not its business."""
+def test_a_service_that_died_while_no_agent_was_there_is_started_again(tmp_path: Path) -> None:
+    """How it ended is known only where the kernel still tells; until then (two seconds at most) it counts as running."""
     definition = '[service.idle]\ncommand = ["sleep", "1000"]\nready = { after = "0s" }\n'
     with host(tmp_path, definition) as running:
         running.ready("idle")
         pid = running.pid("idle")
         running.kill()
-        subprocess.run(["kill", "-9", str(pid)], check=True)
-        until(lambda: not Path(f"/proc/{pid}/cmdline").exists() or _zombie(pid), "it is dead")
+        os.kill(pid, signal.SIGKILL)
         running.start()
-        again = running.ready("idle")
-        assert again["instances"][0]["pid"] != pid
-        assert again["instances"][0]["generation"] == 2
 
+        def again() -> Any:
+            found = running.service("idle")
+            return found["phase"] == "ready" and found["instances"][0]["generation"] == 2 and found
 
-def _zombie(pid: int) -> bool:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        assert until(again, "it is started again")["instances"][0]["pid"] != pid
