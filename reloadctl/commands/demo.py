@@ -49,22 +49,17 @@ def _play(directory: Path) -> int:
     stage.greet("hello")
     with _agent(directory, stage) as ctl, Load(stage.port, REQUESTS_PER_SECOND) as load:
         ctl("status")
-        _say('The file is edited: "hello" becomes "good morning". agentd watches it.')
+        _say('The file is edited: "hello" becomes "good morning".')
         stage.greet("good morning")
+        ctl("reload", "web", "--reason", "a friendlier greeting")
         _until(lambda: _serves(stage, "good morning"), "the edit is live")
-        _until(lambda: "applied" in ctl("history", "web", "-n", "1", quiet=True), "its verdict")
+        _say("The same reload as a trace: each phase, its time, the evidence.")
         ctl("show", "web")
-        _say('And once by hand: "good evening", then `reloadctl reload web`.')
-        ctl("hold", "web", "--reason", "editing", quiet=True)
-        stage.greet("good evening")
-        ctl("release", "web", quiet=True)
-        ctl("reload", "web", "--reason", "demo")
-        _until(lambda: _serves(stage, "good evening"), "the edit is live")
         _say("Now a mistake in the file, and the same command.")
         stage.spoil()
         ctl("reload", "web")
         ctl("status")
-        if not _serves(stage, "good evening"):
+        if not _serves(stage, "good morning"):
             raise _DemoError("the bad edit reached the service")
         time.sleep(0.2)  # a little more traffic over what is live now, for the count below
     _say("What the clients saw:")
@@ -79,7 +74,12 @@ def _agent(directory: Path, stage: Stage) -> Iterator[_Ctl]:
     """A private agentd; ends it, and with it the service."""
     config, socket = directory / "agentd.toml", directory / "agentd.sock"
     config.write_text(stage.definition)
-    state: list[str | Path] = ["--state-dir", directory / "state", "--runtime-dir", directory / "run"]
+    state: list[str | Path] = [
+        "--state-dir",
+        directory / "state",
+        "--runtime-dir",
+        directory / "run",
+    ]
     with (directory / "agentd.log").open("wb") as log:
         agent = subprocess.Popen(
             [sys.executable, "-m", "agentd", "--config", config, "--socket", socket, *state],

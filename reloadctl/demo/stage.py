@@ -62,7 +62,6 @@ http {{
 command = ["{nginx}", "-g", "daemon off;", "-p", "{directory}/", "-c", "{file}"]
 recipe = "nginx"
 inputs = ["{file}"]
-watch = {{ debounce = "50ms" }}
 """
     bad = good.replace("location /", "locatoin /")
     return Stage("nginx", file, port, definition, good, bad)
@@ -75,7 +74,6 @@ def _python(directory: Path, port: int) -> Stage:
 command = [{program}, "{file}", "{port}"]
 inputs = ["{file}"]
 ready = {{ tcp = "127.0.0.1:{port}" }}
-watch = {{ debounce = "50ms" }}
 [service.web.reload]
 handle = "signal"
 signal = "HUP"
