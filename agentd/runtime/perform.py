@@ -202,9 +202,18 @@ class Performer:
     # Effects that take their time.
 
     def _start(self, token: Token, coroutine: Coroutine[None, None, None]) -> None:
-        task = self._tasks.create_task(coroutine)
+        task = self._tasks.create_task(self._guarded(token, coroutine))
         self._under_way[token] = task
         task.add_done_callback(lambda _: self._under_way.pop(token, None))
+
+    async def _guarded(self, token: Token, coroutine: Coroutine[None, None, None]) -> None:
+        """A bug of ours in what one service asks for must not end the supervision of all: the effect failed, and it is said."""
+        try:
+            await coroutine
+        except Exception as error:  # noqa: BLE001 - the one place where what was not foreseen is met
+            what = f"internal error: {type(error).__name__}: {error}"
+            self._runtime.trouble(f"{token.service}: {what}; please report this")
+            self._runtime.post(EffectFailed(token, "internal_error", what))
 
     async def _spawn(self, effect: Spawn) -> None:
         key, spec = Key(effect.spec.name, effect.generation), effect.spec
@@ -216,8 +225,9 @@ class Performer:
         else:
             identity = replace(identity, output=machine.output.inode(key))
             runtime.post(Spawned(effect.token, identity))
-        for event in self._births.pop(key):
-            runtime.post(event)
+        finally:
+            for event in self._births.pop(key):
+                runtime.post(event)
 
     async def _born(self, effect: Spawn, key: Key, spec: Spec) -> Identity:
         machine = self._machine
@@ -294,5 +304,8 @@ class Performer:
             return CommandResult(None, timed_out=False, error=error.what, output=())
 
     async def _probe(self, effect: Ask) -> None:
-        why = await self._machine.probes.probe(effect.probe, effect.pid, effect.spec.process)
+        try:
+            why = await self._machine.probes.probe(effect.probe, effect.pid, effect.spec.process)
+        except AdapterError as error:
+            why = error.what
         self._runtime.post(Probed(effect.token, why))

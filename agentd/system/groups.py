@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
+    from agentd.core.process import Identity
     from agentd.system.reaper import Reaper
 
 COOKIE = "AGENTD_INSTANCE"
@@ -233,6 +234,17 @@ def make_leaf(base: Path | None, service: str, generation: int) -> tuple[Path, i
         return path, os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
         return None
+
+
+def belongs(pid: int, identity: Identity) -> bool:
+    """Whether a process of this group shows that it was started for this instance."""
+    if proctable.environ(pid, COOKIE.encode()) == identity.cookie.encode():
+        return True
+    for fd in (1, 2):
+        with contextlib.suppress(OSError):
+            if identity.output and Path(f"/proc/{pid}/fd/{fd}").stat().st_ino == identity.output:
+                return True
+    return False
 
 
 def leaf_of(pid: int, service: str, generation: int, mount: Path) -> Path | None:

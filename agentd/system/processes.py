@@ -104,14 +104,14 @@ class OsProcesses:
                 pid
             )  # first: from here on the pid cannot change its holder unnoticed
         except OSError:
-            return False
+            return self._adopt_leftovers(key, identity)
         s = proctable.stat(pid)
         cookie = proctable.environ(pid, groups.COOKIE.encode())
         # Programs overwrite their environment (nginx's titles) and other users' cannot be read: missing is no mismatch.
         known = cookie is None or cookie == identity.cookie.encode()
         if s is None or s.started != identity.started or not known:
             os.close(pidfd)
-            return False
+            return self._adopt_leftovers(key, identity) if s is None else False
         leaf = (
             groups.leaf_of(pid, key.service, key.generation, self._mount)
             if self._mount is not None
@@ -121,6 +121,23 @@ class OsProcesses:
         ours = s.ppid == os.getpid()
         group = inside or self._session(pid, identity.cookie, ours=ours)
         self._track(key, pid, pidfd, group)
+        return True
+
+    def _adopt_leftovers(self, key: Key, identity: Identity) -> bool:
+        """The main process is gone, and others of its group live on: ours to end. They are told of as after any exit.
+
+        A pid is not given out again while it is the number of a session, so nobody else's session can have it; that they are not
+        what an even later owner of the pid left behind is told by the cookie, or by the pipe that takes their output.
+        """
+        group = self._session(identity.pid, identity.cookie, ours=False)
+        members = group.members()
+        if not any(groups.belongs(pid, identity) for pid in members):
+            return False
+        leaf = self._mount and groups.leaf_of(members[0], key.service, key.generation, self._mount)
+        left = groups.Leaf(self._loop, leaf) if leaf else group
+        instance = _Instance(identity.pid, -1, left)
+        self._instances[key] = instance
+        self._loop.call_soon(self._ended, key, instance, Exit(), time.monotonic())
         return True
 
     def signal(self, key: Key, signal: str, *, group: bool) -> float:
@@ -195,6 +212,8 @@ class OsProcesses:
         self.launcher.reaper.watch(pid, pidfd, functools.partial(self._ended, key, instance))
 
     def _ended(self, key: Key, instance: _Instance, exit: Exit, at: float) -> None:  # noqa: A002 - the port's word
+        if self._instances.get(key) is not instance:
+            return  # closed meanwhile
         instance.alive = False
         empty = instance.group.empty()
         if empty:

@@ -114,7 +114,9 @@ class Reaper:
             self._let_go(pidfd)
 
     def _child_ended(self) -> None:
-        with contextlib.suppress(BlockingIOError):  # whoever waits for a child may take the signal first
+        with contextlib.suppress(
+            BlockingIOError
+        ):  # whoever waits for a child may take the signal first
             os.read(self._signals, 1024)
         self.sweep()
 

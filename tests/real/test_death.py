@@ -128,3 +128,31 @@ def test_a_service_that_died_while_no_agent_was_there_is_started_again(tmp_path:
             return found["phase"] == "ready" and found["instances"][0]["generation"] == 2 and found
 
         assert until(again, "it is started again")["instances"][0]["pid"] != pid
+
+
+def test_workers_left_behind_by_a_master_that_died_with_its_agent_are_ended_first(
+    tmp_path: Path,
+) -> None:
+    """They hold the port: a new master beside them could not bind it."""
+    nginx = Nginx(tmp_path)
+    with host(tmp_path, nginx.definition) as running:
+        running.ready("web")
+        master = running.pid("web")
+        children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+        assert children
+        running.kill()
+        os.kill(master, signal.SIGKILL)
+        until(lambda: nginx.get() == "one", "the workers go on without their master")
+        running.start()
+
+        def again() -> Any:
+            found = running.service("web")
+            return found["phase"] == "ready" and found["instances"][0]["generation"] == 2
+
+        until(again, "a new master is ready")
+        assert nginx.get() == "one"
+        assert not any(Path(f"/proc/{pid}/cmdline").exists() and _alive(pid) for pid in children)
+
+
+def _alive(pid: str) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
