@@ -21,12 +21,14 @@ from agentd.core.boot import Left, boot
 from agentd.core.effects import Note
 from agentd.core.events import ReloadAsked, ShutdownAsked
 from agentd.core.facts import AgentStarted, AgentStopped, Cause, Record
+from agentd.core.host import Step
 from agentd.core.ids import Mint
 from agentd.core.memory import Memory
 from agentd.core.spec import ProcessSpec, ReadyNotify, Spec
 from agentd.journal import Journal
 from agentd.options import Options
 from agentd.ports import AdapterError, Key, Message
+from agentd.retention import Retention
 from agentd.runtime.environment import owner
 from agentd.runtime.machine import Machine
 from agentd.runtime.runtime import Runtime
@@ -75,66 +77,93 @@ class _Agent:
         """Bind, take over what earlier agents left, supervise, let go."""
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._unexpected)
-        options, definitions = self._options, self._definitions
-        state = options.state_dir
-        boot_id = self._boot
-        store = SqliteStore(state / "journal.db")
-        if store.notice:
-            self._say(store.notice)
-        journal = Journal(store, boot_id, store.journal.last_seq(), time.time_ns)
-        journal.listen(self._tell)
+        self._open(loop)
+        first = self._take_over(loop)
+        self._on_signals(loop)
+        async with asyncio.TaskGroup() as tasks:
+            beside = [
+                tasks.create_task(_ask_for_changes(self._watch, self._runtime)),
+                tasks.create_task(self._retention.run()),
+            ]
+            await self._api.start()
+            loop.call_soon(sdnotify.tell, f"READY=1\nMAINPID={os.getpid()}")
+            gc.collect()
+            gc.freeze()  # what is there now stays: later collections need not look at it
+            await self._runtime.run(first)
+            sdnotify.tell("STOPPING=1")
+            await self._say_goodbye(loop)
+            self._watch.close()
+            for task in beside:
+                task.cancel()
+            await self._api.close()
+        await self._let_go()
 
+    def _open(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Make the parts. Raises AdapterError for what an agent cannot do without."""
+        options, state = self._options, self._options.state_dir
+        self._store = SqliteStore(state / "journal.db")
+        self._journal = Journal(
+            self._store, self._boot, self._store.journal.last_seq(), time.time_ns
+        )
+        self._journal.listen(self._tell)
         hub = _Hub()
-        processes = OsProcesses(loop, hub, find_delegated(options.runtime_dir))
+        self._processes = OsProcesses(loop, hub, find_delegated(options.runtime_dir))
         _allow_many_descriptors()  # after the processes took note of what their children get
         table = OsProcessTable()
-        commands = OsCommands(loop, processes.launcher)
-        output = SplicedOutput(loop, state / "logs")
-        files = OsFiles(state / "snapshots", state / "host.key")
-        machine = Machine(
-            processes=processes,
+        commands = OsCommands(loop, self._processes.launcher)
+        self._output = SplicedOutput(loop, state / "logs")
+        self._files = OsFiles(state / "snapshots", state / "host.key")
+        self._machine = Machine(
+            processes=self._processes,
             table=table,
             commands=commands,
             probes=OsProbes(commands, table),
-            output=output,
-            logs=output,
+            output=self._output,
+            logs=self._output,
             notify=NotifySockets(loop, options.runtime_dir / "notify", hub.notified),
-            files=files,
+            files=self._files,
         )
-        runtime = Runtime(machine, journal, boot_id, self._say, os.environ)
-        hub.runtime = runtime
-        api = Api(runtime, store.journal, output, definitions.agent.access, options.socket)
-        api.bind()
-        watch = FileWatch(loop, files, self._say)
+        self._runtime = hub.runtime = Runtime(
+            self._machine, self._journal, self._boot, self._say, os.environ
+        )
+        self._api = Api(
+            self._runtime,
+            self._store.journal,
+            self._output,
+            self._definitions.agent.access,
+            options.socket,
+        )
+        self._api.bind()
+        self._watch = FileWatch(loop, self._files, self._say)
+        self._watch.set([spec for spec in self._definitions.services if spec.watch])
+        self._retention = Retention(self._store, self._files.snapshots, self._say)
+        self._journal.listen(self._retention.hear)
 
-        memories = store.memories()
-        found = _adopt(machine, definitions.services, memories)
-        left = Left(
-            {memory.service: memory for memory in memories}, found, store.open_reloads(), boot_id
-        )
+    def _take_over(self, loop: asyncio.AbstractEventLoop) -> Step:
+        """Adopt what earlier agents left; what to do first."""
+        services = self._definitions.services
+        memories = self._store.memories()
+        found = _adopt(self._machine, services, memories)
+        known = {memory.service: memory for memory in memories}
+        left = Left(known, found, self._store.open_reloads(), self._boot)
+        if self._store.notice:
+            self._say(self._store.notice)
         mint = Mint(os.urandom(16), time.time_ns() // 1_000_000, loop.time())
-        journal.add((Note(loop.time(), AgentStarted(__version__, os.getpid(), len(found))),), ())
-        first = boot(definitions.services, left, mint, loop.time())
-        watch.set([spec for spec in definitions.services if spec.watch])
-        self._on_signals(loop, runtime)
-        async with asyncio.TaskGroup() as tasks:
-            pump = tasks.create_task(_ask_for_changes(watch, runtime))
-            await api.start()
-            loop.call_soon(sdnotify.tell, f"READY=1\nMAINPID={os.getpid()}")
-            gc.collect()
-            gc.freeze()
-            await runtime.run(first)
-            sdnotify.tell("STOPPING=1")
-            leaves = any(s.instance.process for s in runtime.host.services.values())
-            stopped = Note(loop.time(), AgentStopped(left=leaves))
-            await asyncio.wait([journal.add((stopped,), ())], timeout=1)
-            watch.close()
-            pump.cancel()
-            await api.close()
-        await processes.close()
-        output.stop()
-        files.close()
-        await store.close()
+        started = AgentStarted(__version__, os.getpid(), len(found))
+        self._journal.add((Note(loop.time(), started),), ())
+        return boot(services, left, mint, loop.time())
+
+    async def _say_goodbye(self, loop: asyncio.AbstractEventLoop) -> None:
+        left = any(s.instance.process for s in self._runtime.host.services.values())
+        stopped = Note(loop.time(), AgentStopped(left=left))
+        await asyncio.wait([self._journal.add((stopped,), ())], timeout=1)
+
+    async def _let_go(self) -> None:
+        """Close everything; services that are left live on."""
+        await self._processes.close()
+        self._output.stop()
+        self._files.close()
+        await self._store.close()
 
     def _tell(self, record: Record) -> None:
         line = self._lines.line(record)
@@ -144,10 +173,10 @@ class _Agent:
     def _say(self, what: str) -> None:
         _write(self._lines.said(what, time.time_ns()))
 
-    def _on_signals(self, loop: asyncio.AbstractEventLoop, runtime: Runtime) -> None:
+    def _on_signals(self, loop: asyncio.AbstractEventLoop) -> None:
         leave = self._definitions.agent.on_terminate is OnTerminate.LEAVE
-        loop.add_signal_handler(signal.SIGTERM, runtime.post, ShutdownAsked(leave=leave))
-        loop.add_signal_handler(signal.SIGINT, runtime.post, ShutdownAsked(leave=False))
+        loop.add_signal_handler(signal.SIGTERM, self._runtime.post, ShutdownAsked(leave=leave))
+        loop.add_signal_handler(signal.SIGINT, self._runtime.post, ShutdownAsked(leave=False))
         loop.add_signal_handler(
             signal.SIGHUP,
             self._say,

@@ -39,6 +39,7 @@ class Journal:
             self._seq += 1
             records.append(Record(self._seq, wall_ns, note.at, self._boot, note.fact))
         committed = asyncio.ensure_future(self._store.write(records, memories))
+        committed.add_done_callback(lambda done: done.cancelled() or done.exception())
         if records:
             committed.add_done_callback(lambda _: self._tell(records))
         return committed

@@ -22,8 +22,8 @@ class Options:
     check: bool
 
 
-def parse(argv: Sequence[str], env: Mapping[str, str], uid: int) -> Options:
-    """The options; exits with 2 and the usage for what cannot be understood."""
+def parser() -> argparse.ArgumentParser:
+    """The command line; agentd(8) tells the same, and a test holds it to that."""
     parser = argparse.ArgumentParser(
         prog="agentd",
         description="Supervise the services of this host and own how each of them is reloaded.",
@@ -39,7 +39,12 @@ def parse(argv: Sequence[str], env: Mapping[str, str], uid: int) -> Options:
         "--check", action="store_true", help="read the definitions, say what is wrong, exit"
     )
     parser.add_argument("--version", action="version", version=f"agentd {__version__}")
-    given = parser.parse_args(argv)
+    return parser
+
+
+def parse(argv: Sequence[str], env: Mapping[str, str], uid: int) -> Options:
+    """The options; exits with 2 and the usage for what cannot be understood."""
+    given = parser().parse_args(argv)
     config, state, run = _places(env, uid)
     runtime_dir = (given.runtime_dir or run).absolute()
     return Options(

@@ -122,6 +122,15 @@ class Journal:
         rows = self._rows("verdict IS NULL ORDER BY seq", ())
         return tuple(self.records(row.reload_id) for row in rows)
 
+    def read_hashes(self, limit: int) -> tuple[str, ...]:
+        """The hashes of the newest readings of inputs, newest first."""
+        query = (
+            "SELECT json_extract(data, '$.hash') FROM record WHERE kind = 'SnapshotTaken'"
+            " ORDER BY seq DESC LIMIT ?"
+        )
+        with self._reading():
+            return tuple(row[0] for row in self._db.execute(query, (limit,)))
+
     def last_seq(self) -> int:
         """0 when nothing was ever written."""
         with self._reading():
