@@ -9,17 +9,17 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from agentd.core.process import Identity
 from agentd.ports import ProcessTable
 
-FRESH = 200
+FRESH = 100
 """Readings for one request at most; the rest keep their last, and come first the next time."""
 _TICK = os.sysconf("SC_CLK_TCK")
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
+class Cost(NamedTuple):
     """Of one instance; None: not known."""
 
     uptime_s: float | None = None
@@ -82,7 +82,7 @@ class Costs:
                 old.since, old.cpu_s = now, used.cpu_s
 
     def _cost(self, name: str, identity: Identity, now: int) -> Cost:
-        uptime = round(max(now - identity.started, 0) / _TICK, 2)
+        uptime = max(now - identity.started, 0) / _TICK
         sample = self._samples.get(name)
         if sample is None or sample.identity is not identity:
             return Cost(uptime)

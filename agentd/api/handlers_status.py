@@ -43,7 +43,9 @@ async def service(context: Context, request: Request) -> Response:
     s = context.service(request, ExitCode.STATUS_UNKNOWN_SERVICE)
     await context.disk.refresh([s], named=True)
     found = _now(context, (s.spec.name,))
-    return Response("".join((*_texts(context, found), "\n")).encode("ascii"), code=_code(found, named=True))
+    return Response(
+        "".join((*_texts(context, found), "\n")).encode("ascii"), code=_code(found, named=True)
+    )
 
 
 def _now(context: Context, names: Sequence[str]) -> list[Service]:

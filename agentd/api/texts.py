@@ -58,9 +58,9 @@ class Texts:
             drawn = self._drawn[name] = _Drawn(s, disk, before, after)
         if not drawn.after:
             return drawn.before
-        up, cpu, rss = map(_number, (cost.uptime_s, cost.cpu_percent, cost.rss_bytes))
-        return f'{drawn.before}"uptime_s":{up},"cpu_percent":{cpu},"rss_bytes":{rss}{drawn.after}'
-
-
-def _number(value: float | None) -> str:
-    return "null" if value is None else repr(value)
+        up, cpu, rss = cost
+        return (
+            f'{drawn.before}"uptime_s":{"null" if up is None else up},'
+            f'"cpu_percent":{"null" if cpu is None else cpu},'
+            f'"rss_bytes":{"null" if rss is None else rss}{drawn.after}'
+        )

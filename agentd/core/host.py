@@ -6,7 +6,7 @@ else is the services' own business.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from agentd.core import service
@@ -80,8 +80,8 @@ def step(host: Host, event: Event, now: float) -> Step:
         _shutdown(w, event)
     else:
         _route(w, event)
-        if w.ending and w.touched:
-            _stop_next(w)
+        if w.ending:
+            _stop_those_before(w)
     after = replace(host, services=w.services, mint=w.mint, ending=w.ending)
     return Step(after, tuple(w.effects), tuple(w.notes), tuple(w.touched), w.refused)
 
@@ -118,7 +118,16 @@ def _shutdown(w: _Work, event: ShutdownAsked) -> None:
         w.effects.append(Leave())
         return
     w.ending = True
-    _stop_next(w)
+    _stop(w, tuple(w.services))
+
+
+def _stop_those_before(w: _Work) -> None:
+    """Whoever has come to rest lets those stop that it needed."""
+    for name in tuple(w.touched):
+        s = w.services[name]
+        if s.instance.phase not in ALIVE:
+            needed = (*s.spec.after, *s.spec.requires)
+            _stop(w, [name, *(other for other in needed if other in w.services)])
 
 
 def _turn(w: _Work, name: str, event: Event | Stop | None) -> None:
@@ -165,9 +174,10 @@ def _had_its_try(s: Service) -> bool:
     return s.instance.phase in (Phase.READY, Phase.BACKOFF, Phase.FAILED)
 
 
-def _stop_next(w: _Work) -> None:
-    """Stop every service that nobody alive depends on, and what has no process at once; leave when nothing is left."""
-    for name, s in list(w.services.items()):
+def _stop(w: _Work, names: Iterable[str]) -> None:
+    """Stop those of these that nobody alive depends on; leave when nothing is left."""
+    for name in names:
+        s = w.services[name]
         waits = s.instance.phase in ALIVE and any(
             w.services[other].instance.phase in ALIVE for other in w.dependents[name]
         )

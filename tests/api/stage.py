@@ -187,6 +187,9 @@ class Files:
             return found.pop(0)
         return found
 
+    def watched(self, spec: Spec) -> tuple[str, ...]:
+        return ()
+
 
 class Runtime:
     """Answers as it was told, and remembers what it was asked."""

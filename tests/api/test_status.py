@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from agentd.api import costs, disk, views
+from agentd.api import costs, disk, survey, views
 from agentd.api.costs import Cost, Costs
 from agentd.api.disk import Disk
 from agentd.core.instance import Ending, Instance, Phase
-from agentd.core.manifest import Missing
+from agentd.core.manifest import Entry, Manifest, Missing
 from agentd.core.memory import Attempt, Want
 from agentd.core.process import Identity
 from agentd.core.spec import WatchSpec
@@ -127,6 +129,14 @@ async def test_the_exit_code_says_whether_all_is_up(
 
 
 @looped
+async def test_whoever_names_a_service_asks_whether_it_runs(tmp_path: Path) -> None:
+    async with serving(tmp_path, ready("web"), down("off")) as stage:
+        assert (await stage.get("/v1/status")).exit == 0
+        assert (await stage.get("/v1/status?service=web&service=off")).exit == 3
+        assert (await stage.get("/v1/services/off")).exit == 3
+
+
+@looped
 async def test_an_instance_that_is_being_born_has_no_numbers(tmp_path: Path) -> None:
     async with serving(tmp_path, ready("web", instance=Instance(Phase.STARTING, 1))) as stage:
         (instance,) = (await stage.get("/v1/services/web")).json["instances"]
@@ -189,27 +199,102 @@ def test_only_so_many_processes_are_looked_at_for_one_request() -> None:
     table = Table()
     costs_ = Costs(table)
     many = [(f"s{n}", identity(n + 1)) for n in range(500)]
-    for _ in range(3):
+    for _ in range(5):
         assert len(costs_.of(many)) == 500
         table.now += 1
-    assert len(table.looked) == 3 * costs.FRESH
+    assert len(table.looked) == 5 * costs.FRESH
     assert len(set(table.looked)) == 500
 
 
+class Hanging(Files):
+    """Readings that do not come back, and so are counted."""
+
+    async def snapshot(self, spec: Any, *, keep: bool) -> Any:
+        self.read.append(spec.name)
+        await asyncio.Event().wait()
+
+
 @looped
-async def test_readings_are_bounded_and_take_turns() -> None:
+async def test_one_request_waits_for_so_many_readings_and_so_long() -> None:
+    services = [ready(f"s{n}") for n in range(150)]
+    files = Hanging()
+    runtime = SimpleNamespace(on_disk={}, machine=SimpleNamespace(files=files))
+    reader = Disk(runtime)  # type: ignore[arg-type]
+    reader.wait_s = 0.5
+    async with asyncio.TaskGroup() as tasks:
+        reader.open(tasks)
+        begun = asyncio.get_running_loop().time()
+        await reader.refresh(services, named=False)
+        assert 0.5 <= asyncio.get_running_loop().time() - begun < 2
+        assert disk.READINGS <= len(files.read) <= disk.READINGS + 2, "the rest one after the other"
+        await reader.refresh(services, named=False)
+        assert set(files.read) > {f"s{n}" for n in range(100)}, "those that had no turn are next"
+        assert len(files.read) == len(set(files.read))
+        reader.close()
+
+
+@looped
+async def test_the_rest_is_read_when_the_request_has_been_answered() -> None:
     services = [ready(f"s{n}") for n in range(150)]
     files = Files()
     runtime = SimpleNamespace(on_disk={}, machine=SimpleNamespace(files=files))
     reader = Disk(runtime)  # type: ignore[arg-type]
     async with asyncio.TaskGroup() as tasks:
         reader.open(tasks)
-        for turn in (1, 2, 3):
-            await reader.refresh(services, named=False)
-            assert len(files.read) == turn * disk.READINGS
-        assert len(set(files.read)) == 150
-        await reader.refresh(services, named=True)
-        assert len(files.read) == 3 * disk.READINGS + 150
+        await reader.refresh(services, named=False)
+        await soon(lambda: len(files.read) == 150)
+    assert {reader.newest(s.spec.name) for s in services} == {NEW}
+
+
+def on_disk(path: Path, word: str, age_s: float = 10) -> Manifest:
+    path.write_text(word)
+    then = time.time() - age_s
+    os.utime(path, (then, then))
+    return Manifest(word, word, (Entry(str(path), word, len(word)),))
+
+
+@pytest.mark.parametrize(
+    "change", ["nothing", "bytes", "another", "gone", "a neighbour of the directory"]
+)
+@looped
+async def test_stamps_tell_whether_to_read_again(change: str, tmp_path: Path) -> None:
+    directory = tmp_path / "conf.d"
+    directory.mkdir()
+    s = ready("web", spec=spec("web", inputs=(f"{directory}/*.conf",)))
+    files = Files()
+    files.on_disk["web"] = on_disk(directory / "a.conf", "one")
+    runtime = SimpleNamespace(on_disk={}, machine=SimpleNamespace(files=files))
+    reader = Disk(runtime)  # type: ignore[arg-type]
+    # The change time cannot be set, so the grain is: everything that is there is old enough.
+    grain, survey._GRAIN_NS = survey._GRAIN_NS, 0
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            reader.open(tasks)
+            for readings in (1, 2, 2):
+                await reader.refresh([s], named=False)
+                assert len(files.read) == readings, (
+                    "the first finds the places, the second relies on them"
+                )
+            match change:
+                case "bytes":
+                    on_disk(directory / "a.conf", "two")
+                case "another":
+                    on_disk(directory / "b.conf", "one")
+                case "gone":
+                    (directory / "a.conf").unlink()
+                case "a neighbour of the directory":
+                    on_disk(tmp_path / "b.conf", "one")
+            await reader.refresh([s], named=False)
+    finally:
+        survey._GRAIN_NS = grain
+    assert len(files.read) == (3 if change in ("bytes", "another", "gone") else 2)
+
+
+def test_a_fresh_stamp_proves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "a.conf"
+    manifest = on_disk(path, "one", 0)
+    _, stamp = survey.stand(Files(), spec("web", inputs=(str(path),)), manifest)
+    assert stamp is None
 
 
 @looped
@@ -222,7 +307,7 @@ async def test_a_reading_that_hangs_is_not_waited_for_twice(tmp_path: Path) -> N
             web, nfs = (await stage.get("/v1/status")).json["services"]
         assert (web["config"]["on_disk"], nfs["config"]["on_disk"]) == (NEW.hash, None)
         assert files.read.count("nfs") == 1
-        assert files.read.count("web") == 3
+        assert files.read.count("web") == 1, "its stamps tell that nothing has changed"
 
 
 @looped
