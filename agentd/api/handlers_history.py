@@ -13,7 +13,7 @@ from agentd.api import views
 from agentd.api.body import query, whole
 from agentd.api.context import Context
 from agentd.api.message import Request, Response
-from agentd.api.problem import Problem, malformed, printable
+from agentd.api.problem import Problem, malformed, printable, unknown_service
 from agentd.api.verdicts import reported
 from agentd.core.facts import Record, Requested
 from agentd.wire import ExitCode, Verdict
@@ -32,7 +32,11 @@ async def history(context: Context, request: Request) -> Response:
     limit = whole(asked["limit"], "limit", 20, _MOST)
     service = asked["service"][-1] if asked["service"] else None
     starts = bool(whole(asked["starts"], "starts", 0, 1, 0))
-    rows = context.reader.reloads(service, _verdict(asked["verdict"]), limit, starts=starts)
+    verdict = _verdict(asked["verdict"])
+    rows = context.reader.reloads(service, verdict, limit, starts=starts)
+    if service is not None and not rows and service not in context.runtime.host.services:
+        if not context.reader.reloads(service, limit=1):  # one that was removed has a history all the same
+            raise unknown_service(service)
     reloads = await _documents(context, request, [row.reload_id for row in rows])
     return Response(json.dumps({"reloads": reloads}).encode() + b"\n")
 

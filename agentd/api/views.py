@@ -44,7 +44,7 @@ def service(s: Service, disk: Manifest | Missing | None, cost: Cost, identify: I
         "name": s.spec.name,
         "want": s.want.value,
         "phase": i.phase.value,
-        "why": i.why,
+        "why": i.why or _waits(s),
         "held": hold is not None,
         "hold": {"reason": hold.reason, "user": hold.user} if hold else None,
         "instances": [_instance(s, cost, identify)] if i.phase in ALIVE else [],
@@ -66,6 +66,13 @@ def service(s: Service, disk: Manifest | Missing | None, cost: Cost, identify: I
         if last
         else None,
     }
+
+
+def _waits(s: Service) -> str:
+    """Wanted, down, and not on its way: for whom it waits. How those stand, they say themselves."""
+    i, others = s.instance, dict.fromkeys((*s.spec.requires, *s.spec.after))
+    idle = i.phase is Phase.DOWN and i.ending is None and s.running is None
+    return f"waits for {', '.join(others)}" if others and idle and s.want is Want.UP else ""
 
 
 def _instance(s: Service, cost: Cost, identify: Identify) -> Json:

@@ -20,7 +20,7 @@ from agentd.config import build
 from agentd.config.definitions import AgentSpec, Definitions
 from agentd.config.graph import cycles
 from agentd.config.host import forget_names
-from agentd.config.kinds import SERVICE_NAME
+from agentd.config.kinds import GLOBS, SERVICE_NAME
 from agentd.config.problems import At, ConfigErrors, Problem, Wrong, describe, shown, unknown
 from agentd.config.schema import AGENT, SERVICE
 from agentd.config.source import Source, read
@@ -79,6 +79,7 @@ class _Loading:
                 self.agent = AGENT.parse(source.raw["agent"])
             except Wrong as wrong:
                 self._wrong(source, wrong.under("agent"))
+                self._go_on(source.raw["agent"])
         self._services(source)
         seen = {realpath(path)}
         for index, pattern in enumerate(self.agent.include):
@@ -86,6 +87,14 @@ class _Loading:
                 if realpath(found) not in seen:
                     seen.add(realpath(found))
                     self._include(Path(found))
+
+    def _go_on(self, raw: object) -> None:
+        """The other files are looked into whatever else is wrong with [agent], or their mistakes would be told a round later."""
+        include = raw.get("include", []) if isinstance(raw, dict) else None
+        try:
+            self.agent = AgentSpec(include=GLOBS.parse(include))
+        except Wrong:
+            self.incomplete = True
 
     def _open(self, path: Path) -> Source | None:
         self.files.append(str(path))

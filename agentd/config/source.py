@@ -9,7 +9,7 @@ import re
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from stat import S_IWOTH
+from stat import S_ISDIR, S_ISREG, S_IWOTH
 
 from agentd.config.locate import Lines
 from agentd.config.problems import At, Problem, key_name
@@ -43,8 +43,11 @@ def read(path: Path) -> Source | Problem:
     """The file, or its first syntax error, or why it cannot be read."""
     name = str(path)
     try:
+        mode = path.stat().st_mode
+        if not S_ISREG(mode) and not S_ISDIR(mode):  # a pipe that nobody writes to would be waited for, a device has no end
+            return Problem(name, 0, "", "cannot be read: it is no regular file")
         data = path.read_bytes()
-        writable = bool(path.stat().st_mode & S_IWOTH)
+        writable = bool(mode & S_IWOTH)
         text = data.decode()
     except UnicodeDecodeError as error:
         line = 1 + error.object.count(b"\n", 0, error.start)

@@ -127,6 +127,7 @@ def stale(i: Instance, event: InstanceEvent) -> bool:
 
 
 def _launch(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
+    """Starting: the next generation is spawned, and must be ready within the start timeout."""
     assert isinstance(event, Launch)
     new = Instance(
         phase=Phase.STARTING,
@@ -143,6 +144,7 @@ def _launch(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result
 
 
 def _born(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
+    """There is a process now; it is waited for until it is ready as declared."""
     assert isinstance(event, Spawned)
     i = replace(i, process=event.identity, awaiting=None)
     return _ready(i, spec) if i.said else _await_ready(i, spec, now)
@@ -158,7 +160,7 @@ def _await_ready(i: Instance, spec: Spec, now: float) -> Result:
             return i, (arm,)
         case ReadyProbe():
             return _ask(i, spec, now)
-        case ReadyNotify():
+        case _:
             return i, ()
 
 
@@ -173,6 +175,7 @@ def _ask(i: Instance, spec: Spec, now: float) -> Result:
 
 
 def _probed(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
+    """Ready when it passed; otherwise it is asked again after a pause."""
     assert isinstance(event, Probed)
     if event.why is None:
         return _ready(i, spec)
@@ -196,6 +199,7 @@ def _ready(i: Instance, spec: Spec) -> Result:
 
 
 def _said(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
+    """READY=1 makes it ready where that is declared; an extension moves its deadline."""
     assert isinstance(event, Notified)
     if i.phase is not Phase.STARTING or not isinstance(spec.ready, ReadyNotify):
         return i, ()
@@ -209,6 +213,7 @@ def _said(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
 
 
 def _start_elapsed(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
+    """Ready, or the next probe is due, or too slow: then it is stopped and that counts as a failure."""
     if i.process is not None:
         if isinstance(spec.ready, ReadyAfter) or _assumes(i, spec):
             return _ready(i, spec)
@@ -224,7 +229,13 @@ def _start_elapsed(i: Instance, event: InstanceEvent, spec: Spec, now: float) ->
 
 
 def _stop_asked(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
+    """Stopping: the stop signal, and a grace before KILL."""
     return _stop(replace(i, ending=Ending.ASKED, why="asked"), spec)
+
+
+def _stop_asked_too(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
+    """It ends already; now it is not started again."""
+    return replace(i, ending=Ending.ASKED), ()
 
 
 def _stop(i: Instance, spec: Spec) -> Result:
@@ -250,6 +261,7 @@ def _ended(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
 
 
 def _ended_stopping(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
+    """The main process is gone; what is left of its group is ended too."""
     assert isinstance(event, Exited)
     i = replace(i, exit=event.exit, output=event.output)
     if event.empty:
@@ -272,12 +284,11 @@ def _unborn(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result
     assert isinstance(event, EffectFailed)
     if i.process is not None:
         return _not_yet(i, event.message, spec, now)
-    if i.ending is None:
-        i = replace(i, ending=Ending.BY_ITSELF)
     return _gone(replace(i, awaiting=None, why=event.message), event, spec, now)
 
 
 def _too_stubborn(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
+    """Killing: the grace is over, KILL to the whole group."""
     i = replace(i, phase=Phase.KILLING, timer=None)
     if i.process is None:
         return i, ()
@@ -289,7 +300,7 @@ def _gone(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
     effects: tuple[Effect, ...] = (Forget(spec.name, i.generation),)
     if i.awaiting is not None:
         effects = (Cancel(_token(spec, i.awaiting)), *effects)
-    i = replace(i, process=None, awaiting=None, adopted=False)
+    i = replace(i, process=None, awaiting=None)
     if i.ending is Ending.ASKED:
         return _rest(i, Phase.DOWN, spec, effects)
     clean = i.ending is Ending.BY_ITSELF and i.exit is not None and i.exit.clean
@@ -309,6 +320,7 @@ def _rest(i: Instance, phase: Phase, spec: Spec, effects: tuple[Effect, ...]) ->
 
 
 def _due(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
+    """Down: the pause is over, the service may start it again."""
     return replace(i, phase=Phase.DOWN, ending=None, timer=None), ()
 
 
@@ -318,20 +330,19 @@ def _settled(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Resul
 
 
 def _reset(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
+    """Down, as if nothing had ever failed."""
     i = replace(i, failures=0, starts=(), ending=None)
     return _rest(i, Phase.DOWN, spec, ())
 
 
 def _forgive(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
+    """Its failures are forgotten; where it stands does not change."""
     return replace(i, failures=0, starts=()), ()
 
 
 def _stay_down(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
+    """Down, and not started again unasked."""
     return _rest(replace(i, ending=Ending.ASKED, why="asked"), Phase.DOWN, spec, ())
-
-
-def _stay(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
-    return i, ()
 
 
 def _adopted(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
@@ -356,11 +367,11 @@ def _adopted(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Resul
 
 
 def _orphaned(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
+    """Counts as a failure: nobody knows how it ended."""
     assert isinstance(event, Orphaned)
     i = replace(
         i,
         generation=event.generation,
-        ending=Ending.BY_ITSELF,
         exit=Exit(),
         why="ended while no agent was there",
     )
@@ -407,14 +418,14 @@ TABLE: dict[tuple[Phase, type[InstanceEvent]], Row] = {
     (_P.STOPPING, Exited): _ended_stopping,
     (_P.STOPPING, Emptied): _gone,
     (_P.STOPPING, Elapsed): _too_stubborn,
-    (_P.STOPPING, Stop): lambda i, *_: (replace(i, ending=Ending.ASKED), ()),
+    (_P.STOPPING, Stop): _stop_asked_too,
     (_P.STOPPING, Reset): _forgive,
     (_P.KILLING, Spawned): _born_stopping,
     (_P.KILLING, EffectFailed): _unborn,
     (_P.KILLING, Notified): _said,
     (_P.KILLING, Exited): _ended_stopping,
     (_P.KILLING, Emptied): _gone,
-    (_P.KILLING, Stop): lambda i, *_: (replace(i, ending=Ending.ASKED), ()),
+    (_P.KILLING, Stop): _stop_asked_too,
     (_P.KILLING, Reset): _forgive,
     (_P.BACKOFF, Elapsed): _due,
     (_P.BACKOFF, Stop): _stay_down,

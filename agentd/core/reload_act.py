@@ -76,6 +76,7 @@ def launch(r: Reload, view: View, now: float) -> Result:
 
 
 def has_baseline(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
+    """What was there is noted; the first step is performed."""
     assert isinstance(event, BaselineDone)
     taken = facts.BaselineTaken(view.spec.name, r.id, event.baseline, now)
     r, notes = note(replace(r, baseline=event.baseline, awaiting=None), now, taken)
@@ -95,6 +96,7 @@ def send(r: Reload, view: View, now: float) -> Result:
 
 
 def sent(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
+    """The next step, or the first look at the evidence."""
     assert isinstance(event, Signalled)
     what = view.spec.reload.steps[r.step]
     done = facts.StepEnded(view.spec.name, r.id, f"signal SIG{what.signal}", event.at, "", view.pid)
@@ -143,6 +145,7 @@ def look(r: Reload, view: View) -> Result:
 
 
 def seen(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
+    """Compare when all evidence agrees, refused when one contradicts, otherwise another look."""
     assert isinstance(event, Sighted)
     assert r.baseline is not None
     before = r.baseline
@@ -187,6 +190,7 @@ def late(r: Reload, view: View, now: float) -> Result:
 
 
 def look_again(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
+    """The pause between two looks is over."""
     return look(replace(r, timer=None), view)
 
 
@@ -231,6 +235,7 @@ def compare(r: Reload, view: View, now: float) -> Result:
 
 
 def was_compared(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
+    """The verdict: the same bytes before and after, or another reload follows."""
     assert isinstance(event, SnapshotDone)
     r, found = replace(r, awaiting=None), event.found
     if not isinstance(found, Manifest) or not r.manifest or found.hash != r.manifest.hash:
@@ -285,6 +290,7 @@ def confirmation(r: Reload, view: View) -> tuple[str, Grade | None]:
 
 
 def effect_failed_late(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
+    """It was acted on, and what runs now is not known."""
     assert isinstance(event, EffectFailed)
     return lost(replace(r, awaiting=None), event.error_type, event.message, view, now)
 
@@ -316,4 +322,5 @@ def aborted(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
 
 
 def stay(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
+    """Nothing."""
     return r, (), ()

@@ -45,6 +45,7 @@ OUTPUT_LINES = 40
 
 
 def begin(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
+    """A watch waits until the inputs are quiet; everybody else reads them at once."""
     if r.cause.trigger is not Trigger.WATCH or view.spec.watch is None:
         return read(r, view, now)
     r = replace(r, stage=Stage.SETTLING)
@@ -63,6 +64,7 @@ def touched(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
 
 
 def settled(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
+    """The inputs were quiet: read them."""
     r, notes = note(r, now, ended(r, view))
     r, effects, more = read(r, view, now)
     return r, effects, (*notes, *more)
@@ -76,6 +78,7 @@ def read(r: Reload, view: View, now: float) -> Result:
 
 
 def was_read(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
+    """Nothing to do, or taken by the start already; otherwise it is checked."""
     assert isinstance(event, SnapshotDone)
     r = replace(r, awaiting=None)
     if isinstance(event.found, Missing):
@@ -157,6 +160,7 @@ def check(r: Reload, found: Manifest, view: View, now: float) -> Result:
 
 
 def was_checked(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
+    """The act, or rejected; a start goes on whatever the check says."""
     assert isinstance(event, CheckDone)
     assert view.spec.reload.check is not None
     executable = view.spec.reload.check.argv[0]

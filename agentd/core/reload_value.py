@@ -184,25 +184,30 @@ def speak(r: Reload, view: View) -> tuple[Reload, tuple[Note, ...]]:
 
 
 def finish(r: Reload, view: View, now: float, notes: tuple[Note, ...], ending: Ending) -> Result:
-    effects: tuple[Effect, ...] = (Disarm(view.spec.name, r.machine),)
-    if r.awaiting is not None:
-        effects = (Cancel(Token(view.spec.name, r.machine, r.awaiting)), *effects)
-    return replace(r, ending=ending, timer=None, awaiting=None), effects, notes
+    """It is over: nothing of it waits for anything any more."""
+    name = view.spec.name
+    if r.awaiting is not None:  # then it has no timer
+        return replace(r, ending=ending), (Cancel(Token(name, r.machine, r.awaiting)),), notes
+    return replace(r, ending=ending), (Disarm(name, r.machine),), notes
 
 
 def began(r: Reload, view: View) -> Fact:
+    """The phase of its stage begins."""
     return facts.PhaseBegan(view.spec.name, r.id, PHASE[r.stage])
 
 
 def ended(r: Reload, view: View, error_type: str = "") -> Fact:
+    """The phase of its stage ends."""
     return facts.PhaseEnded(view.spec.name, r.id, PHASE[r.stage], error_type)
 
 
 def expect(r: Reload, view: View) -> tuple[Reload, Token]:
+    """A token for the effect whose answer it waits for from now on."""
     r = replace(r, serial=r.serial + 1, awaiting=r.serial + 1, timer=None)
     return r, Token(view.spec.name, r.machine, r.serial)
 
 
 def arm(r: Reload, view: View, delay: float) -> tuple[Reload, Arm]:
+    """Its one timer, set anew; ``delay`` in seconds."""
     r = replace(r, serial=r.serial + 1, timer=r.serial + 1)
     return r, Arm(Token(view.spec.name, r.machine, r.serial), delay)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from agentd.core.context import parse_traceparent
 from agentd.core import facts, instance, reload, reload_act, reload_value
+from agentd.core.context import parse_traceparent
 from agentd.core.effects import Accepted, Answer, Arm, Disarm, Done, Effect, Note, Turned
 from agentd.core.events import (
     Abort,
@@ -221,7 +221,7 @@ def _touched(t: Turn, e: ReloadAsked) -> None:
     elif s.running and s.running.silent and s.running.stage is Stage.SETTLING:
         _running(t, Touched())
     else:
-        r = replace(_new(t, e.cause, if_changed=True), silent=True)
+        r = replace(_new(t, e.cause), silent=True)
         t.s = replace(s, waiting=r)
         _waiting(t, Begin())
 
@@ -239,7 +239,7 @@ def _held(t: Turn, e: ReloadAsked) -> None:
     assert hold is not None
     if watch and hold.pending:
         return  # what is pending already will read this change too
-    r = _new(t, e.cause, if_changed=True)
+    r = _new(t, e.cause)
     t.notes.append(reload_value.requested(r, t.s.view, t.now))
     t.s = replace(t.s, hold=replace(hold, pending=r.id, trigger=e.cause.trigger))
     _hold_verdict(t, r)
@@ -337,7 +337,7 @@ def _release(t: Turn, cause: Cause, reply: int | None) -> None:
     if hold is None:
         t.answer(reply, Done())
         return
-    t.s = replace(t.s, hold=None, hold_serial=t.s.hold_serial + 1)
+    t.s = replace(t.s, hold=None)
     t.effects.append(Disarm(t.s.spec.name, "hold"))
     t.note(facts.HoldSet(t.s.spec.name, held=False, reason=cause.reason, user=cause.user))
     if hold.trigger is None or not _reloadable(t.s):
@@ -468,7 +468,6 @@ def _settle(t: Turn) -> None:
         r = replace(r, machine="reload", act=act, serial=max(r.serial, s.serial))
         t.s = replace(s, waiting=None, running=r)
         _running(t, Begin())
-        _settle(t)
 
 
 def _begin_start(t: Turn) -> None:

@@ -2,7 +2,8 @@
 
 "Caught" is necessary, not sufficient: the Go runtime and the JVM catch everything and then die of HUP all the same. And
 "not caught" is not fatal when the signal is blocked in every thread (signalfd) or a thread waits in sigwait, which the
-mask does not show, because the kernel unblocks the set while it waits. The window between this look and the sending
+mask does not show, because the kernel unblocks the set while it waits. Whether that thread had blocked it before, as
+sigwait(3) demands, nothing shows: one that had not will die of the signal. The window between this look and the sending
 stays open; nothing on Linux closes it.
 """
 
@@ -61,7 +62,7 @@ def look(pid: int, signal: str) -> Disposition:
                 safe=True,
                 why=f"SIG{signal} is blocked in every thread: it is read from a descriptor",
             )
-        if any(_waits(pid, tid, bit) for tid in tids):
+        if _some_wait_and_none_is_open(pid, tids, bit):
             return Disposition(safe=True, why=f"a thread waits for SIG{signal}")
     except (FileNotFoundError, ProcessLookupError):
         return Disposition(safe=False, why=f"process {pid} is gone")
@@ -86,6 +87,14 @@ def _blocks(pid: int, tid: str, bit: int) -> bool:
             return bool(_mask(file.read(), b"SigBlk") & bit)
     except (FileNotFoundError, ProcessLookupError):
         return True
+
+
+def _some_wait_and_none_is_open(pid: int, tids: list[str], bit: int) -> bool:
+    """One thread that waits does not help when another, the main thread first of all, neither waits nor blocks: the kernel
+    gives it the signal, and its default action ends them all (``complete_signal`` in kernel/signal.c).
+    """
+    waiting = {tid for tid in tids if _waits(pid, tid, bit)}
+    return bool(waiting) and all(tid in waiting or _blocks(pid, tid, bit) for tid in tids)
 
 
 def _waits(pid: int, tid: str, bit: int) -> bool:

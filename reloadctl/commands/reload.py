@@ -50,11 +50,10 @@ def run(options: "dict[str, Any]") -> int:
         return reply.exit
     from reloadctl.jsontext import loads
     from reloadctl.render.look import look
-    from reloadctl.render.reload import render
+    from reloadctl.render.reload import render, several
 
     document, view = loads(reply.body), look(options)
-    reloads = document.get("reloads", [document])
-    write("".join(render(entry, view) for entry in reloads) or "nothing to reload\n")
+    write(several(document, view) if "reloads" in document else render(document, view))
     return reply.exit
 
 

@@ -59,6 +59,18 @@ def render(reload: Document, view: Look) -> str:
     return view.plain("\n".join(lines)) + "\n"
 
 
+def several(document: Document, view: Look) -> str:
+    """What ``reload`` prints for several services: their reloads, then whose was turned away and why, then who was left out."""
+    found = [render(entry, view) for entry in document["reloads"]]
+    for turned in document.get("turned_away") or ():
+        name, no = view.paint(line(turned["service"]), "bold"), view.paint("not reloaded", "red")
+        found.append(view.plain(f"{name}  {no}\n  {line(turned['detail'])}") + "\n")
+    for name in document.get("not_tried") or ():
+        no = view.paint("not tried", "yellow")
+        found.append(view.plain(f"{view.paint(line(name), 'bold')}  {no}") + "\n")
+    return "".join(found) or "nothing to reload\n"
+
+
 def history(reloads: "list[Document]", view: Look) -> str:
     """Many reloads, one a line."""
     if not reloads:

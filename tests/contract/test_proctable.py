@@ -128,6 +128,18 @@ KINDS = {
         False,
         "would terminate it",
     ),
+    "sigwait in a thread beside one that blocks": (
+        "import signal,threading as t;signal.pthread_sigmask(0,[1]);"
+        "t.Thread(target=signal.sigwait,args=([1],)).start();" + UP + "signal.sigwait([10])",
+        True,
+        "a thread waits for SIGHUP",
+    ),
+    "sigwait in a thread beside one that does not block": (
+        "import signal,time,threading as t;"
+        "t.Thread(target=signal.sigwait,args=([1],)).start();" + UP + "signal.sigwait([10])",
+        False,
+        "would terminate it",
+    ),
     "blocked in one of two threads": (
         "import signal,time,threading as t;t.Thread(target=time.sleep,args=(60,)).start();"
         "signal.pthread_sigmask(0,[1]);" + UP + "time.sleep(60)",

@@ -15,8 +15,19 @@ from agentd.core.memory import Hold, Memory, Want
 from agentd.core.spec import ReloadSpec, Restart
 from agentd.core.steps import Grade, SendSignal
 from agentd.wire import Trigger, Verdict
-from tests.core.make import BAD, CLEAN, PERSON, Agent, Says, agent, identity, manifest, names, spec
-from tests.core.make import unchecked
+from tests.core.make import (
+    BAD,
+    CLEAN,
+    PERSON,
+    Agent,
+    Says,
+    agent,
+    identity,
+    manifest,
+    names,
+    spec,
+    unchecked,
+)
 
 PLAIN = unchecked(spec("web", Says()))
 
@@ -31,7 +42,9 @@ def survivor(a: Agent, *, found: bool = True, boot: str = "boot", **changes: Any
                 stories.pop(note.fact.reload_id)
             elif id_ is not None:
                 stories.setdefault(id_, []).append(Record(1, 0, note.at, "boot", note.fact))
-    memories = {s.spec.name: replace(s.memory, boot="boot", **changes) for s in a.host.services.values()}
+    memories = {
+        s.spec.name: replace(s.memory, boot="boot", **changes) for s in a.host.services.values()
+    }
     return agent(
         *a.specs,
         memories=memories,
@@ -126,6 +139,11 @@ def test_after_another_boot_nothing_has_crashed() -> None:
     assert b.last(fx.Spawn).generation == 2
 
 
+def test_what_is_never_restarted_and_died_with_its_agent_is_given_up() -> None:
+    b = survivor(agent(replace(PLAIN, restart=Restart.NEVER)).up(), found=False)
+    assert (b.phase(), b.service().running) == ("failed", None)
+
+
 def test_a_service_that_is_no_longer_declared_is_stopped() -> None:
     m = Memory("old", "boot", generation=3, phase="ready", process=identity(5))
     a = agent(PLAIN, memories={"old": m}, found={"old"}, boot="boot")
@@ -168,6 +186,16 @@ def test_before_the_act_it_is_begun_anew() -> None:
     b.act(3)
     b.sight("confirmed")
     b.read(3)
+    assert b.judged.verdict is Verdict.APPLIED
+
+
+def test_begun_anew_it_is_as_good_a_witness_as_any() -> None:
+    a = agent(unchecked(spec("web", Says(Grade.DECLARED)))).up()
+    a.reload()
+    b = survivor(a)
+    b.act(2)
+    b.sight("confirmed")
+    b.read(2)
     assert b.judged.verdict is Verdict.APPLIED
 
 
@@ -366,7 +394,12 @@ def test_a_reload_that_was_a_launch_goes_on_as_one() -> None:
 
 def test_a_start_asked_of_an_adopted_start_has_nothing_to_begin() -> None:
     a = starting()
-    b = agent(*a.specs, memories={"web": replace(a.service().memory, boot="boot")}, found={"web"}, boot="boot")
+    b = agent(
+        *a.specs,
+        memories={"web": replace(a.service().memory, boot="boot")},
+        found={"web"},
+        boot="boot",
+    )
     b.feed(ev.StartAsked("web", PERSON, 1))
     assert b.last(fx.Answer) == fx.Answer(1, fx.Done())
     assert b.service().next_start is None

@@ -69,6 +69,17 @@ def test_after_waits_for_a_try_however_it_ends(what: str) -> None:
     assert begun(a) == ["db", "web"]
 
 
+def test_after_waits_for_what_is_itself_kept_waiting() -> None:
+    a = agent(DB, NEEDS, unchecked(spec("app", after=("web",))))
+    assert begun(a) == ["db"]
+    start_db(a)
+    assert begun(a) == ["db", "web"]
+    a.read()
+    a.spawned()
+    a.ready("web")
+    assert begun(a) == ["db", "web", "app"]
+
+
 def test_after_waits_while_the_other_is_between_its_tries() -> None:
     a = agent(replace(DB, restart=Restart.ALWAYS), AFTER)
     a.feed(ev.StopAsked("web", PERSON))
@@ -197,7 +208,7 @@ def test_all_stop_in_reverse_order_then_the_agent_leaves(web: object) -> None:
     assert begun(a) == ["db", "web"]
     a.feed(ev.Elapsed(ev.Token("web", "instance", 99)))
     assert a.steps[-1].effects == ()
-    assert not [f for f in a.told(facts.WantSet)]
+    assert not a.told(facts.WantSet)
 
 
 def test_an_agent_with_nothing_to_stop_leaves_at_once() -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from agentd.core import effects as fx
 from agentd.core import events as ev
-from agentd.core import facts
-from agentd.core.instance import ASSUMED_READY_AFTER
+from agentd.core import facts, instance
+from agentd.core.instance import ASSUMED_READY_AFTER, Instance
 from agentd.core.memory import Memory
 from agentd.core.process import Exit
 from agentd.core.spec import (
@@ -84,6 +84,7 @@ def test_an_exit_may_come_before_the_answer_to_the_spawn() -> None:
     b.exited()
     assert b.phase() == "backoff"
     assert b.last(fx.Cancel).token == b.last(fx.Spawn).token
+    assert b.last(fx.Forget) == fx.Forget("web", 1)
 
 
 def test_notify_only_counts_for_those_who_declared_it() -> None:
@@ -187,7 +188,9 @@ def test_stop_before_birth_waits_for_it_and_ends_it() -> None:
     assert a.last(fx.Kill) == fx.Kill("web", 1, "TERM", group=False)
     a.exited(TERM)
     assert a.phase() == "down"
-    assert a.told(facts.PhaseEntered)[-1].why == "asked"
+    last = a.told(facts.PhaseEntered)[-1]
+    assert (last.why, last.exit, last.pid) == ("asked", TERM, None)
+    assert a.service().instance.output == ("last words",)
 
 
 def test_born_after_the_grace_is_killed_at_once() -> None:
@@ -270,7 +273,9 @@ def test_what_ends_by_itself_is_started_again_as_declared(
     a.exited(end)
     assert a.phase() == phase
     assert a.service().memory.finished is (phase == "down")
-    assert a.service().instance.timer is (a.last(fx.Arm).token.serial if phase == "backoff" else None)
+    assert a.service().instance.timer is (
+        a.last(fx.Arm).token.serial if phase == "backoff" else None
+    )
     assert a.service().live is None
 
 
@@ -355,7 +360,7 @@ def test_a_stop_ends_the_waiting_for_another_try(*, given_up: bool) -> None:
     stop(a)
     assert a.phase() == "down"
     assert fx.Disarm("web", "instance") in a.steps[-1].effects
-    assert a.service().instance.timer is None
+    assert (a.service().instance.timer, a.service().instance.why) == (None, "asked")
 
 
 @pytest.mark.parametrize("killing", [False, True])
@@ -423,12 +428,18 @@ def test_an_adopted_start_is_probed_or_awaited_as_declared() -> None:
 @pytest.mark.parametrize("phase", ["stopping", "killing"])
 def test_an_adopted_ending_is_ended(phase: str) -> None:
     a = adopted(phase)
-    assert a.phase() == "stopping"
+    assert (a.phase(), a.service().instance.why) == ("stopping", "asked")
     assert a.last(fx.Kill).signal == "TERM"
     a.exited()
     assert a.service().running is not None
     a.read()
     assert (a.phase(), a.service().instance.generation) == ("starting", 5)
+
+
+def test_whose_process_it_was_is_said_by_who_finds_it() -> None:
+    found, _ = instance.step(Instance(), ev.Adopt(identity(), 4, "ready"), spec(), 0.0)
+    gone, _ = instance.step(Instance(), ev.Orphaned(4), spec(), 0.0)
+    assert (found.generation, gone.generation) == (4, 4)
 
 
 def test_gone_while_nobody_looked_is_a_failure() -> None:

@@ -52,7 +52,11 @@ class HostMachine(RuleBasedStateMachine):
     def hold(self, seconds: float | None) -> None:
         self.agent.feed(ev.HoldAsked("web", PERSON, seconds), 0.1)
 
-    @rule(data=st.data(), n=st.integers(1, 3), said=st.sampled_from(["confirmed", None, "contradicted"]))
+    @rule(
+        data=st.data(),
+        n=st.integers(1, 3),
+        said=st.sampled_from(["confirmed", None, "contradicted"]),
+    )
     def the_shell_answers(self, data: st.DataObject, n: int, said: str | None) -> None:
         asked = self.asked(ANSWERED)[-4:]
         if not asked:
@@ -65,7 +69,7 @@ class HostMachine(RuleBasedStateMachine):
             fx.RunCheck: ev.CheckDone(token, n - 1),
             fx.TakeBaseline: ev.BaselineDone(token, Baseline(0)),
             fx.SendReloadSignal: ev.Signalled(token, self.agent.now),
-            fx.Look: ev.Sighted(token, (Sight(True, 0.1, (), said),)),  # noqa: FBT003
+            fx.Look: ev.Sighted(token, (Sight(True, 0.1, (), said),)),
         }
         failed = ev.EffectFailed(token, "broken", "cannot")
         self.agent.feed(data.draw(st.sampled_from([answers[type(effect)], failed])), 0.01)
@@ -129,4 +133,6 @@ class HostMachine(RuleBasedStateMachine):
 
 
 TestHost = HostMachine.TestCase
-TestHost.settings = settings(max_examples=60, stateful_step_count=40, deadline=None, derandomize=True)
+TestHost.settings = settings(
+    max_examples=60, stateful_step_count=40, deadline=None, derandomize=True
+)

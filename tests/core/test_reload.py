@@ -149,9 +149,9 @@ def test_a_check_that_does_not_say_yes(
     assert a.service().live == manifest(1)
     assert "SendReloadSignal" not in names(a.effects)
     q = a.service().quarantine
-    assert (q is not None and (q.hash, q.digest, q.reason) == ("sha256:2", "", a.judged.message)) is (
-        quarantined
-    )
+    assert (
+        q is not None and (q.hash, q.digest, q.reason) == ("sha256:2", "", a.judged.message)
+    ) is (quarantined)
     assert len(a.told(facts.Quarantined)) == int(quarantined)
     assert phases(a)[-2:] == [f"-check!{error_type}", "rejected"]
     said = {
@@ -261,8 +261,8 @@ def test_a_watch_waits_a_little_for_a_file_that_is_being_replaced() -> None:
     a.hint()
     assert a.last(fx.Arm).delay <= 0.2
     a.elapse("reload")
-    a.read(GONE, after=0.5)
-    assert a.last(fx.Arm).delay == pytest.approx(1.5)
+    a.read(GONE, after=1.5)
+    assert a.last(fx.Arm).delay == pytest.approx(0.5)
     a.elapse("reload")
     a.read(GONE)
     assert a.judged.error_type == "missing_input"
@@ -626,9 +626,21 @@ def test_a_start_is_confirmed_by_how_it_got_ready(ready: object, said: str, grad
     elif ready is None:
         a.ready()
     a.read(1)
-    assert (a.judged.verdict, a.judged.confirmation, a.judged.grade) == (Verdict.APPLIED, said, grade)
+    assert (a.judged.verdict, a.judged.confirmation, a.judged.grade) == (
+        Verdict.APPLIED,
+        said,
+        grade,
+    )
     assert (a.judged.handle, a.judged.trigger) == ("start", Trigger.START)
-    assert phases(a) == ["+snapshot", "-snapshot", "+apply", "-apply", "+commit", "-commit", "applied"]
+    assert phases(a) == [
+        "+snapshot",
+        "-snapshot",
+        "+apply",
+        "-apply",
+        "+commit",
+        "-commit",
+        "applied",
+    ]
     assert a.told(facts.StepEnded)[-1].step == "process.start"
     assert a.service().last is None
 
@@ -640,9 +652,7 @@ def test_a_ready_that_nobody_heard_proves_nothing() -> None:
         facts.Record(n, 0, 0.0, "boot", f) for n, f in enumerate(a.facts) if hasattr(f, "reload_id")
     )
     m = replace(a.service().memory, boot="boot", process=identity())
-    b = agent(
-        *a.specs, memories={"web": m}, found={"web"}, open_reloads=(records,), boot="boot"
-    )
+    b = agent(*a.specs, memories={"web": m}, found={"web"}, open_reloads=(records,), boot="boot")
     b.elapse()
     b.read(1)
     assert (b.judged.verdict, b.judged.error_type) == (Verdict.UNVERIFIED, "no_evidence")

@@ -9,6 +9,7 @@ import pytest
 from agentd.core import effects as fx
 from agentd.core import events as ev
 from agentd.core import facts
+from agentd.core.manifest import Missing
 from agentd.core.memory import Want
 from agentd.core.spec import ReadyAfter, Restart, StartLimit
 from agentd.core.steps import Grade
@@ -444,6 +445,7 @@ def test_start_begins_at_once_and_forgets(phase: str) -> None:
     assert a.told(facts.Requested)[-1].cause == replace(PERSON, trigger=Trigger.START)
     a.read(1)
     assert (a.phase(), a.service().instance.failures) == ("starting", 0)
+    assert len(a.service().instance.starts) == 1
     assert a.service().next_start is None
 
 
@@ -523,7 +525,9 @@ def test_under_hold_a_reload_is_held_at_once_and_release_asks_once_more() -> Non
     a = up()
     hold(a)
     assert replies(a)[70] == fx.Done()
-    assert a.told(facts.HoldSet)[-1] == facts.HoldSet("web", held=True, reason="freeze", user="alice")
+    assert a.told(facts.HoldSet)[-1] == facts.HoldSet(
+        "web", held=True, reason="freeze", user="alice"
+    )
     a.reload(reply=1)
     held = a.judged
     assert held.verdict is Verdict.HELD
@@ -538,6 +542,23 @@ def test_under_hold_a_reload_is_held_at_once_and_release_asks_once_more() -> Non
     assert replies(a)[71] == fx.Accepted(asked.reload_id, asked.trace_id, joined=False)
     assert a.service().running.must_act  # type: ignore[union-attr]
     assert a.service().hold is None
+    released = a.told(facts.HoldSet)[-1]
+    assert (released.held, released.user) == (False, "alice")
+
+
+def test_a_released_change_that_goes_missing_tells_all_of_it() -> None:
+    a = up()
+    hold(a)
+    a.hint()
+    release(a)
+    a.elapse("waiting")
+    told = len(a.facts)
+    a.read(Missing("missing_input", "gone"))
+    id_ = a.service().running.id  # type: ignore[union-attr]
+    assert a.facts[told:] == [
+        facts.PhaseEnded("web", id_, "snapshot", "missing_input"),
+        facts.PhaseBegan("web", id_, "settle"),
+    ]
 
 
 def test_the_message_of_a_hold_says_what_is_known() -> None:

@@ -13,7 +13,7 @@ from agentd.core.errors import IllegalTransitionError
 from agentd.core.instance import Instance, Phase
 from agentd.core.manifest import Missing
 from agentd.core.process import Exit
-from agentd.core.reload_value import Act, Reload, Stage, View
+from agentd.core.reload_value import PHASE, Act, Reload, Stage, View
 from agentd.core.spec import ReadyNotify, ReadyProbe, TcpProbe
 from agentd.core.steps import Baseline, Sight
 from tests.core.make import PERSON, Says, identity, manifest, spec
@@ -113,6 +113,13 @@ def test_a_reload_drops_the_answer_to_what_it_no_longer_awaits(stage: Stage, eve
 def test_an_instance_drops_what_is_about_something_left(phase: Phase, event: Any) -> None:
     i = Instance(phase, 2, identity(), timer=4, awaiting=6)
     assert instance.step(i, event, spec(), 1.0) == (i, ())
+
+
+def test_what_may_come_at_any_time_has_a_row_everywhere() -> None:
+    always = (ev.Abort, ev.InstanceReady, ev.InstanceEnded, ev.Touched)
+    assert all((stage, kind) in reload.TABLE for stage in Stage for kind in always)
+    assert all((phase, kind) in instance.TABLE for phase in Phase for kind in (ev.Stop, ev.Reset))
+    assert PHASE.keys() == set(Stage)
 
 
 @pytest.mark.parametrize("phase", sorted(set(Phase) - instance.ALIVE))

@@ -38,6 +38,7 @@ def test_ids_are_ulids_that_sort_by_time() -> None:
     assert first < mint.reload_id(5.001) < mint.next().reload_id(6.0)
     assert mint.reload_id(5.001)[:10] == "01HF7YAT01"
     assert first[10:] == mint.reload_id(9.0)[10:]
+    assert mint.reload_id(5.0 + 32.768)[:10] == "01HF7YBT00"
 
 
 def test_every_count_and_every_purpose_has_ids_of_its_own() -> None:
@@ -98,7 +99,7 @@ def test_a_copy_differs_where_it_is_told_to() -> None:
     assert replace(i, generation=4) == Instance(Phase.READY, 4, failures=2)
     assert i.generation == 3
     with pytest.raises(KeyError):
-        replace(i, **{"nonsense": 1})
+        replace(i, nonsense=1)
 
 
 def test_verdicts_have_a_status_an_exit_code_and_a_rank() -> None:

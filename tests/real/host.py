@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import grp
 import json
 import os
+import pwd
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -47,14 +50,21 @@ def clean_env(**more: str) -> dict[str, str]:
 class Host:
     """One agentd on a directory of its own."""
 
-    def __init__(self, directory: Path, definitions: str) -> None:
+    def __init__(self, directory: Path, definitions: str, **env: str) -> None:
         self.dir = directory
+        self.env = env
         self.socket = directory / "agentd.sock"
         self.define(definitions)
         self.agent: subprocess.Popen[bytes] | None = None
 
     def define(self, definitions: str) -> None:
         (self.dir / "agentd.toml").write_text(definitions.replace("@DIR@", str(self.dir)))
+
+    def connect(self) -> socket.socket:
+        s = socket.socket(socket.AF_UNIX)
+        s.connect(str(self.socket))  # with a timeout it would not wait for a place in the queue
+        s.settimeout(PATIENCE)
+        return s
 
     def start(self) -> None:
         with (self.dir / "agentd.log").open("ab") as log:
@@ -66,7 +76,7 @@ class Host:
                 ],
                 stdout=log,
                 stderr=log,
-                env=clean_env(),
+                env=clean_env(**self.env),
                 start_new_session=True,
             )
         until(lambda: self._answers() or self._ended(), "agentd answers")
@@ -135,9 +145,9 @@ class Host:
 
 
 @contextlib.contextmanager
-def host(directory: Path, definitions: str) -> Iterator[Host]:
+def host(directory: Path, definitions: str, **env: str) -> Iterator[Host]:
     """A host whose services end with it, also when the test fails."""
-    running = Host(directory, definitions)
+    running = Host(directory, definitions, **env)
     try:
         running.start()
         yield running
@@ -148,6 +158,91 @@ def host(directory: Path, definitions: str) -> Iterator[Host]:
                     running.start()  # somebody must stop what a killed agent left
             running.stop()
         shutil.rmtree(directory / "state", ignore_errors=True)
+
+
+@contextlib.contextmanager
+def public_directory() -> Iterator[Path]:
+    """A directory that every user can enter; those of pytest are private."""
+    with tempfile.TemporaryDirectory(prefix="agentd-public-") as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        yield directory
+
+
+class As:
+    """Another user of this host: root lowers itself to ask as them."""
+
+    def __init__(self, user: str, *groups: str) -> None:
+        self.uid = pwd.getpwnam(user).pw_uid
+        self.gid = pwd.getpwnam(user).pw_gid
+        self.groups = [grp.getgrnam(name).gr_gid for name in groups]
+
+    def connect(self, path: Path) -> socket.socket:
+        """A connection of theirs: the kernel notes the effective user at that moment."""
+        s = socket.socket(socket.AF_UNIX)
+        before = os.getgroups()
+        os.setgroups(self.groups)
+        os.setegid(self.gid)
+        os.seteuid(self.uid)
+        try:
+            s.connect(str(path))
+        except OSError:
+            s.close()
+            raise
+        finally:
+            os.seteuid(0)
+            os.setegid(0)
+            os.setgroups(before)
+        s.settimeout(PATIENCE)
+        return s
+
+    def text(self, running: Host, *words: str) -> subprocess.CompletedProcess[str]:
+        """Their reloadctl. It becomes them only once it is loaded: they may not see this checkout."""
+        load = "import pkgutil, reloadctl; [__import__(m.name) for m in pkgutil.walk_packages(reloadctl.__path__, 'reloadctl.') if not m.name.endswith('__main__')]"
+        become = f"os.setgroups({self.groups}); os.setgid({self.gid}); os.setuid({self.uid})"
+        run = "import sys; from reloadctl.__main__ import main; sys.exit(main())"
+        program = f"import os, json; {load}; import reloadctl.__main__; {become}; {run}"
+        return subprocess.run(
+            [sys.executable, "-c", program, "--socket", running.socket, *words],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=clean_env(),
+            check=False,
+        )
+
+
+def request(method: str, path: str, body: bytes = b"", *more: str) -> bytes:
+    """One whole request as bytes."""
+    head = [f"{method} {path} HTTP/1.1", "Host: agentd", f"Content-Length: {len(body)}", *more]
+    if body:
+        head.append("Content-Type: application/json")
+    return "\r\n".join(head).encode() + b"\r\n\r\n" + body
+
+
+def answer(s: socket.socket) -> tuple[int, dict[str, str], Any]:
+    """Status, headers in lower case, and the JSON document, read to the end of the connection."""
+    data = b""
+    with s, contextlib.suppress(ConnectionResetError):
+        while chunk := s.recv(65536):
+            data += chunk
+    head, _, body = data.partition(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").split("\r\n")
+    headers = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in lines)}
+    if headers.get("transfer-encoding") == "chunked":
+        body = unchunked(body)
+    return int(first.split()[1]), headers, json.loads(body) if body else None
+
+
+def unchunked(body: bytes) -> bytes:
+    out = b""
+    while body:
+        size, _, body = body.partition(b"\r\n")
+        length = int(size, 16)
+        out, body = out + body[:length], body[length + 2 :]
+        if length == 0:
+            break
+    return out
 
 
 @contextlib.contextmanager

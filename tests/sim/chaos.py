@@ -67,7 +67,9 @@ def spec(rng: random.Random, name: str, earlier: list[str]) -> Spec:
         watch=WatchSpec(0.2, 1.0, 60.0) if rng.random() < 0.8 else None,
         reload=ReloadSpec(
             steps=(SendSignal("HUP"),) * rng.choice((1, 1, 1, 1, 2)),
-            check=Check((f"check-{name}",), 1.0) if Lived() in confirm or rng.random() < 0.7 else None,
+            check=Check((f"check-{name}",), 1.0)
+            if Lived() in confirm or rng.random() < 0.7
+            else None,
             confirm=confirm,
             timeout=2.0,
             missing_grace=0.5,

@@ -12,7 +12,7 @@ import pytest
 from tests.sim import chaos
 from tests.sim.scenarios import STORIES, tell
 
-EVENTS = int(os.environ.get("SIM_EVENTS", "1000000"))
+EVENTS = int(os.environ.get("SIM_EVENTS", "250000"))
 """How many events all seeds together take; a longer run is asked for by this variable."""
 EACH = 4000
 FIRST_SEED = int(os.environ.get("SIM_SEED", "0"))
@@ -23,7 +23,9 @@ def some(seeds: range) -> int:
     return sum(chaos.run(seed, EACH) for seed in seeds)
 
 
-def test_every_seed_keeps_the_invariants_and_comes_to_rest(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_seed_keeps_the_invariants_and_comes_to_rest(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     seeds = range(FIRST_SEED, FIRST_SEED + max(EVENTS // EACH, 1))
     parts = [seeds[n : n + 10] for n in range(0, len(seeds), 10)]
     began = time.perf_counter()

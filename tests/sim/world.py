@@ -21,14 +21,14 @@ from agentd.core.ids import Mint
 from agentd.core.instance import ALIVE
 from agentd.core.manifest import Entry, Manifest, Missing
 from agentd.core.memory import Memory
-from agentd.core.process import Exit, Identity
+from agentd.core.process import Identity
 from agentd.core.service import Service
 from agentd.core.spec import Spec
-from agentd.core.steps import Baseline, Sight, Worker
 from agentd.core.value import replace
 from agentd.wire import Trigger
 from tests.sim import invariants
-from tests.sim.children import FOREVER, Child, Script
+from tests.sim.children import Child, Script
+from tests.sim.machine import DOES
 
 PERSON = Cause(Trigger.CLI, "alice")
 WATCH = Cause(Trigger.WATCH)
@@ -52,7 +52,7 @@ class World:
         self.left = False
         self._heap: list[tuple[float, int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._order = 0
-        self._pid = 100
+        self.pid = 100
         self.scripts: dict[str, list[Script]] = {}
         self.children: dict[str, list[Child]] = {spec.name: [] for spec in specs}
         self.inputs: dict[str, int | None] = dict.fromkeys(self.children, 1)
@@ -72,7 +72,7 @@ class World:
         self.judged: set[str] = set()
         self._staged: list[facts.Record] = []
         self._remembered: dict[str, Service] = {}
-        self._born: dict[str, Identity] = {}
+        self.born: dict[str, Identity] = {}
         self._durable: list[fx.Effect] = []
         self._committing = False
         self._seq = 0
@@ -89,7 +89,9 @@ class World:
         """It dies with the agent that it was meant for."""
         self._push(delay, self.life, what, args)
 
-    def _push(self, delay: float, life: int, what: Callable[..., None], args: tuple[Any, ...]) -> None:
+    def _push(
+        self, delay: float, life: int, what: Callable[..., None], args: tuple[Any, ...]
+    ) -> None:
         self._order += 1
         heapq.heappush(self._heap, (self.now + delay, self._order, life, what, args))
 
@@ -112,7 +114,7 @@ class World:
         self.life += 1
         self.armed, self.issued, self.cancelled, self.outstanding = {}, set(), set(), {}
         self._staged, self._remembered, self._durable, self._committing = [], {}, [], False
-        self._born, self.paused, self.callers = {}, {}, {}
+        self.born, self.paused, self.callers = {}, {}, {}
         self.left = False
         self.open = invariants.Open.of(self.stored)
         found = [
@@ -160,7 +162,7 @@ class World:
             if effect.durable:
                 self._durable.append(effect)
                 token = getattr(effect, "token")  # noqa: B009 - the durable ones have one
-                self._issue(token, effect)
+                self.issue(token, effect)
             elif not self._perform(effect):
                 return
         if (done.notes or done.touched) and not self._committing:
@@ -186,7 +188,7 @@ class World:
         durable, self._durable = self._durable, []
         if self.journal_down:
             for effect in durable:
-                self._fail(effect.token, "journal_unavailable")  # type: ignore[union-attr]
+                self.fail(effect.token, "journal_unavailable")  # type: ignore[union-attr]
             self._committing = True
             self.agent_after(0.5, self._commit)
             return
@@ -207,7 +209,7 @@ class World:
 
     def _with_born(self, memory: Memory) -> Memory:
         """A spawn's identity is on disk before its exec; a memory from before ``Spawned`` must not lose it again."""
-        born = self._born.get(memory.service)
+        born = self.born.get(memory.service)
         if born is None or memory.process is not None or memory.phase not in ALIVE:
             return memory
         return replace(memory, process=born)
@@ -218,9 +220,9 @@ class World:
         """False: the agent died of it (after it)."""
         token = getattr(effect, "token", None)
         if token is not None and not isinstance(effect, fx.Cancel) and not effect.durable:
-            self._issue(token, effect)
+            self.issue(token, effect)
         if not (effect.durable and token in self.cancelled):
-            getattr(self, f"_do_{type(effect).__name__}")(effect)
+            DOES[type(effect)](self, effect)
         self.performed += 1
         if self.performed == self.die_at:
             self.die()
@@ -228,204 +230,32 @@ class World:
             return False
         return True
 
-    def _issue(self, token: ev.Token, effect: fx.Effect) -> None:
+    def issue(self, token: ev.Token, effect: fx.Effect) -> None:
         assert token not in self.issued, f"{token} is used twice"
         self.issued.add(token)
         if not isinstance(effect, fx.Arm):
             self.outstanding[token] = effect
 
-    def _answer(self, token: ev.Token, delay: float, event: ev.Event) -> None:
+    def answer(self, token: ev.Token, delay: float, event: ev.Event) -> None:
         self.agent_after(delay, self._deliver, token, event)
 
     def _deliver(self, token: ev.Token, event: ev.Event) -> None:
-        if self.outstanding.pop(token, None) is None and token in self.cancelled and self.rng.random() < 0.3:
+        if (
+            self.outstanding.pop(token, None) is None
+            and token in self.cancelled
+            and self.rng.random() < 0.3
+        ):
             return  # cancelled in time; otherwise it was in the mailbox already
         self.feed(event)
 
-    def _fail(self, token: ev.Token, error_type: str) -> None:
-        self._answer(token, self._soon(), ev.EffectFailed(token, error_type, f"cannot: {error_type}"))
+    def fail(self, token: ev.Token, error_type: str) -> None:
+        self.answer(token, self.soon(), ev.EffectFailed(token, error_type, f"cannot: {error_type}"))
 
-    def _soon(self) -> float:
+    def soon(self) -> float:
         return self.rng.random() * 0.003
 
-    def _fault(self, share: float) -> bool:
+    def fault(self, share: float) -> bool:
         return self.faults > 0 and self.rng.random() < share * self.faults
-
-    def _do_Arm(self, e: fx.Arm) -> None:
-        assert e.delay >= 0
-        self.armed[e.token.service, e.token.machine] = e.token
-        self.agent_after(e.delay, self._fire, e.token)
-
-    def _fire(self, token: ev.Token) -> None:
-        """Also those that were disarmed or replaced: their event may have been in the mailbox."""
-        key = token.service, token.machine
-        if self.armed.get(key) == token:
-            del self.armed[key]
-        elif self.rng.random() < 0.5:
-            return
-        self.feed(ev.Elapsed(token))
-
-    def _do_Disarm(self, e: fx.Disarm) -> None:
-        self.armed.pop((e.service, e.machine), None)
-
-    def _do_Cancel(self, e: fx.Cancel) -> None:
-        assert self.outstanding.pop(e.token, None), f"{e.token} is not awaited"
-        self.cancelled.add(e.token)
-
-    def _do_Spawn(self, e: fx.Spawn) -> None:
-        if self._fault(0.05):
-            self._fail(e.token, "spawn_failed")
-        else:
-            self.agent_after(self._soon(), self._birth, e)
-
-    def _birth(self, e: fx.Spawn) -> None:
-        name = e.token.service
-        assert not any(c.main for c in self.children[name]), f"two processes of {name}"
-        invariants.paused(self, name)
-        self._pid += 1
-        identity = Identity(self._pid, int(self.now * 100), self.boot_id, e.cookie)
-        scripts = self.scripts.get(name) or [Script()]
-        script = scripts.pop(0) if len(scripts) > 1 else scripts[0]
-        child = Child(name, e.generation, identity, script, taken=self.hash(name))
-        self.children[name] = [c for c in self.children[name] if c.there] + [child]
-        self._born[name] = identity
-        self.memories[name] = replace(self.memories[name], process=identity)
-        told = self._soon()
-        self._answer(e.token, told, ev.Spawned(e.token, identity))
-        if script.ready is not None:
-            self.after(0.0 if script.early else told + script.ready, self._says_ready, child)
-        if self.inputs[name] is None or self.inputs[name] in self.bad:
-            self.after(0.01, self._exit, child, Exit(code=1))
-        elif script.exits is not None:
-            self.after(script.exits, self._exit, child, Exit(code=script.code))
-
-    def _says_ready(self, child: Child) -> None:
-        if child.main or self._fault(0.3):  # a READY may be read after the exit
-            child.ready = True
-            self.agent_after(0.0, self.feed, ev.Notified(child.service, child.generation, ready=True))
-
-    def _do_Kill(self, e: fx.Kill) -> None:
-        for child in self.children[e.service]:
-            if child.generation == e.generation:
-                self._signal(child, e.signal, group=e.group)
-
-    def _signal(self, child: Child, signal: str, *, group: bool) -> None:
-        if signal == "KILL":
-            self.after(0.001, self._exit, child, Exit(signal="KILL"))
-            if group:
-                self.after(0.002, self._member_ends, child)
-            return
-        if child.main and child.script.term is not None:
-            self.after(child.script.term, self._exit, child, Exit(signal=signal))
-        if group and child.script.member_obeys:
-            self.after(0.005, self._member_ends, child)
-
-    def _exit(self, child: Child, how: Exit) -> None:
-        if not child.main:
-            return
-        child.main = False
-        if child.script.leaves is not None and not child.member:
-            child.member = True
-            if child.script.leaves < FOREVER:
-                self.after(child.script.leaves, self._member_ends, child)
-        event = ev.Exited(child.service, child.generation, how, not child.member, ("bye",))
-        self.agent_after(self._soon(), self._told, child, event)
-
-    def _told(self, child: Child, event: ev.Exited) -> None:
-        child.told = True
-        self.feed(event)
-        if not event.empty and not child.member:
-            self.feed(ev.Emptied(child.service, child.generation))
-
-    def _member_ends(self, child: Child) -> None:
-        if child.member:
-            child.member = False
-            if child.told:
-                self.agent_after(0.0, self.feed, ev.Emptied(child.service, child.generation))
-
-    def _do_Forget(self, e: fx.Forget) -> None:
-        there = [c for c in self.children[e.service] if c.generation == e.generation and c.main]
-        assert not there, f"{e} while it lives"
-
-    def _do_SendReloadSignal(self, e: fx.SendReloadSignal) -> None:
-        child = self.main(e.token.service)
-        if child is None or child.generation != e.generation or self._fault(0.03):
-            self._fail(e.token, "no_such_process" if child is None else "signal_unsafe")
-            return
-        assert child.identity.pid == e.pid
-        child.asked += 1
-        if child.script.takes is not None:
-            self.after(child.script.takes, self._reads, child, child.asked)
-        self._answer(e.token, self._soon(), ev.Signalled(e.token, self.now))
-
-    def _reads(self, child: Child, asked: int) -> None:
-        value = self.inputs[child.service]
-        if not child.main or asked != child.asked:
-            return
-        if value is None or value in self.bad:
-            if child.script.dies_of_bad:
-                self._exit(child, Exit(code=1))
-            return
-        child.taken = self.hash(child.service)
-        child.takes += 1
-
-    def _do_TakeSnapshot(self, e: fx.TakeSnapshot) -> None:
-        if self._fault(0.02):
-            self._fail(e.token, "snapshot_failed")
-            return
-        self._answer(e.token, self._soon(), ev.SnapshotDone(e.token, self.reading(e.spec.name)))
-
-    def _do_RunCheck(self, e: fx.RunCheck) -> None:
-        value = self.inputs[e.spec.name]
-        token, after = e.token, self.rng.random() * 0.02
-        if self._fault(0.05):
-            done = ev.CheckDone(token, None, timed_out=True)
-        elif self._fault(0.05):
-            done = ev.CheckDone(token, None, error="cannot run it")
-        elif self._fault(0.03):
-            self._fail(token, "check_failed_to_start")
-            return
-        else:
-            done = ev.CheckDone(token, int(value is None or value in self.bad), output=("line",))
-        self._answer(token, after, done)
-
-    def _workers(self, service: str) -> tuple[Worker, ...]:
-        child = self.main(service)
-        return (Worker(child.identity.pid, child.takes, ""),) if child else ()
-
-    def _do_TakeBaseline(self, e: fx.TakeBaseline) -> None:
-        seen = Baseline(0, self._workers(e.token.service))
-        if self._fault(0.02):
-            self._fail(e.token, "baseline_failed")
-        else:
-            self._answer(e.token, self._soon(), ev.BaselineDone(e.token, seen))
-
-    def _do_Look(self, e: fx.Look) -> None:
-        workers = self._workers(e.token.service)
-        sight = Sight(bool(workers), self.now - e.sent_at, workers)
-        hung = 3.0 if self._fault(0.02) else self._soon()
-        if self._fault(0.01):
-            self._fail(e.token, "look_failed")
-        else:
-            self._answer(e.token, hung, ev.Sighted(e.token, (sight,) * len(e.patterns)))
-
-    def _do_Ask(self, e: fx.Ask) -> None:
-        child = self.main(e.token.service)
-        why = None if child and child.ready else "connection refused"
-        if self._fault(0.02):
-            self._fail(e.token, "probe_failed")
-        else:
-            self._answer(e.token, 5.0 if self._fault(0.03) else self._soon(), ev.Probed(e.token, why))
-
-    def _do_Answer(self, e: fx.Answer) -> None:
-        self.callers.pop(e.reply)
-        self.answers[e.reply] = e.answer
-        if isinstance(e.answer, fx.Accepted):
-            assert self.open.knows(e.answer.reload_id), f"{e.answer} promises an unknown reload"
-
-    def _do_Leave(self, e: fx.Leave) -> None:
-        assert not self.left
-        self.left = True
 
     # The machine.
 
@@ -441,7 +271,7 @@ class World:
     def reading(self, service: str) -> Manifest | Missing:
         """What a snapshot finds."""
         hash_ = self.hash(service)
-        if hash_ is None or self._fault(0.01):
+        if hash_ is None or self.fault(0.01):
             return Missing("missing_input", f"{service}.conf is missing")
         return Manifest(hash_, hash_[7:], (Entry(f"/etc/{service}.conf", hash_, 1),))
 

@@ -1,0 +1,50 @@
+"""What a family of figures hands back, and the one table they are printed in. Judges only whether a goal is met."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+HEAD = ("figure", "goal", "agentd", "met?", "supervisord", "floor", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One row: what was measured, in words that need no legend."""
+
+    name: str
+    agentd: str
+    goal: str = ""
+    met: bool | None = None
+    """None: there is no goal."""
+    supervisord: str = ""
+    floor: str = ""
+    """The least that any program could need here, and what it is."""
+    note: str = ""
+
+
+def at_most(limit: float, value: float) -> bool:
+    """Whether the value as it is printed, to two digits, keeps the limit."""
+    return round(value, 2) <= limit
+
+
+def render(groups: Iterable[tuple[str, Sequence[Figure]]]) -> str:
+    """The figures in columns, a line above each family."""
+    rows: list[tuple[str, tuple[str, ...]]] = [("", HEAD)]
+    for family, figures in groups:
+        rows += [(family if n == 0 else "", _cells(figure)) for n, figure in enumerate(figures)]
+    widths = [max(len(cells[column]) for _, cells in rows) for column in range(len(HEAD))]
+    lines: list[str] = []
+    for family, cells in rows:
+        if family:
+            lines += ["", f"[{family}]"]
+        padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+        lines.append("  ".join(padded).rstrip())
+    return "\n".join(lines)
+
+
+def _cells(figure: Figure) -> tuple[str, ...]:
+    met = {None: "", True: "yes", False: "MISSED"}[figure.met]
+    return (
+        figure.name, figure.goal, figure.agentd, met, figure.supervisord, figure.floor, figure.note,
+    )  # fmt: skip

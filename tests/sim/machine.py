@@ -1,0 +1,237 @@
+"""What the machine does when it is asked: children are born, signalled and reaped, files are read, timers fire.
+
+Faults are drawn here. Functions of the world, so that the world itself stays on one screen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from agentd.core import effects as fx
+from agentd.core import events as ev
+from agentd.core.process import Exit, Identity
+from agentd.core.steps import Baseline, Sight, Worker
+from agentd.core.value import replace
+from tests.sim import invariants
+from tests.sim.children import FOREVER, Child, Script
+
+if TYPE_CHECKING:
+    from tests.sim.world import World
+
+
+def arm(w: World, e: fx.Arm) -> None:
+    assert e.delay >= 0
+    w.armed[e.token.service, e.token.machine] = e.token
+    w.agent_after(e.delay, fire, w, e.token)
+
+
+def fire(w: World, token: ev.Token) -> None:
+    """Also those that were disarmed or replaced: their event may have been in the mailbox."""
+    key = token.service, token.machine
+    if w.armed.get(key) == token:
+        del w.armed[key]
+    elif w.rng.random() < 0.5:
+        return
+    w.feed(ev.Elapsed(token))
+
+
+def disarm(w: World, e: fx.Disarm) -> None:
+    w.armed.pop((e.service, e.machine), None)
+
+
+def cancel(w: World, e: fx.Cancel) -> None:
+    assert w.outstanding.pop(e.token, None), f"{e.token} is not awaited"
+    w.cancelled.add(e.token)
+
+
+def spawn(w: World, e: fx.Spawn) -> None:
+    if w.fault(0.05):
+        w.fail(e.token, "spawn_failed")
+    else:
+        w.agent_after(w.soon(), birth, w, e)
+
+
+def birth(w: World, e: fx.Spawn) -> None:
+    name = e.token.service
+    assert not any(c.main for c in w.children[name]), f"two processes of {name}"
+    invariants.paused(w, name)
+    w.pid += 1
+    identity = Identity(w.pid, int(w.now * 100), w.boot_id, e.cookie)
+    scripts = w.scripts.get(name) or [Script()]
+    script = scripts.pop(0) if len(scripts) > 1 else scripts[0]
+    child = Child(name, e.generation, identity, script, taken=w.hash(name))
+    w.children[name] = [c for c in w.children[name] if c.there] + [child]
+    w.born[name] = identity
+    w.memories[name] = replace(w.memories[name], process=identity)
+    told = w.soon()
+    w.answer(e.token, told, ev.Spawned(e.token, identity))
+    if script.ready is not None:
+        w.after(0.0 if script.early else told + script.ready, says_ready, w, child)
+    if w.inputs[name] is None or w.inputs[name] in w.bad:
+        w.after(0.01, ends, w, child, Exit(code=1))
+    elif script.exits is not None:
+        w.after(script.exits, ends, w, child, Exit(code=script.code))
+
+
+def says_ready(w: World, child: Child) -> None:
+    if child.main or w.fault(0.3):  # a READY may be read after the exit
+        child.ready = True
+        w.agent_after(0.0, w.feed, ev.Notified(child.service, child.generation, ready=True))
+
+
+def kill(w: World, e: fx.Kill) -> None:
+    for child in w.children[e.service]:
+        if child.generation == e.generation:
+            signal(w, child, e.signal, group=e.group)
+
+
+def signal(w: World, child: Child, signal: str, *, group: bool) -> None:
+    if signal == "KILL":
+        w.after(0.001, ends, w, child, Exit(signal="KILL"))
+        if group:
+            w.after(0.002, member_ends, w, child)
+        return
+    if child.main and child.script.term is not None:
+        w.after(child.script.term, ends, w, child, Exit(signal=signal))
+    if group and child.script.member_obeys:
+        w.after(0.005, member_ends, w, child)
+
+
+def ends(w: World, child: Child, how: Exit) -> None:
+    if not child.main:
+        return
+    child.main = False
+    if child.script.leaves is not None and not child.member:
+        child.member = True
+        if child.script.leaves < FOREVER:
+            w.after(child.script.leaves, member_ends, w, child)
+    event = ev.Exited(child.service, child.generation, how, not child.member, ("bye",))
+    w.agent_after(w.soon(), told, w, child, event)
+
+
+def told(w: World, child: Child, event: ev.Exited) -> None:
+    child.told = True
+    w.feed(event)
+    if not event.empty and not child.member:
+        w.feed(ev.Emptied(child.service, child.generation))
+
+
+def member_ends(w: World, child: Child) -> None:
+    if child.member:
+        child.member = False
+        if child.told:
+            w.agent_after(0.0, w.feed, ev.Emptied(child.service, child.generation))
+
+
+def forget(w: World, e: fx.Forget) -> None:
+    there = [c for c in w.children[e.service] if c.generation == e.generation and c.main]
+    assert not there, f"{e} while it lives"
+
+
+def send_reload_signal(w: World, e: fx.SendReloadSignal) -> None:
+    child = w.main(e.token.service)
+    if child is None or child.generation != e.generation or w.fault(0.03):
+        w.fail(e.token, "no_such_process" if child is None else "signal_unsafe")
+        return
+    assert child.identity.pid == e.pid
+    child.asked += 1
+    if child.script.takes is not None:
+        w.after(child.script.takes, reads, w, child, child.asked)
+    w.answer(e.token, w.soon(), ev.Signalled(e.token, w.now))
+
+
+def reads(w: World, child: Child, asked: int) -> None:
+    value = w.inputs[child.service]
+    if not child.main or asked != child.asked:
+        return
+    if value is None or value in w.bad:
+        if child.script.dies_of_bad:
+            ends(w, child, Exit(code=1))
+        return
+    child.taken = w.hash(child.service)
+    child.takes += 1
+
+
+def take_snapshot(w: World, e: fx.TakeSnapshot) -> None:
+    if w.fault(0.02):
+        w.fail(e.token, "snapshot_failed")
+        return
+    w.answer(e.token, w.soon(), ev.SnapshotDone(e.token, w.reading(e.spec.name)))
+
+
+def run_check(w: World, e: fx.RunCheck) -> None:
+    value = w.inputs[e.spec.name]
+    token, after = e.token, w.rng.random() * 0.02
+    if w.fault(0.05):
+        done = ev.CheckDone(token, None, timed_out=True)
+    elif w.fault(0.05):
+        done = ev.CheckDone(token, None, error="cannot run it")
+    elif w.fault(0.03):
+        w.fail(token, "check_failed_to_start")
+        return
+    else:
+        done = ev.CheckDone(token, int(value is None or value in w.bad), output=("line",))
+    w.answer(token, after, done)
+
+
+def seen_workers(w: World, service: str) -> tuple[Worker, ...]:
+    child = w.main(service)
+    return (Worker(child.identity.pid, child.takes, ""),) if child else ()
+
+
+def take_baseline(w: World, e: fx.TakeBaseline) -> None:
+    seen = Baseline(0, seen_workers(w, e.token.service))
+    if w.fault(0.02):
+        w.fail(e.token, "baseline_failed")
+    else:
+        w.answer(e.token, w.soon(), ev.BaselineDone(e.token, seen))
+
+
+def look(w: World, e: fx.Look) -> None:
+    workers = seen_workers(w, e.token.service)
+    sight = Sight(bool(workers), w.now - e.sent_at, workers)
+    hung = 3.0 if w.fault(0.02) else w.soon()
+    if w.fault(0.01):
+        w.fail(e.token, "look_failed")
+    else:
+        w.answer(e.token, hung, ev.Sighted(e.token, (sight,) * len(e.patterns)))
+
+
+def probe(w: World, e: fx.Ask) -> None:
+    child = w.main(e.token.service)
+    why = None if child and child.ready else "connection refused"
+    if w.fault(0.02):
+        w.fail(e.token, "probe_failed")
+    else:
+        w.answer(e.token, 5.0 if w.fault(0.03) else w.soon(), ev.Probed(e.token, why))
+
+
+def answer(w: World, e: fx.Answer) -> None:
+    w.callers.pop(e.reply)
+    w.answers[e.reply] = e.answer
+    if isinstance(e.answer, fx.Accepted):
+        assert w.open.knows(e.answer.reload_id), f"{e.answer} promises an unknown reload"
+
+
+def leave(w: World, e: fx.Leave) -> None:
+    assert not w.left
+    w.left = True
+
+
+DOES: dict[type, Callable[[World, Any], None]] = {
+    fx.Arm: arm,
+    fx.Disarm: disarm,
+    fx.Cancel: cancel,
+    fx.Spawn: spawn,
+    fx.Kill: kill,
+    fx.Forget: forget,
+    fx.SendReloadSignal: send_reload_signal,
+    fx.TakeSnapshot: take_snapshot,
+    fx.RunCheck: run_check,
+    fx.TakeBaseline: take_baseline,
+    fx.Look: look,
+    fx.Ask: probe,
+    fx.Answer: answer,
+    fx.Leave: leave,
+}

@@ -1,0 +1,313 @@
+"""Breaks the core in many small ways and sees whether its tests notice.
+
+Every mutant is a copy of the core in a directory of its own with one change of its syntax tree; the core's tests run
+first, the simulator and the state machine only for those that live on. Mutants that change nothing which anybody could
+see are listed with a reason in mutants.toml. Fails when less than 95 of 100 others are noticed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import contextlib
+import copy
+import importlib
+import io
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+ROOT = Path(__file__).parent.parent
+KNOWN = ROOT / "tools" / "mutants.toml"
+CORE = ("backoff", "boot", "host", "ids", "instance", "manifest", "order", "process", "reload")
+MORE = ("reload_act", "reload_prepare", "reload_value", "service", "value")
+FIRST = ("instance", "reload", "service", "host", "boot", "values", "totality")
+OWN = {
+    "order": "host",
+    "reload_act": "reload",
+    "reload_prepare": "reload",
+    "reload_value": "reload",
+}
+"""Which test file notices most of a module's mutants, where it has not the module's name."""
+SECONDS = 90
+"""After which a mutant that still runs counts as noticed: it loops."""
+ENOUGH = 0.95
+COMPARE: dict[type[ast.cmpop], type[ast.cmpop]] = {
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.Lt: ast.LtE,
+    ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE,
+    ast.GtE: ast.Gt,
+    ast.Is: ast.IsNot,
+    ast.IsNot: ast.Is,
+    ast.In: ast.NotIn,
+    ast.NotIn: ast.In,
+}
+ENUMS = {
+    "Phase": ("DOWN", "STARTING", "READY", "STOPPING", "KILLING", "BACKOFF", "FAILED"),
+    "Stage": ("QUEUED", "SETTLING", "READING", "CHECKING", "BASELINE", "SENDING", "CONFIRMING"),
+    "Verdict": ("APPLIED", "REJECTED", "UNVERIFIED", "FAILED", "CANCELLED", "UNCHANGED", "HELD"),
+    "Ending": ("ASKED", "BY_ITSELF", "TOO_SLOW"),
+    "Act": ("RECIPE", "LAUNCH"),
+    "Want": ("UP", "DOWN"),
+}
+ENUMS |= {"_P": ENUMS["Phase"], "_S": ENUMS["Stage"]}
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change: which node of which module, and what becomes of it."""
+
+    module: str
+    function: str
+    line: int
+    node: int
+    kind: str
+    part: int
+    text: str
+    ordinal: int = 0
+
+    @property
+    def id(self) -> str:
+        """Stable while the function stays as it is, wherever it moves."""
+        return f"{self.module}.{self.function}: {self.kind} {self.text} #{self.ordinal}"
+
+
+def nodes(tree: ast.AST, function: str = "") -> Iterator[tuple[ast.AST, str]]:
+    """Every node that decides, with the function that it is in: no asserts, no defaults of fields, no decorators."""
+    declares = set(tree.decorator_list) if isinstance(tree, ast.ClassDef) else set()
+    for child in ast.iter_child_nodes(tree):
+        if isinstance(child, ast.Assert | ast.Import | ast.ImportFrom) or child in declares:
+            continue
+        if isinstance(tree, ast.ClassDef) and isinstance(child, ast.AnnAssign):
+            continue
+        inside = child.name if isinstance(child, ast.FunctionDef | ast.ClassDef) else function
+        yield child, inside
+        yield from nodes(child, inside)
+
+
+def sites(tree: ast.AST, module: str) -> Iterator[Mutant]:
+    """Every change that can be made."""
+    for n, (node, function) in enumerate(nodes(tree)):
+        for kind, part, text in changes(node):
+            yield Mutant(module, function, getattr(node, "lineno", 0), n, kind, part, text)
+
+
+def changes(node: ast.AST) -> Iterator[tuple[str, int, str]]:  # noqa: C901 - a table
+    """What can be done to this node."""
+    match node:
+        case ast.Compare(ops=ops):
+            yield from (("compare", n, ast.unparse(node)) for n in range(len(ops)))
+        case ast.BoolOp():
+            yield "and-or", 0, ast.unparse(node)
+        case ast.UnaryOp(op=ast.Not()):
+            yield "not", 0, ast.unparse(node)
+        case ast.If(test=test) | ast.IfExp(test=test) if "TYPE_CHECKING" not in ast.unparse(test):
+            yield "negate", 0, ast.unparse(test)
+        case ast.Constant(value=bool()):
+            yield "flip", 0, ast.unparse(node)
+        case ast.Constant(value=int() | float()):
+            yield "number", 0, ast.unparse(node)
+        case ast.Attribute(value=ast.Name(id=name), attr=attr) if attr in ENUMS.get(name, ()):
+            yield "member", 0, ast.unparse(node)
+        case ast.Dict(keys=keys) if len(keys) > 5:
+            yield from (("row", n, ast.unparse(k) if k else "**") for n, k in enumerate(keys))
+        case ast.Call(func=ast.Name(id="replace"), keywords=keywords):
+            yield from (("keep", n, ast.unparse(k)) for n, k in enumerate(keywords))
+        case ast.Tuple(elts=elts, ctx=ast.Load()) if effects(elts):
+            yield from (("drop", n, ast.unparse(e)) for n, e in enumerate(elts))
+        case ast.Expr(value=ast.Call()) | ast.AugAssign():
+            yield "skip", 0, ast.unparse(node)
+        case _:
+            pass
+
+
+def effects(elements: list[ast.expr]) -> bool:
+    """Whether a tuple holds effects or notes rather than a function's results."""
+    made = {"Arm", "Disarm", "Cancel", "Kill", "Forget", "TakeSnapshot", "RunCheck", "TakeBaseline"}
+    names = {"arm", "timer", "spawn", "ask", "look", "send", "effects", "notes", "more", "launch"}
+    names |= {"began", "looked", "confirmed"}
+    for e in elements:
+        match e:
+            case ast.Call(func=ast.Name(id=name)) if name in made:
+                return True
+            case ast.Starred(value=ast.Name(id=name)) if name in names:
+                return True
+            case ast.Name(id=name) if name in names and len(elements) == 1:
+                return True
+            case ast.Name(id="spawn"):
+                return True
+            case _:
+                pass
+    return False
+
+
+def mutated(source: str, mutant: Mutant) -> str:
+    """The module's text with this one change."""
+    tree = ast.parse(source)
+    node = next(node for n, (node, _) in enumerate(nodes(tree)) if n == mutant.node)
+    new = change(copy.deepcopy(node), mutant)
+    for parent in ast.walk(tree):
+        for name, value in ast.iter_fields(parent):
+            if value is node:
+                setattr(parent, name, new)
+            elif isinstance(value, list) and any(item is node for item in value):
+                setattr(parent, name, [new if item is node else item for item in value])
+    return ast.unparse(ast.fix_missing_locations(tree))
+
+
+def change(node: ast.AST, m: Mutant) -> ast.AST:  # noqa: C901 - a table
+    """The node as the mutant wants it."""
+    match node:
+        case ast.Compare(ops=ops):
+            ops[m.part] = COMPARE[type(ops[m.part])]()
+        case ast.BoolOp(op=op):
+            node.op = ast.Or() if isinstance(op, ast.And) else ast.And()
+        case ast.UnaryOp():
+            return node.operand
+        case ast.If() | ast.IfExp():
+            node.test = ast.UnaryOp(ast.Not(), node.test)
+        case ast.Constant(value=bool(value)):
+            node.value = not value
+        case ast.Constant(value=int(value) | float(value)):
+            node.value = value + 1
+        case ast.Attribute(value=ast.Name(id=name), attr=attr):
+            members = ENUMS[name]
+            node.attr = members[(members.index(attr) + 1) % len(members)]
+        case ast.Dict():
+            del node.keys[m.part], node.values[m.part]
+        case ast.Call():
+            del node.keywords[m.part]
+        case ast.Tuple():
+            del node.elts[m.part]
+        case _:
+            return ast.Pass()
+    return node
+
+
+def every(modules: tuple[str, ...]) -> list[Mutant]:
+    """All mutants, numbered where a function has the same change twice."""
+    found: list[Mutant] = []
+    seen: dict[str, int] = {}
+    for module in modules:
+        tree = ast.parse((ROOT / "agentd" / "core" / f"{module}.py").read_text(encoding="utf-8"))
+        for m in sites(tree, module):
+            n = seen[m.id] = seen.get(m.id, -1) + 1
+            found.append(Mutant(**{**vars(m), "ordinal": n}))
+    return found
+
+
+def noticed(mutant: Mutant | None) -> tuple[Mutant | None, str]:
+    """How the tests noticed it; empty: they did not. Runs in a process of its own; None is the core as it is."""
+    with tempfile.TemporaryDirectory() as place:
+        there = Path(place)
+        for part in ("agentd/core", "tests/core", "tests/sim"):
+            shutil.copytree(ROOT / part, there / part)
+        for part in ("agentd/__init__.py", "agentd/wire.py", "pyproject.toml"):
+            shutil.copy2(ROOT / part, there / part)
+        if mutant is not None:
+            target = there / "agentd" / "core" / f"{mutant.module}.py"
+            target.write_text(mutated(target.read_text(encoding="utf-8"), mutant), encoding="utf-8")
+        os.chdir(there)
+        sys.path[:] = [place, *(p for p in sys.path if Path(p or ".").resolve() != ROOT)]
+        signal.signal(signal.SIGALRM, too_long)
+        signal.alarm(SECONDS)
+        try:
+            with (
+                contextlib.redirect_stdout(io.StringIO()),
+                contextlib.redirect_stderr(io.StringIO()),
+            ):
+                return mutant, stages(there, mutant.module if mutant else "values")
+        except TimeoutError:
+            return mutant, "it loops"
+        finally:
+            signal.alarm(0)
+
+
+def too_long(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature is Python's
+    """For the alarm."""
+    raise TimeoutError
+
+
+def stages(there: Path, module: str) -> str:
+    """The tests that are likely to notice, the other fast ones, then the slow ones."""
+    import pytest  # noqa: PLC0415 - loaded by the parent before the fork, found here by name
+
+    quiet = ["-x", "-q", "--assert=plain", "-p", "no:cacheprovider", "--no-header", "--tb=no"]
+    own = OWN.get(module, module if module in FIRST else "values")
+    for names in ((own,), tuple(name for name in FIRST if name != own)):
+        if pytest.main([*quiet, *(str(there / "tests/core" / f"test_{n}.py") for n in names)]):
+            return "tests"
+    chaos = importlib.import_module("tests.sim.chaos")  # of this copy
+    scenarios = importlib.import_module("tests.sim.scenarios")
+    try:
+        for name in scenarios.STORIES:
+            for k in range(scenarios.tell(name).performed, 0, -3):
+                scenarios.tell(name, k)
+        for seed in range(40):
+            chaos.run(seed, 500)
+    except TimeoutError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, it was noticed
+        return f"simulator: {error}"
+    machine = str(there / "tests" / "core" / "test_machine.py")
+    return "machine" if pytest.main([*quiet, machine]) else ""
+
+
+def main() -> int:
+    """0: enough of them were noticed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sample", type=int, default=0, help="only so many, drawn by --seed")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--module", action="append", choices=CORE + MORE)
+    parser.add_argument("--jobs", type=int, default=min(os.cpu_count() or 1, 8))
+    args = parser.parse_args()
+    known = tomllib.loads(KNOWN.read_text(encoding="utf-8"))["equivalent"]
+    reasons = {entry["id"]: entry["why"] for entry in known}
+    all_of_them = every(tuple(args.module or CORE + MORE))
+    stale = set() if args.module else reasons.keys() - {m.id for m in all_of_them}
+    todo = [m for m in all_of_them if m.id not in reasons]
+    if args.sample:
+        todo = random.Random(args.seed).sample(todo, min(args.sample, len(todo)))
+    preload()
+    began, lived = time.monotonic(), []
+    fork = multiprocessing.get_context("fork")  # one thread here, and pytest is loaded only once
+    with fork.Pool(args.jobs, maxtasksperchild=1) as pool:
+        _, broken = pool.apply(noticed, (None,))
+        if broken:
+            print(f"the core as it is fails its own tests: {broken}")
+            return 1
+        for n, (mutant, how) in enumerate(pool.imap_unordered(noticed, todo), 1):
+            if mutant is not None and not how:
+                lived.append(mutant)
+                print(f"[{n}/{len(todo)}] SURVIVED {mutant.line}: {mutant.id}", flush=True)
+    share = 1 - len(lived) / max(len(todo), 1)
+    took = time.monotonic() - began
+    print(f"{len(todo)} mutants, {len(lived)} survived, {share:.1%} noticed, {took:.0f} s")
+    for entry in sorted(stale):
+        print(f"mutants.toml excuses what is no mutant any more: {entry}")
+    return int(share < ENOUGH or bool(stale))
+
+
+def preload() -> None:
+    """What every mutant's process needs and no mutant changes."""
+    import hypothesis.stateful  # noqa: PLC0415 - only for the runs, not for --help
+    import pytest  # noqa: PLC0415
+
+    assert hypothesis.stateful
+    assert pytest
+
+
+if __name__ == "__main__":
+    sys.exit(main())
