@@ -78,7 +78,7 @@ class _Agent:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._unexpected)
         self._open(loop)
-        first = self._take_over(loop)
+        self._runtime.begin(self._take_over(loop))
         self._on_signals(loop)
         async with asyncio.TaskGroup() as tasks:
             beside = [
@@ -89,7 +89,7 @@ class _Agent:
             loop.call_soon(sdnotify.tell, f"READY=1\nMAINPID={os.getpid()}")
             gc.collect()
             gc.freeze()  # what is there now stays: later collections need not look at it
-            await self._runtime.run(first)
+            await self._runtime.run()
             sdnotify.tell("STOPPING=1")
             await self._say_goodbye(loop)
             self._watch.close()

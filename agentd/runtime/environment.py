@@ -38,15 +38,20 @@ _NOT_PASSED_ON = frozenset(
 )
 
 
+def inherited(agents: Mapping[str, str]) -> dict[str, str]:
+    """The agent's own environment without what was meant for the agent."""
+    return {
+        name: value
+        for name, value in agents.items()
+        if name not in _NOT_PASSED_ON and not name.startswith(("AGENTD_", "PYTHON"))
+    }
+
+
 def environment(
     base: Mapping[str, str], spec: Spec, generation: int, more: Mapping[str, str]
 ) -> tuple[tuple[str, str], ...]:
-    """The whole environment in order. Raises SpawnError: an unknown user, an env_file that cannot be read."""
-    env = {
-        name: value
-        for name, value in base.items()
-        if name not in _NOT_PASSED_ON and not name.startswith(("AGENTD_", "PYTHON"))
-    }
+    """The whole environment in order; ``base`` is ``inherited``. Raises SpawnError: an unknown user, an unreadable env_file."""
+    env = dict(base)
     if spec.process.user is not None:
         account = _account(spec.process.user)
         env |= {

@@ -49,7 +49,7 @@ from agentd.core.process import Exit, Identity
 from agentd.core.spec import Check, ReadyNotify, Spec
 from agentd.core.steps import Baseline, Sight
 from agentd.ports import AdapterError, CommandOrder, CommandResult, Key, Message, SpawnOrder
-from agentd.runtime.environment import environment, owner
+from agentd.runtime.environment import environment, inherited, owner
 from agentd.runtime.machine import Machine
 
 if TYPE_CHECKING:
@@ -59,6 +59,8 @@ LAST_LINES = 20
 """How many lines of output an exit carries with it."""
 LOOK_BYTES = 1 << 20
 """How much new output one look searches at most."""
+BIRTHS = 16
+"""How many processes are born at a time: enough to keep the spawner busy, and a thousand at once cost no memory."""
 
 
 class Performer:
@@ -74,11 +76,12 @@ class Performer:
         self._runtime = runtime
         self._machine = machine
         self._tasks: asyncio.TaskGroup
-        self._base_env = base_env
+        self._base_env = inherited(base_env)
         self._loop = asyncio.get_running_loop()
         self._timers: dict[tuple[str, str], asyncio.TimerHandle] = {}
         self._under_way: dict[Token, asyncio.Task[None]] = {}
         self._births: dict[Key, list[Exited | Emptied | Notified]] = {}
+        self._slots = asyncio.Semaphore(BIRTHS)
 
     def open(self, tasks: asyncio.TaskGroup) -> None:
         """From now on effects may come; what takes its time lives in ``tasks``."""
@@ -219,7 +222,8 @@ class Performer:
         key, spec = Key(effect.spec.name, effect.generation), effect.spec
         machine, runtime = self._machine, self._runtime
         try:
-            identity = await self._born(effect, key, spec)
+            async with self._slots:
+                identity = await self._born(effect, key, spec)
         except AdapterError as error:
             runtime.post(EffectFailed(effect.token, "spawn_failed", error.what))
         else:
@@ -235,9 +239,8 @@ class Performer:
         async def permit(identity: Identity) -> None:
             """Nothing runs that the next agent could not find; a journal that fails does not keep a service down."""
             identity = replace(identity, output=machine.output.inode(key))
-            memory = replace(self._runtime.memory(spec.name), process=identity, phase="starting")
             try:
-                await asyncio.shield(self._runtime.journal.add((), (memory,)))
+                await asyncio.shield(self._runtime.remember(spec.name, identity))
             except AdapterError as error:
                 self._runtime.trouble(f"{spec.name}: started without a record: {error.what}")
 

@@ -16,9 +16,10 @@ from agentd.core.effects import Answer, Effect, Leave, Note, Reply
 from agentd.core.events import Ask, EffectFailed, Event, SnapshotDone
 from agentd.core.facts import Record
 from agentd.core.host import Host, Step, step
+from agentd.core.instance import ALIVE
 from agentd.core.manifest import Manifest, Missing
 from agentd.core.memory import Memory
-from agentd.core.process import Exit
+from agentd.core.process import Exit, Identity
 from agentd.core.spec import Check
 from agentd.journal import Journal
 from agentd.ports import AdapterError, CommandResult, Key, Message
@@ -49,21 +50,29 @@ class Runtime:
         self._mail: deque[tuple[Event, float]] = deque()
         self._woken = False
         self._written: dict[str, Memory] = {}
+        self._unborn: dict[str, Identity] = {}
+        """Processes that may already run and that the core has not heard of: no write may forget them."""
         self._replies: dict[int, asyncio.Future[Reply]] = {}
         self._next_reply = 0
         self._verdicts: dict[str, list[asyncio.Future[facts.Judged]]] = {}
         self._left: asyncio.Future[None] = self._loop.create_future()
         self._performer = Performer(self, machine, base_env)
+        self._first: list[Step] = []
         self._running = False
         self._unwritten = False
         journal.listen(self._judged)
 
-    async def run(self, first: Step) -> None:
-        """Supervise until the core lets the agent leave. ``first`` is what ``boot`` said."""
+    def begin(self, first: Step) -> None:
+        """What ``boot`` said; performed by ``run``."""
+        self.host = first.host
+        self._first = [first]
+
+    async def run(self) -> None:
+        """Supervise until the core lets the agent leave."""
         async with asyncio.TaskGroup() as tasks:
             self._performer.open(tasks)
             self._running = True
-            self._take(first)
+            self._take(self._first.pop())  # kept nowhere: it holds a whole second host
             self._wake()
             try:
                 await self._left
@@ -125,7 +134,20 @@ class Runtime:
 
     def memory(self, service: str) -> Memory:
         """What would be written for a service now."""
-        return replace(self.host.services[service].memory, boot=self._boot)
+        memory = replace(self.host.services[service].memory, boot=self._boot)
+        unborn = self._unborn.get(service)
+        if unborn is None:
+            return memory
+        if memory.process is not None or memory.phase not in ALIVE:
+            del self._unborn[service]
+            return memory
+        return replace(memory, process=unborn)
+
+    def remember(self, service: str, identity: Identity) -> asyncio.Future[None]:
+        """Write down a process before it may run: nothing runs that the next agent could not find."""
+        self._unborn[service] = identity
+        memory = self._written[service] = self.memory(service)
+        return self.journal.add((), (memory,))
 
     def trouble(self, what: str) -> None:
         """One sentence for the log."""

@@ -68,7 +68,8 @@ class Life:
         left = Left({m.service: m for m in store.memories()}, found, store.open_reloads(), BOOT)
         mint = Mint(b"%d" % self._lives, self._lives, loop.time())
         first = boot(self.specs, left, mint, loop.time())
-        self._task = loop.create_task(self.runtime.run(first))
+        self.runtime.begin(first)
+        self._task = loop.create_task(self.runtime.run())
 
     def post(self, event: Event) -> None:
         self.runtime.post(event)

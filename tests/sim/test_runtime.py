@@ -269,7 +269,21 @@ async def _crash(life: Life, world: World) -> None:
     await asyncio.sleep(2)
 
 
-STORIES = [_reload, _watch_bad_then_good, _hold_and_release, _restart, _crash]
+async def _hold_while_it_is_born(life: Life, world: World) -> None:
+    """Another write of the same memory, while the process may already run and the core has not heard of it."""
+    del world
+    await asyncio.sleep(0.001)
+    while life.phase("web") is not Phase.STARTING:
+        await asyncio.sleep(0.0002)
+    for _ in range(4):
+        life.post(HoldAsked("web", CLI))
+        await asyncio.sleep(0.0003)
+        life.post(ReleaseAsked("web", CLI))
+        await asyncio.sleep(0.0003)
+    await asyncio.sleep(1)
+
+
+STORIES = [_hold_while_it_is_born, _reload, _watch_bad_then_good, _hold_and_release, _restart, _crash]
 
 
 @pytest.mark.parametrize("story", STORIES)
