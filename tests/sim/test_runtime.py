@@ -283,7 +283,14 @@ async def _hold_while_it_is_born(life: Life, world: World) -> None:
     await asyncio.sleep(1)
 
 
-STORIES = [_hold_while_it_is_born, _reload, _watch_bad_then_good, _hold_and_release, _restart, _crash]
+STORIES = [
+    _hold_while_it_is_born,
+    _reload,
+    _watch_bad_then_good,
+    _hold_and_release,
+    _restart,
+    _crash,
+]
 
 
 @pytest.mark.parametrize("story", STORIES)
