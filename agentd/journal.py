@@ -52,6 +52,8 @@ class Journal:
         return lambda: self._listeners.pop(number, None) and None
 
     def _tell(self, records: Sequence[Record]) -> None:
+        """Each through the loop by itself: one that raises does not keep the others from hearing."""
+        loop = asyncio.get_running_loop()
         for record in records:
             for listener in tuple(self._listeners.values()):
-                listener(record)
+                loop.call_soon(listener, record)

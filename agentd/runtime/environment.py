@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import errno
 import grp
+import os
 import pwd
+import stat
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 from agentd.core.spec import ProcessSpec, Spec
 from agentd.ports import SpawnError
 
+_ENV_FILE_LIMIT = 1 << 20
 _NOT_PASSED_ON = frozenset(
     {
         "TRACEPARENT",
@@ -96,7 +98,11 @@ def _account(user: str) -> pwd.struct_passwd:
 def _read(path: str) -> Iterator[tuple[str, str]]:
     """The assignments of an environment file as systemd.exec(5) has them, without continuation lines and escapes."""
     try:
-        text = Path(path).read_text(errors="surrogateescape")
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(fd, "rb") as file:  # noqa: PTH123 - opened so that a FIFO does not wait for a writer
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise SpawnError(f"cannot read env_file {path}: not a regular file", 0, "env_file")
+            text = file.read(_ENV_FILE_LIMIT).decode(errors="surrogateescape")
     except OSError as error:
         what = f"cannot read env_file {path}: {error.strerror}"
         raise SpawnError(what, error.errno or 0, "env_file") from None

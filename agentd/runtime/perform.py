@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 
 LAST_LINES = 20
 """How many lines of output an exit carries with it."""
+_MICROSECONDS = re.compile(r"[0-9]{1,15}")
 LOOK_BYTES = 1 << 20
 """How much new output one look searches at most."""
 BIRTHS = 16
@@ -82,14 +83,12 @@ class Performer:
         self._under_way: dict[Token, asyncio.Task[None]] = {}
         self._births: dict[Key, list[Exited | Emptied | Notified]] = {}
         self._slots = asyncio.Semaphore(BIRTHS)
+        self._searched: dict[tuple[str, str], tuple[int, int, str | None]] = {}
+        """How far the output was searched for a pattern, from which baseline on, and what was found."""
 
     def open(self, tasks: asyncio.TaskGroup) -> None:
         """From now on effects may come; what takes its time lives in ``tasks``."""
         self._tasks = tasks
-
-    def without_journal(self, effect: Effect) -> bool:
-        """What is done even when it could not be written down first: keeping services up."""
-        return isinstance(effect, Spawn)
 
     def close(self) -> None:
         """End what is under way; services are not touched."""
@@ -148,8 +147,8 @@ class Performer:
     def notified(self, key: Key, message: Message) -> None:
         """A service spoke: what bears on its phase goes into the mailbox."""
         ready = message.get("READY") == "1"
-        extend = message.get("EXTEND_TIMEOUT_USEC") or "0"
-        seconds = int(extend) / 1e6 if extend.isascii() and extend.isdigit() else 0.0
+        extend = _MICROSECONDS.fullmatch(message.get("EXTEND_TIMEOUT_USEC") or "")
+        seconds = int(extend[0]) / 1e6 if extend else 0.0
         if ready or seconds:
             self._in_order(key, Notified(key.service, key.generation, ready, seconds))
 
@@ -198,9 +197,19 @@ class Performer:
         self._runtime.post(Sighted(effect.token, sights))
 
     def _matched(self, effect: Look, pattern: str) -> str | None:
+        """The first line after the baseline that matches. Each look goes on where the last one stopped."""
         service, found = effect.token.service, re.compile(pattern)
-        lines, _ = self._machine.logs.since(service, effect.log_offset, LOOK_BYTES)
-        return next((line for line in lines if found.search(line)), None)
+        place = (service, pattern)
+        began, offset, line = self._searched.get(
+            place, (effect.log_offset, effect.log_offset, None)
+        )
+        if began != effect.log_offset:  # of an earlier reload
+            began, offset, line = effect.log_offset, effect.log_offset, None
+        if line is None:
+            lines, offset = self._machine.logs.since(service, offset, LOOK_BYTES)
+            line = next((one for one in lines if found.search(one)), None)
+        self._searched[place] = (began, offset, line)
+        return line
 
     # Effects that take their time.
 
@@ -222,8 +231,11 @@ class Performer:
         key, spec = Key(effect.spec.name, effect.generation), effect.spec
         machine, runtime = self._machine, self._runtime
         try:
-            async with self._slots:
+            async with self._slots, asyncio.timeout(spec.start_timeout + spec.stop_timeout):
                 identity = await self._born(effect, key, spec)
+        except TimeoutError:
+            what = f"cannot start {spec.name}: its process never came to exec (a file system that hangs?)"
+            runtime.post(EffectFailed(effect.token, "spawn_failed", what))
         except AdapterError as error:
             runtime.post(EffectFailed(effect.token, "spawn_failed", error.what))
         else:
@@ -250,7 +262,7 @@ class Performer:
             if isinstance(spec.ready, ReadyNotify):
                 uid, gid = owner(spec.process, os.getuid(), os.getgid())
                 more["NOTIFY_SOCKET"] = machine.notify.bind(key, uid, gid)
-            env = environment(self._base_env, spec, effect.generation, more)
+            env = await self._environment(spec, effect.generation, more)
             order = SpawnOrder(key, spec.process, effect.cookie, env, output)
 
             async def allowed(identity: Identity) -> None:
@@ -261,6 +273,14 @@ class Performer:
             return await machine.processes.spawn(order, allowed)
         finally:
             os.close(output)
+
+    async def _environment(
+        self, spec: Spec, generation: int, more: Mapping[str, str]
+    ) -> tuple[tuple[str, str], ...]:
+        """Files and the user database may hang: they are asked in a thread."""
+        if spec.process.env_file or spec.process.user is not None:
+            return await asyncio.to_thread(environment, self._base_env, spec, generation, more)
+        return environment(self._base_env, spec, generation, more)
 
     async def _signal(self, effect: SendReloadSignal) -> None:
         key = Key(effect.token.service, effect.generation)
@@ -274,7 +294,12 @@ class Performer:
         try:
             at = self._machine.processes.signal(key, effect.signal, group=False)
         except AdapterError as error:
-            post(EffectFailed(effect.token, "no_such_process", error.what))
+            gone = error.errno == errno.ESRCH
+            post(
+                EffectFailed(
+                    effect.token, "no_such_process" if gone else "signal_failed", error.what
+                )
+            )
         else:
             post(Signalled(effect.token, at))
 
@@ -300,7 +325,7 @@ class Performer:
     ) -> CommandResult:
         """Run a check as the service's user."""
         try:
-            env = environment(self._base_env, spec, generation, more)
+            env = await self._environment(spec, generation, more)
             order = CommandOrder(check.argv, spec.process, env, check.timeout)
             return await self._machine.commands.run(order)
         except AdapterError as error:

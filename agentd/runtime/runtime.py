@@ -11,10 +11,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from agentd.core import facts
-from agentd.core.effects import Answer, Effect, Leave, Note, Reply
-from agentd.core.events import Ask, EffectFailed, Event, SnapshotDone
-from agentd.core.facts import Record
+from agentd.core.effects import (
+    Answer,
+    Cancel,
+    Effect,
+    Leave,
+    Note,
+    Reply,
+    SendReloadSignal,
+    Spawn,
+)
+from agentd.core.events import Ask, EffectFailed, Event, SnapshotDone, Token
 from agentd.core.host import Host, Step, step
 from agentd.core.instance import ALIVE
 from agentd.core.manifest import Manifest, Missing
@@ -54,13 +61,13 @@ class Runtime:
         """Processes that may already run and that the core has not heard of: no write may forget them."""
         self._replies: dict[int, asyncio.Future[Reply]] = {}
         self._next_reply = 0
-        self._verdicts: dict[str, list[asyncio.Future[facts.Judged]]] = {}
         self._left: asyncio.Future[None] = self._loop.create_future()
         self._performer = Performer(self, machine, base_env)
         self._first: list[Step] = []
+        self._uncommitted: set[Token] = set()
+        """Durable effects whose records are on their way to the disk."""
         self._running = False
         self._unwritten = False
-        journal.listen(self._judged)
 
     def begin(self, first: Step) -> None:
         """What ``boot`` said; performed by ``run``."""
@@ -98,18 +105,6 @@ class Runtime:
             return await future
         finally:
             self._replies.pop(number, None)
-
-    async def verdict(self, reload_id: str) -> facts.Judged:
-        """Wait for the verdict of a reload that was just accepted."""
-        future: asyncio.Future[facts.Judged] = self._loop.create_future()
-        waiting = self._verdicts.setdefault(reload_id, [])
-        waiting.append(future)
-        try:
-            return await future
-        finally:
-            waiting.remove(future)
-            if not waiting:
-                self._verdicts.pop(reload_id, None)
 
     async def check(self, service: str, check: Check) -> CommandResult:
         """Run a service's check now, apart from any reload."""
@@ -163,13 +158,17 @@ class Runtime:
     def _drain(self) -> None:
         """Take what is there, one event after the other. What an effect posts at once is taken in the next round."""
         self._woken = False
-        for _ in range(len(self._mail) if self._running else 0):
-            event, at = self._mail.popleft()
-            if isinstance(event, SnapshotDone):
-                self.on_disk[event.token.service] = event.found
-            self._take(step(self.host, event, at))
-        if self._mail:
-            self._wake()
+        try:
+            for _ in range(len(self._mail) if self._running else 0):
+                event, at = self._mail.popleft()
+                if isinstance(event, SnapshotDone):
+                    self.on_disk[event.token.service] = event.found
+                self._take(step(self.host, event, at))
+        finally:
+            if (
+                self._mail
+            ):  # also when an event was a bug of ours: the others are not to wait for the next
+                self._wake()
 
     def _take(self, now: Step) -> None:
         self.host = now.host
@@ -177,14 +176,15 @@ class Runtime:
             self._trouble(f"an event was dropped, please report this: {now.refused}")
         memories = self._changed(now.touched)
         committed = self._journal(now.notes, memories)
-        later = [effect for effect in now.effects if effect.durable]
+        later = [e for e in now.effects if isinstance(e, Spawn | SendReloadSignal)]
         for effect in now.effects:
             if not effect.durable:
                 self._effect(effect)
-        if later and committed is None:
-            for effect in later:
-                self._effect(effect)
-        elif later and committed is not None:
+        if committed is None:
+            for durable in later:
+                self._effect(durable)
+        elif later:
+            self._uncommitted.update(effect.token for effect in later)
             committed.add_done_callback(partial(self._committed, later))
 
     def _journal(
@@ -205,19 +205,22 @@ class Runtime:
                 changed.append(memory)
         return changed
 
-    def _committed(self, effects: Sequence[Effect], committed: asyncio.Future[None]) -> None:
-        """Journal before perform: what must not be repeated after a crash is done only now."""
+    def _committed(
+        self, effects: Sequence[Spawn | SendReloadSignal], committed: asyncio.Future[None]
+    ) -> None:
+        """Journal before perform: what must not be repeated after a crash is done only now, if it is still wanted."""
         if not self._running:
             return
         error = committed.exception()
         for effect in effects:
-            if error is None or self._performer.without_journal(effect):
+            if effect.token not in self._uncommitted:
+                continue
+            self._uncommitted.discard(effect.token)
+            if error is None or isinstance(effect, Spawn):  # keeping services up goes on in memory
                 self._effect(effect)
             else:
-                token = getattr(effect, "token", None)
-                assert token is not None
                 what = f"the journal cannot be written: {error}"
-                self.post(EffectFailed(token, "journal_unavailable", what))
+                self.post(EffectFailed(effect.token, "journal_unavailable", what))
 
     def _was_written(self, committed: asyncio.Future[None]) -> None:
         """Say once when the journal fails, and once when it works again."""
@@ -243,11 +246,7 @@ class Runtime:
             case Leave():
                 if not self._left.done():
                     self._left.set_result(None)
+            case Cancel(token=token) if token in self._uncommitted:
+                self._uncommitted.discard(token)
             case _:
                 self._performer.perform(effect)
-
-    def _judged(self, record: Record) -> None:
-        if isinstance(record.fact, facts.Judged):
-            for future in self._verdicts.get(record.fact.reload_id, ()):
-                if not future.done():
-                    future.set_result(record.fact)
