@@ -11,20 +11,21 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from agentd import __version__
 from agentd.api.server import Api
 from agentd.config.definitions import Definitions, OnTerminate
-from agentd.core.boot import Left, boot
+from agentd.core.boot import Left, boot, removed
 from agentd.core.effects import Note
 from agentd.core.events import ReloadAsked, ShutdownAsked
 from agentd.core.facts import AgentStarted, AgentStopped, Cause, Record
 from agentd.core.host import Step
 from agentd.core.ids import Mint
 from agentd.core.memory import Memory
-from agentd.core.spec import ProcessSpec, ReadyNotify, Spec
+from agentd.core.spec import ReadyNotify, Spec
 from agentd.journal import Journal
 from agentd.options import Options
 from agentd.ports import AdapterError, Key, Message
@@ -57,9 +58,28 @@ def run(options: Options, definitions: Definitions) -> int:
         with asyncio.Runner(debug=False) as runner:
             runner.run(_Agent(options, definitions).run())
     except AdapterError as error:
-        print(f"agentd: {error.what}", file=sys.stderr)  # noqa: T201
+        _write(f"agentd: {error.what}")
+        return ExitCode.BUG
+    except BaseExceptionGroup as errors:
+        _write(f"agentd: internal error, please report this: {_first(errors)}; services go on without it")
+        if os.environ.get("AGENTD_DEBUG"):
+            traceback.print_exception(errors)
         return ExitCode.BUG
     return ExitCode.OK
+
+
+def _first(error: BaseException) -> str:
+    """What is at the bottom of a group of errors, in one line."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return f"{type(error).__name__}: {error}{_where(error)}"
+
+
+def _where(error: BaseException) -> str:
+    if error.__traceback__ is None:
+        return ""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f" at {Path(frame.filename).name}:{frame.lineno}"
 
 
 class _Agent:
@@ -113,6 +133,7 @@ class _Agent:
         commands = OsCommands(loop, self._processes.launcher)
         self._output = SplicedOutput(loop, state / "logs")
         self._files = OsFiles(state / "snapshots", state / "host.key")
+        self._notify = NotifySockets(loop, options.runtime_dir / "notify", hub.notified)
         self._machine = Machine(
             processes=self._processes,
             table=table,
@@ -120,7 +141,7 @@ class _Agent:
             probes=OsProbes(commands, table),
             output=self._output,
             logs=self._output,
-            notify=NotifySockets(loop, options.runtime_dir / "notify", hub.notified),
+            notify=self._notify,
             files=self._files,
         )
         self._runtime = hub.runtime = Runtime(
@@ -143,7 +164,7 @@ class _Agent:
         """Adopt what earlier agents left; what to do first."""
         services = self._definitions.services
         memories = self._store.memories()
-        found = _adopt(self._machine, services, memories)
+        found = _adopt(self._machine, services, memories, self._say)
         known = {memory.service: memory for memory in memories}
         left = Left(known, found, self._store.open_reloads(), self._boot)
         if self._store.notice:
@@ -161,6 +182,7 @@ class _Agent:
     async def _let_go(self) -> None:
         """Close everything; services that are left live on."""
         await self._processes.close()
+        self._notify.close()
         self._output.stop()
         self._files.close()
         await self._store.close()
@@ -186,14 +208,10 @@ class _Agent:
     def _unexpected(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """A bug of ours in a callback: said in one line, and supervision goes on."""
         error = context.get("exception")
-        where = ""
-        if isinstance(error, BaseException) and error.__traceback__:
-            frame = traceback.extract_tb(error.__traceback__)[-1]
-            where = f" at {Path(frame.filename).name}:{frame.lineno}"
-            if os.environ.get("AGENTD_DEBUG"):
-                traceback.print_exception(error)
-        what = f"{type(error).__name__}: {error}" if error else context.get("message")
-        self._say(f"internal error, please report this: {what}{where}")
+        if error is not None and os.environ.get("AGENTD_DEBUG"):
+            traceback.print_exception(error)
+        what = _first(error) if error is not None else context.get("message")
+        self._say(f"internal error, please report this: {what}")
 
 
 class _Hub:
@@ -217,22 +235,28 @@ async def _ask_for_changes(watch: FileWatch, runtime: Runtime) -> None:
         runtime.post(ReloadAsked(request.service, Cause(Trigger.WATCH), if_changed=True))
 
 
-def _adopt(machine: Machine, specs: tuple[Spec, ...], memories: tuple[Memory, ...]) -> set[str]:
+def _adopt(
+    machine: Machine,
+    specs: tuple[Spec, ...],
+    memories: tuple[Memory, ...],
+    say: Callable[[str], None],
+) -> set[str]:
     """Take over every process an earlier agent started that is still there; the names of their services."""
     by_name = {spec.name: spec for spec in specs}
     found = set()
     for memory in memories:
-        if memory.process is None:
-            continue
         key = Key(memory.service, memory.generation)
-        if not machine.processes.adopt(key, memory.process):
+        if memory.process is None or not machine.processes.adopt(key, memory.process):
             continue
         found.add(memory.service)
-        spec = by_name.get(memory.service) or Spec(memory.service, ProcessSpec(("removed",)))
-        machine.output.adopt(key, spec, memory.process.pid, memory.process.output)
-        if isinstance(spec.ready, ReadyNotify):
-            machine.notify.bind(key, *owner(spec.process, os.getuid(), os.getgid()))
-            machine.notify.allow(key, memory.process.pid)
+        spec = by_name.get(memory.service) or removed(memory.service)
+        try:
+            machine.output.adopt(key, spec, memory.process.pid, memory.process.output)
+            if isinstance(spec.ready, ReadyNotify):
+                machine.notify.bind(key, *owner(spec.process, os.getuid(), os.getgid()))
+                machine.notify.allow(key, memory.process.pid)
+        except AdapterError as error:  # it runs, and that matters more than hearing from it
+            say(f"{memory.service}: taken over, but {error.what}")
     return found
 
 

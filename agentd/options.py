@@ -64,5 +64,5 @@ def _places(env: Mapping[str, str], uid: int) -> tuple[Path, Path, Path]:
     home = Path(env.get("HOME", "/"))
     config = Path(env.get("XDG_CONFIG_HOME") or home / ".config")
     state = Path(env.get("XDG_STATE_HOME") or home / ".local" / "state")
-    run = Path(env.get("XDG_RUNTIME_DIR") or f"/tmp/agentd-{uid}")  # noqa: S108 - checked to be ours before use
+    run = Path(env.get("XDG_RUNTIME_DIR") or f"/run/user/{uid}")
     return config / "agentd", state / "agentd", run / "agentd"

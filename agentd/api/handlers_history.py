@@ -34,9 +34,9 @@ async def history(context: Context, request: Request) -> Response:
     starts = bool(whole(asked["starts"], "starts", 0, 1, 0))
     verdict = _verdict(asked["verdict"])
     rows = context.reader.reloads(service, verdict, limit, starts=starts)
-    if service is not None and not rows and service not in context.runtime.host.services:
-        if not context.reader.reloads(service, limit=1):  # one that was removed has a history all the same
-            raise unknown_service(service)
+    strange = service is not None and not rows and service not in context.host.services
+    if strange and not context.reader.reloads(service, None, 1, starts=True):
+        raise unknown_service(service or "")  # one that was removed has a history all the same
     reloads = await _documents(context, request, [row.reload_id for row in rows])
     return Response(json.dumps({"reloads": reloads}).encode() + b"\n")
 

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 from agentd.api import views
 from agentd.api.body import Body
 from agentd.api.context import Context
 from agentd.api.following import Following
 from agentd.api.message import Request, Response
+from agentd.api.obstacle import obstacle
 from agentd.api.verdicts import deadline, in_time, not_turned, told
 from agentd.core.effects import Accepted, Reply
 from agentd.core.events import Ask, HoldAsked, ReleaseAsked, RestartAsked, StartAsked, StopAsked
+from agentd.core.facts import PhaseEntered, Record
 from agentd.core.host import AT_REST
 from agentd.core.instance import Phase
 from agentd.core.manifest import Missing, changes
 from agentd.core.memory import Want
+from agentd.core.reload_value import Act
 from agentd.core.spec import Check
 from agentd.ports import CommandResult
 from agentd.wire import ExitCode, Verdict
@@ -52,11 +56,9 @@ async def _started(
     with Following(context.runtime.journal, name) as following:
         reply = await _asked(context, ask(name, cause), until if wait else deadline(_AT_ONCE))
         if reply is None:
-            what = "it waits: for its old process to end, or for what it requires"
-            code = ExitCode.STILL_RUNNING if wait else ExitCode.OK
-            return _answer(views.acted(context.now(name), what, None), code, 202)
+            return _waiting(context, name, wait=wait)
         if not isinstance(reply, Accepted):
-            return await _already(context, name, following, until if wait else deadline(0))
+            return await _already(context, name, following, until, wait=wait)
         judged = await in_time(following, reply.reload_id, until) if wait else None
         if not wait:
             begun = views.accepted(reply.reload_id, reply.trace_id, name, joined=reply.joined)
@@ -70,22 +72,37 @@ async def _started(
     return _answer(views.acted(s, judged.message, document), judged.verdict.exit_code)
 
 
+def _waiting(context: Context, name: str, *, wait: bool) -> Response:
+    """It has not begun to start. Who waits is told at once when that will not change by itself."""
+    s, why = context.now(name), obstacle(context.host.services, name)
+    if why and wait:
+        return _answer(views.acted(s, why, None), ExitCode.NOT_RUNNING)
+    waits = "it waits: for its old process to end, or for what it requires"
+    what = why or ("it is still starting" if s.instance.phase is Phase.STARTING else waits)
+    return _answer(views.acted(s, what, None), ExitCode.STILL_RUNNING if wait else ExitCode.OK, 202)
+
+
 async def _already(
-    context: Context, name: str, following: Following, until: float | None
+    context: Context, name: str, following: Following, until: float | None, *, wait: bool
 ) -> Response:
-    """No start of its own: it is ready, or on its way already, or somebody stopped it meanwhile."""
+    """No start of its own: it is ready, on its way, asked for by somebody else too, or stopped meanwhile."""
 
     def arrived() -> bool:
-        return context.now(name).instance.phase is not Phase.STARTING
+        s = context.now(name)
+        launching = s.running is not None and s.running.act is Act.LAUNCH
+        begins = s.instance.phase is Phase.STARTING or launching or s.next_start is not None
+        return s.want is Want.DOWN or s.instance.phase is Phase.READY or not begins
 
-    in_time_ = await _phases(following, arrived, until)
+    try:
+        async with _patience(context, name, until if wait else deadline(0)):
+            await following.phases(arrived)
+    except TimeoutError:
+        return _waiting(context, name, wait=wait)
     s = context.now(name)
     if s.want is Want.DOWN:
         return _answer(views.acted(s, "it was stopped meanwhile", None), ExitCode.NOT_RUNNING)
     if s.instance.phase is Phase.READY:
         return _answer(views.acted(s, "it is ready", None), ExitCode.OK)
-    if not in_time_:
-        return _answer(views.acted(s, "it is still starting", None), ExitCode.STILL_RUNNING, 202)
     return _answer(views.acted(s, s.instance.why, None), ExitCode.NOT_RUNNING)
 
 
@@ -190,10 +207,29 @@ def _wish(context: Context, request: Request) -> tuple[str, bool, float | None]:
     return context.service(request).spec.name, wait, timeout_s
 
 
+@asynccontextmanager
+async def _patience(context: Context, name: str, until: float | None) -> AsyncIterator[None]:
+    """TimeoutError when the time is up, or when the service cannot start until somebody starts another."""
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout_at(until) as limit:
+
+        def look(record: Record | None = None) -> None:
+            moved = record is None or isinstance(record.fact, PhaseEntered)
+            if moved and not limit.expired() and obstacle(context.host.services, name):
+                limit.reschedule(loop.time())
+
+        stop = context.runtime.journal.listen(look)
+        try:
+            look()
+            yield
+        finally:
+            stop()
+
+
 async def _asked(context: Context, event: Ask, until: float | None) -> Reply | None:
     """None: the core has not said in time. Raises Problem: turned away."""
     try:
-        async with asyncio.timeout_at(until):
+        async with _patience(context, event.service, until):
             return not_turned(await context.runtime.ask(event))
     except TimeoutError:
         return None

@@ -15,6 +15,7 @@ from agentd.api.body import Body
 from agentd.api.context import Context
 from agentd.api.following import Following
 from agentd.api.message import Request, Response
+from agentd.api.obstacle import obstacle
 from agentd.api.problem import Problem, malformed, unknown_service
 from agentd.api.verdicts import deadline, in_time, not_turned, told
 from agentd.core.effects import Accepted
@@ -92,6 +93,8 @@ async def _one(
     context: Context, request: Request, name: str, wish: _Wish, until: float | None
 ) -> _Answer:
     """Ask, and wait. Raises Problem: turned away."""
+    if why := obstacle(context.host.services, name):
+        raise Problem(409, f"cannot reload: {why}", ExitCode.NOT_RUNNING)
     with Following(context.runtime.journal, name) as following:
         taken = not_turned(await context.runtime.ask(wish.of(name)))
         assert isinstance(taken, Accepted)

@@ -13,7 +13,7 @@ from typing import Any
 
 from agentd.api.costs import Cost
 from agentd.core.facts import BaselineTaken, Cause, Judged, Record
-from agentd.core.instance import ALIVE, Phase
+from agentd.core.instance import ALIVE, Ending, Phase
 from agentd.core.manifest import Manifest, Missing
 from agentd.core.memory import Want
 from agentd.core.reload_value import PHASE, Reload
@@ -33,7 +33,7 @@ _NOT_SHOWN = frozenset({"output", "baggage", "tracestate", "baseline"})
 
 def is_up(s: Service, *, wanted: bool) -> bool:
     """Starting is not up, and neither is one that has finished by itself; ``wanted``: one that is not wanted needs not be."""
-    return (wanted and s.want is Want.DOWN) or s.instance.phase is Phase.READY
+    return (wanted and not s.wanted) or s.instance.phase is Phase.READY
 
 
 def service(s: Service, disk: Manifest | Missing | None, cost: Cost, identify: Identify) -> Json:
@@ -44,7 +44,7 @@ def service(s: Service, disk: Manifest | Missing | None, cost: Cost, identify: I
         "name": s.spec.name,
         "want": s.want.value,
         "phase": i.phase.value,
-        "why": i.why or _waits(s),
+        "why": _waits(s) or i.why,
         "held": hold is not None,
         "hold": {"reason": hold.reason, "user": hold.user} if hold else None,
         "instances": [_instance(s, cost, identify)] if i.phase in ALIVE else [],
@@ -71,7 +71,7 @@ def service(s: Service, disk: Manifest | Missing | None, cost: Cost, identify: I
 def _waits(s: Service) -> str:
     """Wanted, down, and not on its way: for whom it waits. How those stand, they say themselves."""
     i, others = s.instance, dict.fromkeys((*s.spec.requires, *s.spec.after))
-    idle = i.phase is Phase.DOWN and i.ending is None and s.running is None
+    idle = i.phase is Phase.DOWN and i.ending is not Ending.BY_ITSELF and s.running is None
     return f"waits for {', '.join(others)}" if others and idle and s.want is Want.UP else ""
 
 
@@ -105,7 +105,7 @@ def _config(s: Service, disk: Manifest | Missing | None) -> Json:
 
 def _next_start(s: Service, disk: Manifest | Missing | None) -> Json | None:
     """A bad file that was left on disk is a landmine for the next crash."""
-    if not isinstance(disk, Manifest):
+    if not isinstance(disk, Manifest) or not disk.entries:  # no bytes, no blame
         return None
     if any(known and known.hash == disk.hash for known in (s.live, s.last_good)):
         return None

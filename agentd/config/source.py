@@ -44,7 +44,9 @@ def read(path: Path) -> Source | Problem:
     name = str(path)
     try:
         mode = path.stat().st_mode
-        if not S_ISREG(mode) and not S_ISDIR(mode):  # a pipe that nobody writes to would be waited for, a device has no end
+        if not S_ISREG(mode) and not S_ISDIR(
+            mode
+        ):  # a pipe that nobody writes to would be waited for, a device has no end
             return Problem(name, 0, "", "cannot be read: it is no regular file")
         data = path.read_bytes()
         writable = bool(mode & S_IWOTH)

@@ -17,7 +17,7 @@ from agentd.core.host import Host, Step, settle
 from agentd.core.ids import Mint
 from agentd.core.instance import Phase
 from agentd.core.manifest import Manifest
-from agentd.core.memory import Memory, Want
+from agentd.core.memory import Memory
 from agentd.core.order import dependents, start_order
 from agentd.core.reload_value import Act, Ending, Reload, Stage
 from agentd.core.service import Service, Turn, conclude, go_on
@@ -68,19 +68,19 @@ def _removed(specs: Sequence[Spec], left: Left) -> tuple[Spec, ...]:
     declared = {spec.name for spec in specs}
     owing = (records[0].fact for records in left.open_reloads)
     names = (*left.found, *(f.service for f in owing if isinstance(f, facts.Requested)))
-    return tuple(
-        Spec(name, ProcessSpec(("removed",)))
-        for name in dict.fromkeys(names)
-        if name not in declared
-    )
+    return tuple(removed(name) for name in dict.fromkeys(names) if name not in declared)
+
+
+def removed(name: str) -> Spec:
+    """What is left of a definition that is gone: enough to stop its processes."""
+    return Spec(name, ProcessSpec(()), removed=True)
 
 
 def _remembered(spec: Spec, m: Memory | None) -> Service:
     m = m or Memory(spec.name)
-    want = Want.DOWN if spec.process.command == ("removed",) else m.want
     return Service(
         spec,
-        want=want,
+        want=m.want,
         instance=replace(instance.Instance(), generation=m.generation),
         hold=m.hold,
         restarts=m.restarts,
@@ -105,7 +105,7 @@ def _take_over(t: Turn, left: Left) -> None:
     t.note(facts.Adopted(s.spec.name, m.generation, m.process.pid, found))
     event = Adopt(m.process, m.generation, m.phase) if found else Orphaned(m.generation)
     after, effects = instance.step(s.instance, event, s.spec, t.now)
-    if s.want is Want.DOWN and after.phase not in (Phase.DOWN, Phase.STOPPING, Phase.KILLING):
+    if not s.wanted and after.phase not in (Phase.DOWN, Phase.STOPPING, Phase.KILLING):
         after, more = instance.step(after, Stop(), s.spec, t.now)
         effects = (*effects, *more)
     live = s.live if found else None

@@ -14,20 +14,14 @@ from agentd.core.effects import Answer, Effect, Leave, Note, Turned
 from agentd.core.errors import IllegalTransitionError
 from agentd.core.events import (
     Event,
-    HoldAsked,
-    ReleaseAsked,
-    ReloadAsked,
-    RestartAsked,
     ShutdownAsked,
-    StartAsked,
     Stop,
-    StopAsked,
 )
 from agentd.core.ids import Mint
 from agentd.core.instance import ALIVE, Phase
 from agentd.core.memory import Want
 from agentd.core.service import Service, Turn
-from agentd.core.value import replace
+from agentd.core.service_asks import ASKED
 from agentd.wire import ExitCode
 
 AT_REST = frozenset({Phase.DOWN, Phase.FAILED})
@@ -82,7 +76,7 @@ def step(host: Host, event: Event, now: float) -> Step:
         _route(w, event)
         if w.ending:
             _stop_those_before(w)
-    after = replace(host, services=w.services, mint=w.mint, ending=w.ending)
+    after = Host(w.services, host.dependents, w.mint, w.ending)
     return Step(after, tuple(w.effects), tuple(w.notes), tuple(w.touched), w.refused)
 
 
@@ -91,23 +85,22 @@ def settle(host: Host, now: float) -> Step:
     w = _Work(dict(host.services), host.dependents, host.mint, host.ending, now)
     for name in host.services:
         _turn(w, name, None)
-    after = replace(host, services=w.services, mint=w.mint)
+    after = Host(w.services, host.dependents, w.mint, w.ending)
     return Step(after, tuple(w.effects), tuple(w.notes), tuple(w.touched), w.refused)
 
 
 def _route(w: _Work, event: Event) -> None:
     assert not isinstance(event, ShutdownAsked)
-    asks = ReloadAsked | StartAsked | StopAsked | RestartAsked | HoldAsked | ReleaseAsked
     name = event.token.service if hasattr(event, "token") else event.service
-    if isinstance(event, asks):
+    if type(event) in ASKED:
         turned = None
         if name not in w.services:
             turned = Turned(ExitCode.NO_SUCH_SERVICE, f"there is no service {name}")
         elif w.ending:
             turned = Turned(ExitCode.NOT_RUNNING, "agentd is stopping its services")
         if turned is not None:
-            if event.reply is not None:
-                w.effects.append(Answer(event.reply, turned))
+            if event.reply is not None:  # type: ignore[union-attr]  # by its kind
+                w.effects.append(Answer(event.reply, turned))  # type: ignore[union-attr]
             return
     if name in w.services:
         _turn(w, name, event)
@@ -142,7 +135,7 @@ def _turn(w: _Work, name: str, event: Event | Stop | None) -> None:
     w.services[name], w.mint = t.s, t.mint
     w.effects += t.effects
     w.notes += t.notes
-    if t.s.memory != before.memory:
+    if t.s.remembered != before.remembered:
         w.touched[name] = None
     unmoved = t.s.instance.phase is before.instance.phase and t.s.want is before.want
     if unmoved or w.ending:
@@ -156,6 +149,8 @@ def _may_start(w: _Work, s: Service) -> bool:
     """Not before those it comes after had their try, nor before those it requires are ready."""
     if w.ending:
         return False
+    if not s.spec.requires and not s.spec.after:
+        return True
     needs_ready = all(
         name in w.services and w.services[name].instance.phase is Phase.READY
         for name in s.spec.requires

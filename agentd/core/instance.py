@@ -1,6 +1,6 @@
 """The machine of one instance: one process group of a service, from spawn to the last process reaped.
 
-Decides: phases, the stop signal and when KILL follows, readiness, backoff, when to give up. Does not decide whether the
+Decides: which row answers which event in which phase, and what is stale. Does not decide what a row says (``instance_rows``), whether the
 service is wanted or when a new generation is launched (``service``), nor how a probe or a spawn is done (the shell).
 
 An instance has a process, or one is being born, exactly in starting, ready, stopping and killing.
@@ -8,12 +8,7 @@ An instance has a process, or one is being born, exactly in starting, ready, sto
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from enum import StrEnum
-
-from agentd.core import backoff
-from agentd.core.effects import Arm, Ask, Cancel, Disarm, Effect, Forget, Kill, Spawn
+from agentd.core import instance_rows as rows
 from agentd.core.errors import IllegalTransitionError
 from agentd.core.events import (
     Adopt,
@@ -29,73 +24,19 @@ from agentd.core.events import (
     Reset,
     Spawned,
     Stop,
-    Token,
 )
-from agentd.core.process import Exit, Identity
-from agentd.core.spec import ReadyAfter, ReadyNotify, ReadyProbe, Restart, Spec
-from agentd.core.value import replace
+from agentd.core.instance_value import ALIVE, Ending, Instance, Phase, Result, Row
+from agentd.core.spec import Spec
 
-ASSUMED_READY_AFTER = 2.0
-"""Seconds that an adopted, notify-ready instance must live to count as ready: its READY=1 may have met no agent."""
-
-
-class Phase(StrEnum):
-    """Where an instance stands."""
-
-    DOWN = "down"
-    STARTING = "starting"
-    READY = "ready"
-    STOPPING = "stopping"
-    KILLING = "killing"
-    BACKOFF = "backoff"
-    FAILED = "failed"
-
-
-ALIVE = frozenset({Phase.STARTING, Phase.READY, Phase.STOPPING, Phase.KILLING})
-"""The phases in which there is a process, or one is being born."""
-
-
-class Ending(StrEnum):
-    """Why an instance ends, or ended."""
-
-    ASKED = "asked"
-    BY_ITSELF = "by itself"
-    TOO_SLOW = "too slow"
-
-
-@dataclass(frozen=True, slots=True)
-class Instance:
-    """One process group of a service."""
-
-    phase: Phase = Phase.DOWN
-    generation: int = 0
-    process: Identity | None = None
-    adopted: bool = False
-    ending: Ending | None = None
-    """Set from the moment it must end; kept when it is down: one that ended by itself is not started again unasked."""
-    exit: Exit | None = None
-    why: str = ""
-    """One clause for a person: how it came into this phase."""
-    output: tuple[str, ...] = ()
-    """Its last lines when it ended."""
-    failures: int = 0
-    starts: tuple[float, ...] = ()
-    deadline: float = 0.0
-    """Until when it must be ready."""
-    said: bool = False
-    """READY=1 came before the answer to its spawn: the two travel by different ways."""
-    serial: int = 0
-    timer: int | None = None
-    awaiting: int | None = None
-
-    @property
-    def assumed(self) -> bool:
-        """Ready only because it is alive: nobody has heard its READY=1."""
-        return self.phase is Phase.READY and self.adopted
-
-
-Result = tuple[Instance, tuple[Effect, ...]]
-Row = Callable[[Instance, InstanceEvent, Spec, float], Result]
+__all__ = [
+    "ALIVE",
+    "TABLE",
+    "Ending",
+    "Instance",
+    "Phase",
+    "stale",
+    "step",
+]
 
 
 def step(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
@@ -123,314 +64,46 @@ def stale(i: Instance, event: InstanceEvent) -> bool:
             return False
 
 
-# Rows. Each is named for what happened.
-
-
-def _launch(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
-    """Starting: the next generation is spawned, and must be ready within the start timeout."""
-    assert isinstance(event, Launch)
-    new = Instance(
-        phase=Phase.STARTING,
-        generation=i.generation + 1,
-        failures=i.failures,
-        starts=(*backoff.recent(i.starts, now, spec.start_limit), now),
-        deadline=now + spec.start_timeout,
-        serial=i.serial + 1,
-        awaiting=i.serial + 1,
-    )
-    spawn = Spawn(_token(spec, new.serial), spec, new.generation, event.cookie)
-    new, arm = _arm(new, spec, spec.start_timeout)
-    return new, (spawn, arm)
-
-
-def _born(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
-    """There is a process now; it is waited for until it is ready as declared."""
-    assert isinstance(event, Spawned)
-    i = replace(i, process=event.identity, awaiting=None)
-    return _ready(i, spec) if i.said else _await_ready(i, spec, now)
-
-
-def _await_ready(i: Instance, spec: Spec, now: float) -> Result:
-    """What to wait for now that the process runs. Spawned is not ready."""
-    match spec.ready:
-        case ReadyAfter(seconds=0):
-            return _ready(i, spec)
-        case ReadyAfter(seconds=seconds):
-            i, arm = _arm(i, spec, seconds)
-            return i, (arm,)
-        case ReadyProbe():
-            return _ask(i, spec, now)
-        case _:
-            return i, ()
-
-
-def _ask(i: Instance, spec: Spec, now: float) -> Result:
-    assert isinstance(spec.ready, ReadyProbe)
-    assert i.process is not None
-    pid = i.process.pid
-    i = replace(i, serial=i.serial + 1, awaiting=i.serial + 1)
-    ask = Ask(_token(spec, i.serial), spec, spec.ready.probe, pid)
-    i, arm = _arm(i, spec, i.deadline - now)
-    return i, (ask, arm)
-
-
-def _probed(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
-    """Ready when it passed; otherwise it is asked again after a pause."""
-    assert isinstance(event, Probed)
-    if event.why is None:
-        return _ready(i, spec)
-    return _not_yet(i, event.why, spec, now)
-
-
-def _not_yet(i: Instance, why: str, spec: Spec, now: float) -> Result:
-    assert isinstance(spec.ready, ReadyProbe)
-    i = replace(i, awaiting=None, why=why)
-    i, arm = _arm(i, spec, min(spec.ready.interval, i.deadline - now))
-    return i, (arm,)
-
-
-def _ready(i: Instance, spec: Spec) -> Result:
-    why = "assumed: alive, but its READY=1 may have met no agent" if _assumes(i, spec) else ""
-    i = replace(i, phase=Phase.READY, why=why, awaiting=None)
-    if i.failures:
-        i, arm = _arm(i, spec, spec.backoff.reset)
-        return i, (arm,)
-    return replace(i, timer=None), (Disarm(spec.name, "instance"),)
-
-
-def _said(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
-    """READY=1 makes it ready where that is declared; an extension moves its deadline."""
-    assert isinstance(event, Notified)
-    if i.phase is not Phase.STARTING or not isinstance(spec.ready, ReadyNotify):
-        return i, ()
-    if event.ready and i.process is None:
-        return replace(i, said=True), ()
-    if event.ready:
-        return _ready(replace(i, adopted=False), spec)
-    i = replace(i, deadline=max(i.deadline, now + event.extend))
-    i, arm = _arm(i, spec, i.deadline - now)
-    return i, (arm,)
-
-
-def _start_elapsed(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
-    """Ready, or the next probe is due, or too slow: then it is stopped and that counts as a failure."""
-    if i.process is not None:
-        if isinstance(spec.ready, ReadyAfter) or _assumes(i, spec):
-            return _ready(i, spec)
-        if isinstance(spec.ready, ReadyProbe) and i.awaiting is None and now < i.deadline:
-            return _ask(i, spec, now)
-    because = f": {i.why}" if i.why else ""
-    return _stop(
-        replace(
-            i, ending=Ending.TOO_SLOW, why=f"not ready within {spec.start_timeout:g}s{because}"
-        ),
-        spec,
-    )
-
-
-def _stop_asked(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
-    """Stopping: the stop signal, and a grace before KILL."""
-    return _stop(replace(i, ending=Ending.ASKED, why="asked"), spec)
-
-
-def _stop_asked_too(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
-    """It ends already; now it is not started again."""
-    return replace(i, ending=Ending.ASKED), ()
-
-
-def _stop(i: Instance, spec: Spec) -> Result:
-    """Enter stopping: the stop signal to the main process, or to what is left of the group when the main process is gone."""
-    effects: tuple[Effect, ...] = ()
-    if i.awaiting is not None and i.process is not None:
-        effects = (Cancel(_token(spec, i.awaiting)),)
-        i = replace(i, awaiting=None)
-    i, arm = _arm(replace(i, phase=Phase.STOPPING), spec, spec.stop_timeout)
-    if i.process is None:
-        return i, (*effects, arm)
-    gone = i.exit is not None
-    return i, (*effects, Kill(spec.name, i.generation, spec.stop_signal, group=gone), arm)
-
-
-def _ended(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
-    """The main process ended while nobody had asked it to."""
-    assert isinstance(event, Exited)
-    i = replace(
-        i, exit=event.exit, output=event.output, ending=Ending.BY_ITSELF, why=str(event.exit)
-    )
-    return _gone(i, event, spec, now) if event.empty else _stop(i, spec)
-
-
-def _ended_stopping(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
-    """The main process is gone; what is left of its group is ended too."""
-    assert isinstance(event, Exited)
-    i = replace(i, exit=event.exit, output=event.output)
-    if event.empty:
-        return _gone(i, event, spec, now)
-    signal = "KILL" if i.phase is Phase.KILLING else spec.stop_signal
-    return i, (Kill(spec.name, i.generation, signal, group=True),)
-
-
-def _born_stopping(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
-    """It was told to stop while it was being born: now there is somebody to tell."""
-    assert isinstance(event, Spawned)
-    signal = "KILL" if i.phase is Phase.KILLING else spec.stop_signal
-    i = replace(i, process=event.identity, awaiting=None)
-    group = i.phase is Phase.KILLING or i.exit is not None
-    return i, (Kill(spec.name, i.generation, signal, group=group),)
-
-
-def _unborn(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
-    """The spawn failed; or the probe could not be done, which says nothing about the process."""
-    assert isinstance(event, EffectFailed)
-    if i.process is not None:
-        return _not_yet(i, event.message, spec, now)
-    return _gone(replace(i, awaiting=None, why=event.message), event, spec, now)
-
-
-def _too_stubborn(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
-    """Killing: the grace is over, KILL to the whole group."""
-    i = replace(i, phase=Phase.KILLING, timer=None)
-    if i.process is None:
-        return i, ()
-    return i, (Kill(spec.name, i.generation, "KILL", group=True),)
-
-
-def _gone(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
-    """Nothing of it is left: where to rest."""
-    effects: tuple[Effect, ...] = (Forget(spec.name, i.generation),)
-    if i.awaiting is not None:
-        effects = (Cancel(_token(spec, i.awaiting)), *effects)
-    i = replace(i, process=None, awaiting=None)
-    if i.ending is Ending.ASKED:
-        return _rest(i, Phase.DOWN, spec, effects)
-    clean = i.ending is Ending.BY_ITSELF and i.exit is not None and i.exit.clean
-    if spec.restart is Restart.NEVER or (clean and spec.restart is Restart.ON_FAILURE):
-        return _rest(i, Phase.DOWN if clean else Phase.FAILED, spec, effects)
-    if backoff.exhausted(i.starts, now, spec.start_limit):
-        limit = spec.start_limit
-        why = f"{i.why}; {limit.burst} starts within {limit.interval:g}s"
-        return _rest(replace(i, why=why), Phase.FAILED, spec, effects)
-    i = replace(i, phase=Phase.BACKOFF, failures=i.failures + 1)
-    i, arm = _arm(i, spec, backoff.delay(i.failures, spec.backoff))
-    return i, (*effects, arm)
-
-
-def _rest(i: Instance, phase: Phase, spec: Spec, effects: tuple[Effect, ...]) -> Result:
-    return replace(i, phase=phase, timer=None), (*effects, Disarm(spec.name, "instance"))
-
-
-def _due(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
-    """Down: the pause is over, the service may start it again."""
-    return replace(i, phase=Phase.DOWN, ending=None, timer=None), ()
-
-
-def _settled(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
-    """It has stayed up: forget its failures."""
-    return replace(i, failures=0, starts=(), timer=None), ()
-
-
-def _reset(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
-    """Down, as if nothing had ever failed."""
-    i = replace(i, failures=0, starts=(), ending=None)
-    return _rest(i, Phase.DOWN, spec, ())
-
-
-def _forgive(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
-    """Its failures are forgotten; where it stands does not change."""
-    return replace(i, failures=0, starts=()), ()
-
-
-def _stay_down(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
-    """Down, and not started again unasked."""
-    return _rest(replace(i, ending=Ending.ASKED, why="asked"), Phase.DOWN, spec, ())
-
-
-def _adopted(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
-    """Go on where the earlier agent was; a READY that met no agent is never waited for."""
-    assert isinstance(event, Adopt)
-    i = replace(
-        i,
-        generation=event.generation,
-        process=event.identity,
-        adopted=event.phase == Phase.STARTING,
-        deadline=now + spec.start_timeout,
-    )
-    if event.phase == Phase.READY:
-        return replace(i, phase=Phase.READY), ()
-    if event.phase != Phase.STARTING:
-        return _stop(replace(i, ending=Ending.ASKED, why="asked"), spec)
-    i = replace(i, phase=Phase.STARTING)
-    if isinstance(spec.ready, ReadyNotify):
-        i, arm = _arm(i, spec, ASSUMED_READY_AFTER)
-        return i, (arm,)
-    return _await_ready(i, spec, now)
-
-
-def _orphaned(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
-    """Counts as a failure: nobody knows how it ended."""
-    assert isinstance(event, Orphaned)
-    i = replace(
-        i,
-        generation=event.generation,
-        exit=Exit(),
-        why="ended while no agent was there",
-    )
-    return _gone(i, event, spec, now)
-
-
-def _assumes(i: Instance, spec: Spec) -> bool:
-    return i.adopted and isinstance(spec.ready, ReadyNotify)
-
-
-def _token(spec: Spec, serial: int) -> Token:
-    return Token(spec.name, "instance", serial)
-
-
-def _arm(i: Instance, spec: Spec, delay: float) -> tuple[Instance, Arm]:
-    i = replace(i, serial=i.serial + 1, timer=i.serial + 1)
-    return i, Arm(_token(spec, i.serial), max(delay, 0.0))
-
-
 _P = Phase
 
 TABLE: dict[tuple[Phase, type[InstanceEvent]], Row] = {
-    (_P.DOWN, Launch): _launch,
-    (_P.DOWN, Adopt): _adopted,
-    (_P.DOWN, Orphaned): _orphaned,
-    (_P.DOWN, Stop): _stay_down,
-    (_P.DOWN, Reset): _reset,
-    (_P.STARTING, Spawned): _born,
-    (_P.STARTING, EffectFailed): _unborn,
-    (_P.STARTING, Probed): _probed,
-    (_P.STARTING, Notified): _said,
-    (_P.STARTING, Exited): _ended,
-    (_P.STARTING, Elapsed): _start_elapsed,
-    (_P.STARTING, Stop): _stop_asked,
-    (_P.STARTING, Reset): _forgive,
-    (_P.READY, Notified): _said,
-    (_P.READY, Exited): _ended,
-    (_P.READY, Elapsed): _settled,
-    (_P.READY, Stop): _stop_asked,
-    (_P.READY, Reset): _forgive,
-    (_P.STOPPING, Spawned): _born_stopping,
-    (_P.STOPPING, EffectFailed): _unborn,
-    (_P.STOPPING, Notified): _said,
-    (_P.STOPPING, Exited): _ended_stopping,
-    (_P.STOPPING, Emptied): _gone,
-    (_P.STOPPING, Elapsed): _too_stubborn,
-    (_P.STOPPING, Stop): _stop_asked_too,
-    (_P.STOPPING, Reset): _forgive,
-    (_P.KILLING, Spawned): _born_stopping,
-    (_P.KILLING, EffectFailed): _unborn,
-    (_P.KILLING, Notified): _said,
-    (_P.KILLING, Exited): _ended_stopping,
-    (_P.KILLING, Emptied): _gone,
-    (_P.KILLING, Stop): _stop_asked_too,
-    (_P.KILLING, Reset): _forgive,
-    (_P.BACKOFF, Elapsed): _due,
-    (_P.BACKOFF, Stop): _stay_down,
-    (_P.BACKOFF, Reset): _reset,
-    (_P.FAILED, Stop): _stay_down,
-    (_P.FAILED, Reset): _reset,
+    (_P.DOWN, Launch): rows.launch,
+    (_P.DOWN, Adopt): rows.adopted,
+    (_P.DOWN, Orphaned): rows.orphaned,
+    (_P.DOWN, Stop): rows.stay_down,
+    (_P.DOWN, Reset): rows.reset,
+    (_P.STARTING, Spawned): rows.born,
+    (_P.STARTING, EffectFailed): rows.unborn,
+    (_P.STARTING, Probed): rows.probed,
+    (_P.STARTING, Notified): rows.said,
+    (_P.STARTING, Exited): rows.ended,
+    (_P.STARTING, Elapsed): rows.start_elapsed,
+    (_P.STARTING, Stop): rows.stop_asked,
+    (_P.STARTING, Reset): rows.forgive,
+    (_P.READY, Notified): rows.said,
+    (_P.READY, Exited): rows.ended,
+    (_P.READY, Elapsed): rows.settled,
+    (_P.READY, Stop): rows.stop_asked,
+    (_P.READY, Reset): rows.forgive,
+    (_P.STOPPING, Spawned): rows.born_stopping,
+    (_P.STOPPING, EffectFailed): rows.unborn,
+    (_P.STOPPING, Notified): rows.said,
+    (_P.STOPPING, Exited): rows.ended_stopping,
+    (_P.STOPPING, Emptied): rows.gone,
+    (_P.STOPPING, Elapsed): rows.too_stubborn,
+    (_P.STOPPING, Stop): rows.stop_asked_too,
+    (_P.STOPPING, Reset): rows.forgive,
+    (_P.KILLING, Spawned): rows.born_stopping,
+    (_P.KILLING, EffectFailed): rows.unborn,
+    (_P.KILLING, Notified): rows.said,
+    (_P.KILLING, Exited): rows.ended_stopping,
+    (_P.KILLING, Emptied): rows.gone,
+    (_P.KILLING, Stop): rows.stop_asked_too,
+    (_P.KILLING, Reset): rows.forgive,
+    (_P.BACKOFF, Elapsed): rows.due,
+    (_P.BACKOFF, Stop): rows.stay_down,
+    (_P.BACKOFF, Reset): rows.reset,
+    (_P.FAILED, Stop): rows.stay_down,
+    (_P.FAILED, Reset): rows.reset,
 }
 """Every pair that is not here is refused by name."""

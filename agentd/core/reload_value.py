@@ -102,7 +102,7 @@ class View:
     """Whether the instance counts as ready without having said so."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reload:
     """One reload, running or waiting for its turn."""
 

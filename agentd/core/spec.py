@@ -186,5 +186,7 @@ class Spec:
     watch: WatchSpec | None = None
     logs: LogSpec = field(default_factory=LogSpec)
     reload: ReloadSpec = field(default_factory=ReloadSpec)
+    removed: bool = False
+    """It is declared no more and only here to be stopped; what was wanted of it is not forgotten."""
     digest: str = ""
     """Hash of the definition itself: with the inputs' hash, what a quarantine is tied to."""

@@ -22,6 +22,7 @@ CREATE TABLE record(
   boot TEXT NOT NULL, kind TEXT NOT NULL, data TEXT NOT NULL);
 CREATE INDEX record_reload ON record(reload_id, seq) WHERE reload_id IS NOT NULL;
 CREATE INDEX record_other ON record(wall_ns) WHERE reload_id IS NULL;
+CREATE INDEX record_read ON record(seq) WHERE kind = 'SnapshotTaken';
 CREATE TABLE reload(
   seq INTEGER PRIMARY KEY, reload_id TEXT NOT NULL UNIQUE, trace_id TEXT NOT NULL, service TEXT NOT NULL,
   trigger TEXT NOT NULL, handle TEXT NOT NULL, verdict TEXT, requested_ns INTEGER NOT NULL, ended_ns INTEGER);

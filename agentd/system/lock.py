@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 from pathlib import Path
 
 from agentd.ports import AdapterError
@@ -37,3 +38,8 @@ def directory(path: Path, mode: int) -> None:
         raise AdapterError(f"cannot make {path}: {error.strerror}", error.errno or 0) from error
     if found.st_uid not in (0, os.getuid()):
         raise AdapterError(f"cannot use {path}: it belongs to another user (uid {found.st_uid})")
+    # In a directory such as /tmp others can add names but not take ours away: enough for a socket, which is bound anew.
+    sticky = found.st_mode & stat.S_ISVTX and mode & stat.S_IROTH
+    if found.st_mode & stat.S_IWOTH and not sticky:
+        how = f"everybody on this host can replace what is in it; try: chmod o-w {path}"
+        raise AdapterError(f"cannot use {path}: {how}")

@@ -8,7 +8,8 @@ pure, the thread in ``splice`` calls it) and never writes a service's bytes itse
 Offsets survive the agent: ``web.log.base`` holds ``<inode> <base>``, the bytes rotated away before the file with that
 inode. A rotation renames first and writes the base last, so after a kill in between the inode of ``.1`` is the one in
 the base file, and base + size of ``.1`` is the truth. The base file is one fixed-length line written in place: it needs
-no free block on a full disk.
+no free block on a full disk, because no file is rotated for the first time before it is there. A log that was never
+rotated has none.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from agentd.system.pipe import Pipe
 
 OVERLONG = 1 << 20
 """How far a line without an end may push a file beyond its size before it is cut in two."""
@@ -83,35 +86,66 @@ class LogFile:
     side waits for data to reach a disk.
     """
 
-    def __init__(self, path: str, size: int, keep: int) -> None:
+    __slots__ = (
+        "_spare",
+        "base",
+        "current",
+        "fd",
+        "keep",
+        "lock",
+        "owner",
+        "path",
+        "pipes",
+        "readers",
+        "size",
+        "total",
+    )
+
+    def __init__(self, path: str, size: int, keep: int, *, fresh: bool = False) -> None:
+        """``fresh``: nothing is there yet, which saves the looks."""
         self.path = path
         self.size = size
         self.keep = keep
         self.fd = -1
-        self.base = recover(path)
-        self.current = _size(path)
+        self.base = 0 if fresh else recover(path)
+        self.current = 0 if fresh else _size(path)
         self.total = self.base + self.current
         self.lock = threading.Lock()
+        self.readers: tuple[Pipe, ...] = ()
+        """The pipes that lead here, as the loop's thread knows them."""
+        self.pipes: tuple[Pipe, ...] = ()
+        """The same as the output thread knows them: it hears of each a little later."""
+        self.owner: Pipe | None = None
+        """The pipe that wrote last: a half line at the end is this one's to finish."""
         self._spare = 0
         """How much longer than ``size`` this file may become because the next one could not be made."""
 
     def open(self) -> None:
-        """Open the current file if it is not; raises OSError."""
-        if self.fd >= 0:
-            return
-        fd = open_log(self.path)
+        """Open the current file if it is not, on either thread; raises OSError."""
         with self.lock:
-            self.base = recover(self.path)
+            if self.fd >= 0:
+                return
+            fd = open_log(self.path)
+            if self.base:
+                self.base = recover(self.path)
             self.fd, self.current = fd, os.fstat(fd).st_size
             self.total = self.base + self.current
-            self._write_base()
-            self._prune()
+            if self.base:  # else there is nothing but this file
+                self._write_base()
+                self._prune()
 
     def close(self) -> None:
         """No pipe of the service is left: give the descriptor back."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
+        with self.lock:
+            if self.fd >= 0:
+                os.close(self.fd)
+                self.fd = -1
+
+    def ends_midline(self) -> bool:
+        """``midline`` for any thread: what the file says, when there is one open."""
+        with self.lock:
+            size = os.fstat(self.fd).st_size if self.fd >= 0 else 0
+            return size > 0 and os.pread(self.fd, 1, size - 1) != b"\n"
 
     @property
     def room(self) -> int:
@@ -141,6 +175,7 @@ class LogFile:
 
     def _rotate(self) -> None:
         """New before old: what fails has changed nothing that is read or written."""
+        self._put_base()
         fresh = f"{self.path}.new"
         fd = os.open(fresh, os.O_RDWR | os.O_TRUNC | _FLAGS, 0o600)
         with self.lock:
@@ -169,15 +204,18 @@ class LogFile:
                 self._write_base()
 
     def _write_base(self) -> None:
-        line = b"%020d %020d\n" % (os.fstat(self.fd).st_ino, self.base)
         try:
-            fd = os.open(f"{self.path}.base", os.O_WRONLY | _FLAGS, 0o600)
-            try:
-                os.pwrite(fd, line, 0)
-            finally:
-                os.close(fd)
+            self._put_base()
         except OSError:
             return  # stale: the inode in it is that of ``.1`` now, which is what ``recover`` looks for
+
+    def _put_base(self) -> None:
+        line = b"%020d %020d\n" % (os.fstat(self.fd).st_ino, self.base)
+        fd = os.open(f"{self.path}.base", os.O_WRONLY | _FLAGS, 0o600)
+        try:
+            os.pwrite(fd, line, 0)
+        finally:
+            os.close(fd)
 
     def _prune(self) -> None:
         n = self.keep + 1

@@ -29,7 +29,7 @@ def open_segments(path: str, base: int) -> list[Segment]:
     """The files, newest first, opened for reading; the caller holds the lock and closes them."""
     found: list[Segment] = []
     start = base
-    names = [path, *(name for name, _ in rotated(path))]
+    names = [path, *(name for name, _ in rotated(path))] if base else [path]
     for name in names:
         try:
             fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)

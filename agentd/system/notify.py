@@ -122,8 +122,9 @@ class NotifySockets(Notify):
     def drain(self, key: Key) -> None:
         """Hand on what was sent so far: call it when the process exited, its last message may still wait here."""
         if (bound := self._bound.get(key)) is not None and bound.pid:
-            while self._receive(key, bound):
-                pass
+            for _ in range(_AT_ONCE):  # whoever floods the socket does not get the loop for it
+                if not self._receive(key, bound):
+                    break
 
     def unbind(self, key: Key) -> None:
         """Close and unlink; what nobody heard is gone. Does nothing for a key that is not bound."""

@@ -7,6 +7,8 @@ caller's thread, straight from the files.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import pwd
 from typing import TYPE_CHECKING
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 PATIENCE = 0.25
 """Seconds the loop waits for the output thread at most: a stuck disk must not stall supervision."""
+_HAND_OVER = 0.05
+"""Seconds after which the thread is told of pipes that began or ended in silence: once for many, and not while a service waits to be started."""
 
 
 class SplicedOutput(Output, Logs):
@@ -35,6 +39,7 @@ class SplicedOutput(Output, Logs):
         self._loop = loop
         self._directory = directory
         self._thread = Splicer(self._on_growth)
+        self._ringing: asyncio.TimerHandle | None = None
         self._files: dict[str, LogFile] = {}
         self._pipes: dict[Key, Pipe] = {}
         self._waiting: dict[str, list[tuple[int, asyncio.Future[None]]]] = {}
@@ -42,6 +47,8 @@ class SplicedOutput(Output, Logs):
         """Paths whose growth somebody waits for; replaced whole, so the thread may read it at any time."""
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._former = {name.rpartition(".log")[0] for name in os.listdir(directory)}
+            """Services of which there is something to remember; each is looked at once."""
         except OSError as error:
             raise AdapterError(
                 f"cannot keep output in {directory}: {error.strerror}", error.errno or 0
@@ -53,9 +60,15 @@ class SplicedOutput(Output, Logs):
         """A new pipe. Raises AdapterError when the file cannot be opened or no descriptor is left."""
         log = self._log(key.service, spec)
         try:
-            os.close(open_log(log.path))
-            read, child = make_pipe(_uid(spec))
-            self._add(key, spec, Pipe(read, log, may_grow=_privileged()), adopted=False)
+            log.open()
+            read, keeper, child = make_pipe(_uid(spec))
+            pipe = Pipe(read, keeper, log, may_grow=_privileged())
+            try:
+                self._add(key, pipe, adopted=False)
+            except OSError:
+                os.close(child)
+                self.close(key)
+                raise
         except OSError as error:
             what = f"cannot capture the output of {key.service} in {log.path}: {error.strerror}"
             raise AdapterError(what, error.errno or 0) from error
@@ -63,16 +76,30 @@ class SplicedOutput(Output, Logs):
 
     def adopt(self, key: Key, spec: Spec, pid: int, inode: int) -> bool:
         """Take over an earlier agent's pipe. Older generations first: a half line in the file is theirs."""
-        if (fd := find_pipe(pid, inode)) is None:
+        if (ends := find_pipe(pid, inode)) is None:
             return False
         log = self._log(key.service, spec)
-        self._add(key, spec, Pipe(fd, log, may_grow=_privileged()), adopted=True)
+        with contextlib.suppress(OSError):  # then what comes stays in the pipe until it can
+            log.open()
+        try:
+            self._add(key, Pipe(*ends, log, may_grow=_privileged()), adopted=True)
+        except OSError:
+            self.close(key)
+            return False
         return True
 
     def close(self, key: Key) -> None:
         """What is left is in the file when this returns, unless the disk is full or stuck: then it follows later."""
-        if (pipe := self._pipes.pop(key, None)) is not None:
-            self._thread.ask(lambda: self._thread.close(pipe), PATIENCE)
+        if (pipe := self._pipes.pop(key, None)) is None:
+            return
+        log = pipe.log
+        log.readers = tuple(other for other in log.readers if other is not pipe)
+        command = functools.partial(self._thread.close, pipe)
+        if pipe.holds_something() or log.ends_midline():
+            self._thread.ask(command, PATIENCE)
+        else:
+            self._thread.post(command)
+            self._ring_soon()
 
     def inode(self, key: Key) -> int:
         """The pipe's inode; 0 when there is none."""
@@ -87,7 +114,7 @@ class SplicedOutput(Output, Logs):
         a line of before must not pass for one of after.
         """
         log = self._log(service)
-        pipes = [pipe for key, pipe in self._pipes.items() if key.service == service]
+        pipes = log.readers
         exact: list[int] = []
 
         def count() -> None:
@@ -104,7 +131,7 @@ class SplicedOutput(Output, Logs):
     def tail(self, service: str, lines: int) -> tuple[str, ...]:
         """The last lines, of at most the last MiB; what the service wrote before this call is among them."""
         log = self._log(service)
-        if self._captures(service):
+        if any(pipe.holds_something() for pipe in log.readers):
             self._thread.ask(lambda: self._thread.drain(log), PATIENCE)
         files = self._segments(log)
         try:
@@ -152,29 +179,37 @@ class SplicedOutput(Output, Logs):
 
     def stop(self) -> None:
         """The agent ends: take what is there now, let go of the pipes. The services write on into them."""
+        if self._ringing is not None:
+            self._ringing.cancel()
         self._thread.stop(PATIENCE)
         self._pipes.clear()
 
-    def _add(self, key: Key, spec: Spec, pipe: Pipe, *, adopted: bool) -> None:
-        limits = spec.logs
-
-        def add() -> None:
-            pipe.log.size, pipe.log.keep = limits.size, limits.keep
-            self._thread.add(pipe, adopted=adopted)
-
+    def _add(self, key: Key, pipe: Pipe, *, adopted: bool) -> None:
         self._pipes[key] = pipe
-        self._thread.post(add)
+        pipe.log.readers = (*pipe.log.readers, pipe)
+        self._thread.post(functools.partial(self._thread.add, pipe, adopted=adopted))
+        self._ring_soon()
+        self._thread.listen(pipe)
+
+    def _ring_soon(self) -> None:
+        if self._ringing is None:
+            self._ringing = self._loop.call_later(_HAND_OVER, self._ring)
+
+    def _ring(self) -> None:
+        self._ringing = None
+        self._thread.ring()
 
     def _log(self, service: str, spec: Spec | None = None) -> LogFile:
         """The service's file; without a spec it is only read."""
         if (log := self._files.get(service)) is None:
             limits = spec.logs if spec else LogSpec()
-            log = LogFile(str(self._directory / f"{service}.log"), limits.size, limits.keep)
-            self._files[service] = log
+            fresh = service not in self._former
+            path = f"{self._directory}/{service}.log"
+            log = self._files[service] = LogFile(path, limits.size, limits.keep, fresh=fresh)
+            self._former.discard(service)
+        elif spec:
+            log.size, log.keep = spec.logs.size, spec.logs.keep
         return log
-
-    def _captures(self, service: str) -> bool:
-        return any(key.service == service for key in self._pipes)
 
     def _segments(self, log: LogFile) -> list[Segment]:
         with log.lock:

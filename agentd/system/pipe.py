@@ -2,15 +2,19 @@
 """A pipe that a service writes its output to: made so that it outlives the agent, opened again by the next one.
 
 Its write side is opened read-write, so the service is its own reader: with no agent alive it neither gets EPIPE nor
-SIGPIPE but blocks when the pipe is full, and the bytes wait for the next agent. Decides sizes and ownership; when it is
-emptied is decided in ``splice``.
+SIGPIPE but blocks when the pipe is full, and the bytes wait for the next agent. The agent holds a write end too: the
+death of the service is then no event of the pipe (EPOLLHUP cannot be masked), so the output thread does not wake in the
+moment in which the loop has a service to start again. Decides sizes and ownership; when it is emptied is decided in
+``splice``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import os
+import select
 import stat
 import sys
 import termios
@@ -25,24 +29,22 @@ _F_SETPIPE_SZ, _F_GETPIPE_SZ = 1031, 1032
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def make_pipe(uid: int) -> tuple[int, int]:
-    """(read end, the descriptor for the child). ``uid`` may open it again as /dev/stdout."""
-    read, write = os.pipe()
+def make_pipe(uid: int) -> tuple[int, int, int]:
+    """(read end, write end, the descriptor for the child). ``uid`` may open it again as /dev/stdout."""
+    read, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        os.set_blocking(read, False)
         both = os.open(f"/proc/self/fd/{write}", os.O_RDWR | os.O_CLOEXEC)
         if uid != os.geteuid():
             os.fchown(both, uid, -1)
     except OSError:
         os.close(read)
-        raise
-    finally:
         os.close(write)
-    return read, both
+        raise
+    return read, write, both
 
 
-def find_pipe(pid: int, inode: int) -> int | None:
-    """A new read end of the pipe with this inode, if the process still has it as stdout or stderr."""
+def find_pipe(pid: int, inode: int) -> tuple[int, int] | None:
+    """New ends, read and write, of the pipe with this inode, if the process still has it as stdout or stderr."""
     for number in (1, 2):
         name = f"/proc/{pid}/fd/{number}"
         try:
@@ -53,7 +55,9 @@ def find_pipe(pid: int, inode: int) -> int | None:
         except OSError:
             continue  # gone, or not ours to look at
         if _is_pipe(os.fstat(fd), inode):
-            return fd
+            with contextlib.suppress(OSError):  # no descriptor is left
+                flags = os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC
+                return fd, os.open(f"/proc/self/fd/{fd}", flags)
         os.close(fd)
     return None
 
@@ -65,11 +69,27 @@ def _is_pipe(info: os.stat_result, inode: int) -> bool:
 class Pipe:
     """The read end of one instance's output. Once handed to the thread, only the thread changes it."""
 
-    def __init__(self, fd: int, log: LogFile, *, may_grow: bool) -> None:
+    __slots__ = (
+        "armed",
+        "capacity",
+        "closing",
+        "ended",
+        "fd",
+        "inode",
+        "keeper",
+        "log",
+        "may_grow",
+        "waited",
+    )
+
+    def __init__(self, fd: int, keeper: int, log: LogFile, *, may_grow: bool) -> None:
         self.fd = fd
+        self.keeper = keeper
+        """A write end of our own, until the owner closes the pipe; -1 then."""
         self.log = log
         self.inode = os.fstat(fd).st_ino
-        self.capacity: int = fcntl.fcntl(fd, _F_GETPIPE_SZ)
+        self.capacity = 0
+        """Known once the thread has it."""
         self.may_grow = may_grow
         self.armed = False
         """epoll wakes the thread for it."""
@@ -79,6 +99,29 @@ class Pipe:
         """Nobody holds the other side and nothing is left."""
         self.waited = False
         """The time for it came: the end of a line has been waited for long enough."""
+
+    def measure(self) -> None:
+        """Ask how much it holds."""
+        self.capacity = fcntl.fcntl(self.fd, _F_GETPIPE_SZ)
+
+    def holds_something(self) -> bool:
+        """Whether bytes wait in it; for any thread.
+
+        By poll, which takes no lock: FIONREAD would wait for a splice to a stuck disk. The kernel takes bytes out of the
+        pipe only after they are in the file, so what is not here can be read there.
+        """
+        poll = select.poll()
+        poll.register(self.fd, select.POLLIN)
+        return any(events & select.POLLIN for _, events in poll.poll(0))
+
+    def others_ended(self) -> bool:
+        """Give up our own write end; whether nobody else has one. Ask this before what is left: who writes and ends in between counts."""
+        if self.keeper >= 0:
+            os.close(self.keeper)
+            self.keeper = -1
+        poll = select.poll()
+        poll.register(self.fd, 0)
+        return bool(poll.poll(0))
 
     def pending(self) -> int:
         """Bytes in the pipe."""
@@ -95,7 +138,9 @@ class Pipe:
     def release(self) -> None:
         """Close the read end; what is in the pipe stays there as long as somebody holds the other side."""
         os.close(self.fd)
-        self.fd = -1
+        if self.keeper >= 0:
+            os.close(self.keeper)
+        self.fd = self.keeper = -1
 
 
 class Scratch:

@@ -90,9 +90,8 @@ def _blocks(pid: int, tid: str, bit: int) -> bool:
 
 
 def _some_wait_and_none_is_open(pid: int, tids: list[str], bit: int) -> bool:
-    """One thread that waits does not help when another, the main thread first of all, neither waits nor blocks: the kernel
-    gives it the signal, and its default action ends them all (``complete_signal`` in kernel/signal.c).
-    """
+    """One that waits does not help when another, the main thread first of all, neither waits nor blocks."""
+    # The kernel gives it the signal, and its default action ends them all (complete_signal in kernel/signal.c).
     waiting = {tid for tid in tids if _waits(pid, tid, bit)}
     return bool(waiting) and all(tid in waiting or _blocks(pid, tid, bit) for tid in tids)
 

@@ -6,7 +6,8 @@ share a file. Does not decide what a line means or when a pipe ends: its owner s
 ``splice`` never holds a byte in this process, so killing it loses and doubles nothing; ``tee`` looks ahead without
 taking, to end a file at a line end. What cannot be written (full disk) stays in the pipe and the service blocks: that
 is tried again every ``RETRY`` seconds. epoll is edge-triggered, because a pipe that is not empty may have to wait (full
-disk, half a line while another generation writes) and must not wake the thread meanwhile.
+disk, half a line while another generation writes) and must not wake the thread meanwhile. What needs nobody's attention
+yet (a new pipe, the end of an empty one) is posted without ringing: it is done before the next byte is moved.
 """
 
 from __future__ import annotations
@@ -44,9 +45,6 @@ class Splicer:
         self._thread: threading.Thread | None = None
         self._pipes: dict[int, Pipe] = {}
         self._busy: set[Pipe] = set()
-        self._owners: dict[LogFile, Pipe | None] = {}
-        """The pipe that wrote last to each open file: a half line at its end is this one's to finish."""
-        self._counts: dict[LogFile, int] = {}
         self._due: dict[Pipe, float] = {}
         """When to try a pipe again although no new byte woke us."""
         self._scratch: Scratch | None = None
@@ -58,9 +56,21 @@ class Splicer:
     # --- any thread ---------------------------------------------------------------------------------------------
 
     def post(self, command: Callable[[], None]) -> None:
-        """Have the thread do something, after what was posted before."""
+        """Have the thread do something before it moves another byte, in the order of posting; ``ring`` has it done now."""
         self._inbox.append(command)
+
+    def listen(self, pipe: Pipe) -> None:
+        """Be woken by its first byte; post ``add`` before. Raises OSError: no memory, or too many are watched."""
+        self._epoll.register(pipe.fd, select.EPOLLIN | select.EPOLLET)
+        pipe.armed = True
+        self._begin()
+
+    def ring(self) -> None:
+        """Wake the thread for what was posted."""
         os.eventfd_write(self._bell, 1)
+        self._begin()
+
+    def _begin(self) -> None:
         if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._run, name="output", daemon=True)
             self._thread.start()
@@ -72,6 +82,7 @@ class Splicer:
         """
         if self._behind is not None and not self._behind.is_set():
             self.post(command)
+            self.ring()
             return False
         done = threading.Event()
 
@@ -80,6 +91,7 @@ class Splicer:
             done.set()
 
         self.post(act)
+        self.ring()
         self._behind = None if done.wait(patience) else done
         return self._behind is None
 
@@ -87,6 +99,7 @@ class Splicer:
         """Take what is in the pipes now, then end for good. The services' ends stay open: they live on."""
         if self._thread is not None and self._thread.is_alive():
             self.post(self._stop)
+            self.ring()
             self._thread.join(patience)
             if self._thread.is_alive():
                 return  # a stuck disk: the process ends without it
@@ -97,30 +110,35 @@ class Splicer:
 
     def add(self, pipe: Pipe, *, adopted: bool) -> None:
         """Begin to read. An adopted pipe may have to finish the line that the file ends with."""
+        pipe.measure()
         self._pipes[pipe.fd] = pipe
-        self._counts[pipe.log] = self._counts.get(pipe.log, 0) + 1
-        if self._owners.setdefault(pipe.log, None) is None and adopted:
-            self._owners[pipe.log] = pipe
-        self._busy.add(pipe)
+        log = pipe.log
+        log.pipes = (*log.pipes, pipe)
+        if adopted and log.owner is None:
+            log.owner = pipe
 
     def drain(self, log: LogFile) -> None:
         """Take what the pipes of this file hold now, but not what a busy writer goes on adding."""
-        for pipe in [pipe for pipe in self._pipes.values() if pipe.log is log]:
+        for pipe in log.pipes:
             self._drain(pipe)
 
     def pending(self, log: LogFile) -> int:
         """Bytes that could not be taken yet."""
-        return sum(pipe.pending() for pipe in self._pipes.values() if pipe.log is log)
+        return sum(pipe.pending() for pipe in log.pipes)
 
     def close(self, pipe: Pipe) -> None:
         """Empty the pipe and let it go. One that a stray child still holds is read on until that one ends too."""
-        self.drain(pipe.log)  # first: another generation may be in the middle of its line
         pipe.closing = True
-        while self._turn(pipe):
-            pass
-        if pipe.fd >= 0 and pipe.ended:
+        gone = pipe.others_ended()
+        if pipe.pending():
+            self.drain(pipe.log)  # first: another generation may be in the middle of its line
+            while self._turn(pipe):
+                pass
+        if pipe.fd < 0 or pipe.pending():
+            return
+        if gone:
             self._let_go(pipe)
-        elif pipe.fd >= 0 and not pipe.pending():
+        else:
             self._end_line(pipe)
 
     def _drain(self, pipe: Pipe) -> None:
@@ -142,13 +160,14 @@ class Splicer:
 
     def _run(self) -> None:
         while not self._stopping:
-            for fd, _ in self._epoll.poll(self._patience()):
+            events = self._epoll.poll(self._patience())
+            while self._inbox:  # first: the pipe of an event may be in there
+                self._inbox.popleft()()
+            for fd, _ in events:
                 if fd == self._bell:
                     os.eventfd_read(self._bell)
                 elif (pipe := self._pipes.get(fd)) is not None:
                     self._busy.add(pipe)
-            while self._inbox:
-                self._inbox.popleft()()
             self._wake_due()
             pause = 0.0
             for pipe in tuple(self._busy):
@@ -215,12 +234,10 @@ class Splicer:
 
     def _may_write(self, pipe: Pipe) -> bool:
         """Whether it is this pipe's turn: it wrote last, or the file ends at a line end, or the other took too long."""
-        log, owner = pipe.log, self._owners[pipe.log]
+        log, owner = pipe.log, pipe.log.owner
         if owner is pipe:
             return True
-        gone = _nobody_writes(
-            pipe.fd
-        )  # asked first: who writes and ends in between must not be overlooked
+        gone = pipe.closing and pipe.others_ended()
         if not pipe.pending():
             pipe.ended = gone
             return False
@@ -232,14 +249,14 @@ class Splicer:
                 self._due.setdefault(pipe, time.monotonic() + LINE_WAIT)
                 return False
             log.end_line()
-        self._owners[log] = pipe
+        log.owner = pipe
         return True
 
     def _move(self, pipe: Pipe) -> int:
         """Splice as much as belongs into the current file, and begin the next file where this one ends."""
         log = pipe.log
         log.go_on_at_end()
-        if self._counts[log] == 1:
+        if len(log.pipes) == 1:
             if log.room >= pipe.capacity:
                 return self._splice(pipe, pipe.capacity)
             if 0 < (pending := pipe.pending()) <= log.room:
@@ -292,9 +309,10 @@ class Splicer:
 
     def _end_line(self, pipe: Pipe) -> None:
         """Its last words may lack a line end; what comes next must not be glued to them."""
-        if self._owners[pipe.log] is pipe:
-            self._owners[pipe.log] = None
+        if pipe.log.owner is pipe:
+            pipe.log.owner = None
             try:
+                pipe.log.open()
                 if pipe.log.midline():
                     pipe.log.end_line()
                     self._grown(pipe.log)
@@ -309,18 +327,12 @@ class Splicer:
         self._due.pop(pipe, None)
         self._end_line(pipe)
         pipe.release()
-        self._counts[log] -= 1
-        if not self._counts[log]:
-            del self._counts[log], self._owners[log]
+        log.pipes = tuple(other for other in log.pipes if other is not pipe)
+        if not log.pipes:
+            log.owner = None
             log.close()
 
 
 def _pause(pipe: Pipe, moved: int) -> float:
     """How long to let a line-buffered writer collect; a pipe that was half full again is taken at once."""
     return 0.0 if moved * 2 >= pipe.capacity else pipe.capacity / LARGE_PIPE / 1000
-
-
-def _nobody_writes(fd: int) -> bool:
-    poll = select.poll()
-    poll.register(fd, 0)
-    return bool(poll.poll(0))

@@ -82,16 +82,18 @@ class Story:
 
     @property
     def hash_now(self) -> tuple[str | None, str | None]:
-        """Hash and version that are live after the verdict, as far as the records know."""
+        """Hash and version known to be live after it: ``config.version`` moves at commit and no sooner."""
         j, asked = self.judged, self.asked
         before = (asked.hash_before, asked.version_before)
         if j is None or j.verdict.status is None or j.verdict in _UNTOUCHED:
             return before
-        return (j.hash_after, j.version_after)
+        return (j.hash_after, j.version_after) if j.verdict in _MOVED else (None, None)
 
 
 _UNTOUCHED = frozenset({"rejected", "refused", "rolled_back"})
 """Verdicts after which the configuration of before is the one that runs."""
+_MOVED = frozenset({"applied", "unchanged", "partial"})
+"""Verdicts after which what was tried is what runs; after the others nobody knows."""
 
 
 def story(records: Sequence[Record], now_ns: int | None = None) -> Story | None:

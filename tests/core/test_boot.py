@@ -12,7 +12,7 @@ from agentd.core import events as ev
 from agentd.core import facts
 from agentd.core.facts import Record
 from agentd.core.memory import Hold, Memory, Want
-from agentd.core.spec import ReloadSpec, Restart
+from agentd.core.spec import ProcessSpec, ReloadSpec, Restart
 from agentd.core.steps import Grade, SendSignal
 from agentd.wire import Trigger, Verdict
 from tests.core.make import (
@@ -154,13 +154,30 @@ def test_a_service_that_is_no_longer_declared_is_stopped() -> None:
     assert "old" in a.steps[0].touched
 
 
+def test_what_was_wanted_of_a_service_outlives_its_removal() -> None:
+    m = Memory("old", "boot", generation=3, phase="ready", process=identity(5))
+    a = agent(PLAIN, memories={"old": m}, found={"old"}, boot="boot")
+    a.exited(name="old")
+    assert not a.service("old").wanted
+    again = agent(
+        replace(PLAIN, name="old"), memories={"old": a.service("old").memory}, boot="boot"
+    )
+    assert again.service("old").want is Want.UP
+    assert again.last(fx.TakeSnapshot).spec.name == "old"
+
+
+def test_a_program_may_be_called_as_it_likes() -> None:
+    a = agent(replace(PLAIN, process=ProcessSpec(("removed",))))
+    assert a.service().wanted
+
+
 def test_a_service_that_is_no_longer_declared_still_owes_its_verdicts() -> None:
     asked = facts.Requested("old", "R", "T", "signal", PERSON, None, None)
     story = (Record(1, 0, 0.0, "boot", asked),)
     a = agent(PLAIN, open_reloads=(story,), boot="boot")
     (judged,) = a.told(facts.Judged)
     assert (judged.reload_id, judged.verdict) == ("R", Verdict.CANCELLED)
-    assert (a.service("old").want, a.phase("old")) == (Want.DOWN, "down")
+    assert (a.service("old").wanted, a.phase("old")) == (False, "down")
 
 
 def test_a_story_without_its_beginning_is_no_reload() -> None:

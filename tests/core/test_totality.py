@@ -16,6 +16,7 @@ from agentd.core.process import Exit
 from agentd.core.reload_value import PHASE, Act, Reload, Stage, View
 from agentd.core.spec import ReadyNotify, ReadyProbe, TcpProbe
 from agentd.core.steps import Baseline, Sight
+from agentd.core.value import replace
 from tests.core.make import PERSON, Says, identity, manifest, spec
 
 TOKEN = ev.Token("web", "x", 5)
@@ -75,7 +76,7 @@ def test_a_wish_to_be_down_is_obeyed_or_already_under_way(phase: Phase) -> None:
 @pytest.mark.parametrize("act", Act)
 def test_a_reload_has_a_row_or_refuses_by_name(stage: Stage, kind: type, act: Act) -> None:
     r = Reload("id", "trace", PERSON, 0.0, act, stage=stage, timer=5, awaiting=5)
-    r = instance.replace(r, baseline=Baseline(0), manifest=manifest(), looks=1)
+    r = replace(r, baseline=Baseline(0), manifest=manifest(), looks=1)
     view = View(spec("web", Says()), 1, 7, None, None, None, None)
     if (stage, kind) in reload.TABLE:
         after, _, _ = reload.step(r, SAMPLES[kind], view, 1.0)

@@ -98,8 +98,14 @@ def test_a_copy_differs_where_it_is_told_to() -> None:
     i = Instance(Phase.READY, 3, failures=2)
     assert replace(i, generation=4) == Instance(Phase.READY, 4, failures=2)
     assert i.generation == 3
-    with pytest.raises(KeyError):
-        replace(i, nonsense=1)
+    with pytest.raises(TypeError, match="Instance has no such field among nonsense"):
+        replace(i, nonsense=1)  # type: ignore[call-arg]
+
+
+def test_a_copy_of_what_has_slots_differs_where_it_is_told_to() -> None:
+    assert replace(Entry("a", "1", 2), size=3) == Entry("a", "1", 3)
+    with pytest.raises(TypeError, match="nonsense"):
+        replace(Entry("a", "1", 2), nonsense=1)  # type: ignore[call-arg]
 
 
 def test_verdicts_have_a_status_an_exit_code_and_a_rank() -> None:

@@ -166,7 +166,7 @@ def rest(w: World) -> None:
         i, name = s.instance, s.spec.name
         blocked = not_allowed(w.host, s)
         finished = i.phase is Phase.DOWN and i.ending is not None and i.ending.value == "by itself"
-        if s.want is Want.DOWN:
+        if not s.wanted:
             assert i.phase is Phase.DOWN, f"{name} is wanted down and {i.phase}"
         else:
             assert (

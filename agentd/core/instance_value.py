@@ -1,0 +1,71 @@
+"""One instance as a value: its phase, its process and what is remembered of its starts. Decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from agentd.core.effects import Effect
+from agentd.core.events import InstanceEvent
+from agentd.core.process import Exit, Identity
+from agentd.core.spec import Spec
+
+
+class Phase(StrEnum):
+    """Where an instance stands."""
+
+    DOWN = "down"
+    STARTING = "starting"
+    READY = "ready"
+    STOPPING = "stopping"
+    KILLING = "killing"
+    BACKOFF = "backoff"
+    FAILED = "failed"
+
+
+ALIVE = frozenset({Phase.STARTING, Phase.READY, Phase.STOPPING, Phase.KILLING})
+"""The phases in which there is a process, or one is being born."""
+
+
+class Ending(StrEnum):
+    """Why an instance ends, or ended."""
+
+    ASKED = "asked"
+    BY_ITSELF = "by itself"
+    TOO_SLOW = "too slow"
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One process group of a service."""
+
+    phase: Phase = Phase.DOWN
+    generation: int = 0
+    process: Identity | None = None
+    adopted: bool = False
+    ending: Ending | None = None
+    """Set from the moment it must end; kept when it is down: one that ended by itself is not started again unasked."""
+    exit: Exit | None = None
+    why: str = ""
+    """One clause for a person: how it came into this phase."""
+    output: tuple[str, ...] = ()
+    """Its last lines when it ended."""
+    failures: int = 0
+    starts: tuple[float, ...] = ()
+    deadline: float = 0.0
+    """Until when it must be ready."""
+    said: bool = False
+    """READY=1 came before the answer to its spawn: the two travel by different ways."""
+    serial: int = 0
+    timer: int | None = None
+    awaiting: int | None = None
+
+    @property
+    def assumed(self) -> bool:
+        """Ready only because it is alive: nobody has heard its READY=1."""
+        return self.phase is Phase.READY and self.adopted
+
+
+Result = tuple[Instance, tuple[Effect, ...]]
+Row = Callable[[Instance, InstanceEvent, Spec, float], Result]

@@ -1,0 +1,141 @@
+"""A service's machines: its instance, the reload that runs and the one that waits, each stepped, and told of the others.
+
+Decides: which news of the instance concerns the reload, and when a generation is launched. Does not decide what a row of either machine
+says (``instance``, ``reload``) nor whose turn it is (``service``).
+"""
+
+from __future__ import annotations
+
+from agentd.core import facts, instance, reload
+from agentd.core.context import parse_traceparent
+from agentd.core.events import (
+    Abort,
+    Completion,
+    Elapsed,
+    InstanceEnded,
+    InstanceEvent,
+    InstanceReady,
+    Launch,
+    ReloadEvent,
+    Reset,
+)
+from agentd.core.facts import Cause
+from agentd.core.instance import Ending, Instance, Phase
+from agentd.core.reload_value import Reload, Stage
+from agentd.core.service_value import Turn
+from agentd.core.service_verdict import end, set_live
+from agentd.core.value import replace
+from agentd.wire import Trigger
+
+
+def move_instance(t: Turn, event: InstanceEvent) -> None:
+    """Step the instance, and tell the reload that runs what became of it."""
+    s, before = t.s, t.s.instance
+    after, effects = instance.step(before, event, s.spec, t.now)
+    t.s = replace(s, instance=after)
+    t.effects += effects
+    if (after.phase, after.generation) == (before.phase, before.generation):
+        return
+    pid = after.process.pid if after.process else None
+    t.note(
+        facts.PhaseEntered(
+            s.spec.name,
+            after.generation,
+            after.phase.value,
+            before.phase.value,
+            after.why,
+            pid,
+            after.exit,
+        )
+    )
+    if before.phase in instance.ALIVE and after.phase not in instance.ALIVE:
+        set_live(t, None, "not running")
+    if t.s.running is None:
+        return
+    if after.phase is Phase.READY:
+        move_running(t, InstanceReady())
+    elif before.phase in (Phase.STARTING, Phase.READY):
+        move_running(t, InstanceEnded(_error_type(after), after.why, after.output))
+
+
+def _error_type(i: Instance) -> str:
+    if i.ending is Ending.TOO_SLOW:
+        return "start_timeout"
+    if i.exit is None:
+        return "spawn_failed"
+    if i.exit.signal is not None:
+        return f"signal_{i.exit.signal}"
+    return "exit_unknown" if i.exit.code is None else f"exit_{i.exit.code}"
+
+
+def move_running(t: Turn, event: ReloadEvent) -> None:
+    """Step the reload that runs; its end is worked in, and so is the launch it asks for."""
+    r = t.s.running
+    if r is None:
+        return  # it has ended, and this answers an effect it had cancelled
+    launching = r.stage is Stage.LAUNCHING
+    r, effects, notes = reload.step(r, event, t.s.view, t.now)
+    t.s = replace(t.s, running=r, serial=max(t.s.serial, r.serial))
+    t.effects += effects
+    t.notes += notes
+    if r.ending is not None:
+        t.s = replace(t.s, running=None)
+        end(t, r, r.ending)
+    elif r.stage is Stage.LAUNCHING and not launching:
+        _launch(t)
+
+
+def move_waiting(t: Turn, event: ReloadEvent) -> None:
+    """Step the one that waits: it can only settle or be given up."""
+    assert t.s.waiting is not None
+    r, effects, notes = reload.step(t.s.waiting, event, t.s.view, t.now)
+    t.effects += effects
+    t.notes += notes
+    t.s = replace(t.s, waiting=None if r.ending else r, serial=max(t.s.serial, r.serial))
+    if r.ending:
+        end(t, r, r.ending)
+
+
+def waited(t: Turn, event: Completion) -> None:
+    """The inputs have been quiet: it is due, as soon as it is its turn."""
+    r = t.s.waiting
+    if r is not None and isinstance(event, Elapsed) and event.token.serial == r.timer:
+        t.s = replace(t.s, waiting=replace(r, timer=None))
+
+
+def abort(t: Turn, message: str) -> None:
+    """Give up the reload that runs and the one that waits."""
+    if t.s.running:
+        move_running(t, Abort(message))
+    if t.s.waiting:
+        move_waiting(t, Abort(message))
+
+
+def _launch(t: Turn) -> None:
+    if t.s.instance.phase is not Phase.DOWN:
+        move_instance(t, Reset())
+    if t.s.instance.failures:
+        t.s = replace(t.s, restarts=t.s.restarts + 1)
+    t.mint = t.mint.next()
+    move_instance(t, Launch(t.mint.cookie()))
+
+
+def new_reload(t: Turn, cause: Cause, *, if_changed: bool = False, link: str = "") -> Reload:
+    """A reload that waits for its turn, with ids of its own; the trace is the caller's when it brought one."""
+    t.mint = t.mint.next()
+    caller = parse_traceparent(cause.traceparent)
+    return Reload(
+        t.mint.reload_id(t.now),
+        caller.trace_id if caller else t.mint.trace_id(),
+        cause,
+        begun=t.now,
+        must_act=must_act(cause, if_changed=if_changed),
+        link=link,
+        handle=t.s.spec.reload.handle,
+        serial=t.s.serial,
+    )
+
+
+def must_act(cause: Cause, *, if_changed: bool) -> bool:
+    """Whether it acts even when nothing changed."""
+    return (cause.trigger.person or cause.trigger is Trigger.START) and not if_changed

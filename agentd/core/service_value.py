@@ -1,0 +1,125 @@
+"""One service as a value, and one step of it while it is being worked out.
+
+Decides nothing: what is remembered of a service and what its reload may see of it are read from here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from agentd.core.effects import Accepted, Answer, Done, Effect, Note, Turned
+from agentd.core.events import ReloadAsked
+from agentd.core.facts import Cause, Fact
+from agentd.core.ids import Mint
+from agentd.core.instance import Ending, Instance, Phase
+from agentd.core.manifest import Manifest
+from agentd.core.memory import Attempt, Hold, Last, Memory, Quarantine, Want
+from agentd.core.process import Identity
+from agentd.core.reload_value import Reload, View
+from agentd.core.spec import Spec
+
+Remembered = tuple[
+    Want,
+    Hold | None,
+    int,
+    int,
+    str,
+    bool,
+    Identity | None,
+    Manifest | None,
+    Manifest | None,
+    Attempt | None,
+    Quarantine | None,
+    Last | None,
+]
+
+
+@dataclass(frozen=True)
+class Service:
+    """One service: declared, wanted, observed."""
+
+    spec: Spec
+    want: Want = Want.UP
+    instance: Instance = field(default_factory=Instance)
+    running: Reload | None = None
+    waiting: Reload | None = None
+    hold: Hold | None = None
+    restarts: int = 0
+    live: Manifest | None = None
+    last_good: Manifest | None = None
+    attempted: Attempt | None = None
+    quarantine: Quarantine | None = None
+    last: Last | None = None
+    next_start: tuple[Cause, int | None] | None = None
+    """Who asked for the start that comes next, and which caller wants to know its id."""
+    hold_serial: int = 0
+    serial: int = 0
+    """The last number that a reload of this service has put into a token: each is used once, whoever's it was."""
+
+    @property
+    def wanted(self) -> bool:
+        """Whether it is to be up: a person wants it, and it is still declared."""
+        return self.want is Want.UP and not self.spec.removed
+
+    @property
+    def memory(self) -> Memory:
+        """What must outlive the agent; the shell adds the boot."""
+        return Memory(self.spec.name, "", *self.remembered)
+
+    @property
+    def remembered(self) -> Remembered:
+        """The fields of its memory in their order: two of these are compared after every event, and few differ."""
+        i = self.instance
+        return (
+            self.want,
+            self.hold,
+            i.generation,
+            self.restarts,
+            str(i.phase),
+            i.phase is Phase.DOWN and i.ending is Ending.BY_ITSELF,
+            i.process,
+            self.live,
+            self.last_good,
+            self.attempted,
+            self.quarantine,
+            self.last,
+        )
+
+    @property
+    def view(self) -> View:
+        """What its reload sees."""
+        i = self.instance
+        return View(
+            self.spec,
+            i.generation,
+            i.process.pid if i.process else None,
+            self.live,
+            self.last_good,
+            self.attempted,
+            self.quarantine,
+            i.assumed,
+        )
+
+
+@dataclass(slots=True)
+class Turn:
+    """One step of one service while it is being worked out: local to ``step``, never kept."""
+
+    s: Service
+    now: float
+    mint: Mint
+    may_start: bool
+    """What the service depends on is there, and the agent is not ending."""
+    effects: list[Effect] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+    follow: ReloadAsked | None = None
+    """What the end of a reload asks for at once: its inputs had moved."""
+
+    def note(self, *what: Fact) -> None:
+        """Tell facts about this moment."""
+        self.notes += [Note(self.now, fact) for fact in what]
+
+    def answer(self, reply: int | None, answer: Accepted | Done | Turned) -> None:
+        """Tell the caller, if one waits."""
+        if reply is not None:
+            self.effects.append(Answer(reply, answer))

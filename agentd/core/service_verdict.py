@@ -1,0 +1,81 @@
+"""What a verdict changes: ``attempted``, ``last_good``, ``live``, the quarantine, and whether another reload must follow.
+
+Does not decide the verdict (``reload``).
+"""
+
+from __future__ import annotations
+
+from agentd.core import facts, reload_value
+from agentd.core.events import ReloadAsked
+from agentd.core.manifest import Manifest
+from agentd.core.memory import Attempt, Last, Quarantine
+from agentd.core.reload_value import Act, Reload
+from agentd.core.service_value import Turn
+from agentd.core.value import replace
+from agentd.wire import Trigger, Verdict
+
+
+def end(t: Turn, r: Reload, ending: reload_value.Ending) -> None:
+    """The reload is over: what the service makes of it."""
+    if ending.silent:
+        if ending.silent != "cancelled":
+            t.note(facts.Skipped(t.s.spec.name, r.cause.trigger, ending.silent))
+        return
+    s = t.s
+    if r.manifest and ending.verdict not in (Verdict.UNCHANGED, Verdict.CANCELLED, Verdict.HELD):
+        found = r.manifest
+        s = replace(s, attempted=Attempt(found.hash, found.version, ending.verdict))
+        if ending.verdict is Verdict.APPLIED:
+            s = replace(s, last_good=found)
+            if s.quarantine and s.quarantine.hash == found.hash:
+                s = replace(s, quarantine=None)
+        if ending.quarantine:
+            q = Quarantine(found.hash, found.version, s.spec.digest, ending.message)
+            s = replace(s, quarantine=q)
+            t.note(facts.Quarantined(s.spec.name, found.hash, ending.message))
+    t.s = s
+    if ending.moved:
+        set_live(t, ending.live, f"{ending.verdict.value} {r.id}")
+    judge(t, r, ending)
+    waiting = t.s.waiting
+    if r.act is Act.LAUNCH and ending.verdict is Verdict.APPLIED and waiting:
+        confirmed = (ending.confirmation, ending.grade)
+        t.s = replace(t.s, waiting=replace(waiting, started_with=confirmed))
+    if ending.again and waiting is None and not r.link and t.s.spec.reload.steps:
+        t.follow = ReloadAsked(t.s.spec.name, r.cause, if_changed=True, link=r.id)
+
+
+def set_live(t: Turn, live: Manifest | None, why: str) -> None:
+    """What is known to run now; None: nobody can know."""
+    before = t.s.live
+    t.s = replace(t.s, live=live)
+    if (before.hash if before else None) != (live.hash if live else None):
+        version = live.version if live else None
+        t.note(facts.LiveChanged(t.s.spec.name, live.hash if live else None, version, why))
+
+
+def judge(t: Turn, r: Reload, ending: reload_value.Ending) -> None:
+    """Tell the verdict."""
+    s, i = t.s, t.s.instance
+    if r.cause.trigger is not Trigger.START:
+        wall_ms = t.mint.wall_ms + int((t.now - t.mint.mono) * 1000)
+        last = Last(r.id, ending.verdict, r.cause.trigger, wall_ms * 1_000_000, ending.message)
+        t.s = replace(s, last=last)
+    t.note(
+        facts.Judged(
+            s.spec.name,
+            r.id,
+            ending.verdict,
+            r.handle,
+            r.cause.trigger,
+            i.generation,
+            i.process.pid if i.process else None,
+            ending.confirmation,
+            ending.grade,
+            ending.error_type,
+            ending.message,
+            r.manifest.hash if r.manifest else None,
+            r.manifest.version if r.manifest else None,
+            ending.output,
+        )
+    )
