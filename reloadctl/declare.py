@@ -77,7 +77,7 @@ EXITS: tuple[tuple[int, str], ...] = (
     (0, "done: applied, unchanged, passed"),
     (1, "a bug of reloadctl itself, or its output could not be written"),
     (2, "the command line is not understood"),
-    (3, "status: a service that is wanted up is not up"),
+    (3, "status: a service that is named, or wanted up, is not up"),
     (4, "status: no such service"),
     (5, "no such service or reload"),
     (6, "a definition is invalid"),

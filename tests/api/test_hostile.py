@@ -175,6 +175,21 @@ async def test_who_waits_for_a_verdict_does_not_make_room(tmp_path: Path) -> Non
 
 
 @looped
+async def test_guests_who_wait_make_room_for_who_runs_the_host(tmp_path: Path) -> None:
+    async with serving(tmp_path, ready("web"), limits=Limits(connections=2)) as stage:
+        stage.runtime.answer = stage.runtime.accepts(None)
+        stage.peer = ALICE
+        writers = [(await stage.connect())[1] for _ in range(2)]
+        for n, writer in enumerate(writers):
+            writer.write(request("GET", "/v1/events", None))
+            await soon(lambda n=n: sum(c.asked for c in stage.api._clients) == n + 1)
+        assert (await stage.get("/v1/status", ALICE)).status == 503
+        assert (await stage.get("/v1/status", replace(ALICE, uid=0))).status == 200
+        for writer in writers:
+            writer.close()
+
+
+@looped
 async def test_a_mistake_of_ours_is_said_and_ends_nothing(tmp_path: Path) -> None:
     async def answer(event: Any) -> Any:
         raise ZeroDivisionError
