@@ -45,7 +45,9 @@ check: .venv/dev/done
 	@$(DEV)/ruff format --check --quiet .
 	@$(DEV)/ruff check --quiet .
 	@$(DEV)/mypy --no-error-summary
-	@$(DEV)/pytest tests/core tests/sim tests/config tests/cli tests/telemetry tests/store
+	@$(DEV)/coverage run -m pytest tests/core
+	@$(DEV)/coverage report --format=total >/dev/null || { $(DEV)/coverage report --skip-covered; exit 1; }
+	@$(DEV)/pytest tests/sim tests/config tests/cli tests/telemetry tests/store
 
 test: check tests/servers
 	@$(DEV)/pytest tests/contract tests/api tests/real

@@ -1,6 +1,6 @@
 """The vocabulary that agentd and reloadctl share on the socket: verdicts, exit codes, triggers, default paths.
 
-The shapes of the JSON documents are in ``interfaces`` of the manual (``agentd-api(7)``) and built in ``agentd.api.views``.
+The shapes of the JSON documents are built in ``agentd.api.views``.
 """
 
 from __future__ import annotations

@@ -24,21 +24,33 @@ import time
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
 ROOT = Path(__file__).parent.parent
 KNOWN = ROOT / "tools" / "mutants.toml"
 CORE = ("backoff", "boot", "host", "ids", "instance", "manifest", "order", "process", "reload")
-MORE = ("reload_act", "reload_prepare", "reload_value", "service", "value")
-FIRST = ("instance", "reload", "service", "host", "boot", "values", "totality")
+MORE = ("reload_act", "reload_prepare", "reload_value", "service", "value", "context")
+PARTS = ("instance_rows", "instance_value", "service_asks", "service_machines", "service_value")
+ALL = (*CORE, *MORE, *PARTS, "service_verdict")
+FIRST = ("reload", "service", "instance", "boot", "host", "values", "totality")
+"""Those that notice most come first."""
 OWN = {
+    "context": "context",
+    "instance_rows": "instance",
+    "instance_value": "instance",
+    "service_asks": "service",
+    "service_machines": "service",
+    "service_value": "service",
+    "service_verdict": "service",
     "order": "host",
     "reload_act": "reload",
     "reload_prepare": "reload",
     "reload_value": "reload",
 }
 """Which test file notices most of a module's mutants, where it has not the module's name."""
+NEEDED = ("pyproject.toml", "tools")
 SECONDS = 90
 """After which a mutant that still runs counts as noticed: it loops."""
 ENOUGH = 0.95
@@ -208,17 +220,16 @@ def every(modules: tuple[str, ...]) -> list[Mutant]:
     return found
 
 
-def noticed(mutant: Mutant | None) -> tuple[Mutant | None, str]:
+def noticed(frozen: Path, mutant: Mutant | None) -> tuple[Mutant | None, str]:
     """How the tests noticed it; empty: they did not. Runs in a process of its own; None is the core as it is."""
     with tempfile.TemporaryDirectory() as place:
         there = Path(place)
-        for part in ("agentd/core", "tests/core", "tests/sim"):
-            shutil.copytree(ROOT / part, there / part)
-        for part in ("agentd/__init__.py", "agentd/wire.py", "pyproject.toml"):
-            shutil.copy2(ROOT / part, there / part)
+        links(frozen, there)
         if mutant is not None:
             target = there / "agentd" / "core" / f"{mutant.module}.py"
-            target.write_text(mutated(target.read_text(encoding="utf-8"), mutant), encoding="utf-8")
+            text = mutated(target.read_text(encoding="utf-8"), mutant)
+            target.unlink()
+            target.write_text(text, encoding="utf-8")
         os.chdir(there)
         sys.path[:] = [place, *(p for p in sys.path if Path(p or ".").resolve() != ROOT)]
         signal.signal(signal.SIGALRM, too_long)
@@ -233,6 +244,18 @@ def noticed(mutant: Mutant | None) -> tuple[Mutant | None, str]:
             return mutant, "it loops"
         finally:
             signal.alarm(0)
+
+
+def links(frozen: Path, there: Path) -> None:
+    """A tree that is the other one but for what is replaced in it. Compiled files are read there and never written."""
+    (there / "agentd" / "core").mkdir(parents=True)
+    (there / "tests").mkdir()
+    for place in ("agentd/core", "agentd", "tests", "."):
+        for part in (frozen / place).iterdir():
+            link = there / place / part.name
+            if part.name in NEEDED or (place != "." and not link.exists()):
+                link.symlink_to(part)
+    sys.dont_write_bytecode = True
 
 
 def too_long(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature is Python's
@@ -270,12 +293,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sample", type=int, default=0, help="only so many, drawn by --seed")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--module", action="append", choices=CORE + MORE)
+    parser.add_argument("--module", action="append", choices=ALL)
     parser.add_argument("--jobs", type=int, default=min(os.cpu_count() or 1, 8))
     args = parser.parse_args()
     known = tomllib.loads(KNOWN.read_text(encoding="utf-8"))["equivalent"]
     reasons = {entry["id"]: entry["why"] for entry in known}
-    all_of_them = every(tuple(args.module or CORE + MORE))
+    all_of_them = every(tuple(args.module or ALL))
     stale = set() if args.module else reasons.keys() - {m.id for m in all_of_them}
     todo = [m for m in all_of_them if m.id not in reasons]
     if args.sample:
@@ -283,12 +306,17 @@ def main() -> int:
     preload()
     began, lived = time.monotonic(), []
     fork = multiprocessing.get_context("fork")  # one thread here, and pytest is loaded only once
-    with fork.Pool(args.jobs, maxtasksperchild=1) as pool:
-        _, broken = pool.apply(noticed, (None,))
+    with (
+        tempfile.TemporaryDirectory() as place,
+        fork.Pool(args.jobs, maxtasksperchild=1) as pool,
+    ):
+        frozen = Path(place)
+        freeze(frozen)
+        _, broken = pool.apply(noticed, (frozen, None))
         if broken:
             print(f"the core as it is fails its own tests: {broken}")
             return 1
-        for n, (mutant, how) in enumerate(pool.imap_unordered(noticed, todo), 1):
+        for n, (mutant, how) in enumerate(pool.imap_unordered(partial(noticed, frozen), todo), 1):
             if mutant is not None and not how:
                 lived.append(mutant)
                 print(f"[{n}/{len(todo)}] SURVIVED {mutant.line}: {mutant.id}", flush=True)
@@ -298,6 +326,13 @@ def main() -> int:
     for entry in sorted(stale):
         print(f"mutants.toml excuses what is no mutant any more: {entry}")
     return int(share < ENOUGH or bool(stale))
+
+
+def freeze(frozen: Path) -> None:
+    """What the checkout is now: somebody may go on editing it."""
+    for part in ("agentd", "tests/core", "tests/sim", "tools", "man"):
+        shutil.copytree(ROOT / part, frozen / part)
+    shutil.copy2(ROOT / "pyproject.toml", frozen)
 
 
 def preload() -> None:

@@ -97,7 +97,7 @@ async def _already(
         async with _patience(context, name, until if wait else deadline(0)):
             await following.phases(arrived)
     except TimeoutError:
-        return _waiting(context, name, wait=wait)
+        return _waiting(context, name, wait=True)
     s = context.now(name)
     if s.want is Want.DOWN:
         return _answer(views.acted(s, "it was stopped meanwhile", None), ExitCode.NOT_RUNNING)

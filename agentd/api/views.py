@@ -112,7 +112,7 @@ def _next_start(s: Service, disk: Manifest | Missing | None) -> Json | None:
     tried = s.attempted if s.attempted and s.attempted.hash == disk.hash else None
     poison = s.quarantine if s.quarantine and s.quarantine.hash == disk.hash else None
     if poison is not None and poison.digest == s.spec.digest:
-        verdict = tried.verdict if tried else Verdict.REJECTED
+        verdict = tried.verdict if tried and tried.verdict in _BAD else Verdict.REJECTED
     elif tried is not None and tried.verdict in _BAD:
         verdict = tried.verdict
     else:

@@ -10,8 +10,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from agentd.core import facts, instance
-from agentd.core.effects import Effect, Note
-from agentd.core.events import Adopt, Orphaned, Stop
+from agentd.core.effects import Arm, Effect, Note
+from agentd.core.events import Adopt, Orphaned, Stop, Token
 from agentd.core.facts import Record
 from agentd.core.host import Host, Step, settle
 from agentd.core.ids import Mint
@@ -48,6 +48,7 @@ def boot(specs: Sequence[Spec], left: Left, mint: Mint, now: float) -> Step:
     for name in start_order(specs):
         t = Turn(_remembered(by_name[name], left.memories.get(name)), now, mint, may_start=False)
         _take_over(t, left)
+        _hold_on(t)
         for records in left.open_reloads:
             _resume(t, records, left)
         services[name], mint = t.s, t.mint
@@ -119,6 +120,16 @@ def _take_over(t: Turn, left: Left) -> None:
         )
 
 
+def _hold_on(t: Turn) -> None:
+    """A hold with an end still ends then, or at once when that has passed."""
+    hold = t.s.hold
+    if hold is not None and hold.until_wall_ns:
+        serial = t.s.hold_serial + 1
+        t.s = replace(t.s, hold_serial=serial)
+        remains = (hold.until_wall_ns - t.mint.wall_ns(t.now)) / 1e9
+        t.effects.append(Arm(Token(t.s.spec.name, "hold", serial), max(remains, 0.0)))
+
+
 def _rest(t: Turn, m: Memory, *, same_boot: bool) -> None:
     """It had no process. What was given up or had finished in this boot of the host stays so until somebody asks."""
     i = t.s.instance
@@ -148,12 +159,8 @@ def _resume(t: Turn, records: Sequence[Record], left: Left) -> None:
             go_on(t, replace(r, stage=Stage.COMPARING if phase == "commit" else Stage.LAUNCHING))
         else:
             _interrupted(t, r)
-    elif not began and t.s.waiting is None:
-        _close(t, r, phase)
-        t.s = replace(t.s, waiting=replace(r, machine="waiting", certain=True))
     elif not began:
-        message = "the agent died while it waited for its turn; another one reads the same inputs"
-        conclude(t, r, Ending(Verdict.CANCELLED, "agent_interrupted", message))
+        _begin_anew(t, r, phase)
     elif alive and r.baseline is not None and t.s.instance.phase is Phase.READY and not t.s.running:
         if phase != "confirm":
             _close(t, r, phase)
@@ -161,6 +168,21 @@ def _resume(t: Turn, records: Sequence[Record], left: Left) -> None:
         go_on(t, replace(r, stage=Stage.CONFIRMING))
     else:
         _interrupted(t, r)
+
+
+def _begin_anew(t: Turn, r: Reload, phase: str) -> None:
+    """It had touched nothing: it waits for its turn; of two, the first goes on with what either of them demanded."""
+    first = t.s.waiting
+    if first is None:
+        _close(t, r, phase)
+        t.s = replace(t.s, waiting=replace(r, machine="waiting", certain=True))
+        return
+    must_act = first.must_act or r.must_act
+    require_proof = first.require_proof or r.require_proof
+    first = replace(first, must_act=must_act, require_proof=require_proof)
+    t.s = replace(t.s, waiting=first)
+    message = "the agent died while it waited for its turn; another one reads the same inputs"
+    conclude(t, r, Ending(Verdict.CANCELLED, "agent_interrupted", message))
 
 
 def _open_phase(records: Sequence[Record]) -> str:
@@ -191,11 +213,14 @@ def _rebuild(asked: facts.Requested, records: Sequence[Record], t: Turn) -> Relo
         handle=asked.handle,
         machine="reload",
         act=Act.LAUNCH if asked.handle == "start" else Act.RECIPE,
-        must_act=asked.cause.trigger.person,
+        must_act=asked.must_act,
+        require_proof=asked.require_proof,
         deadline=t.now + t.s.spec.reload.timeout,
     )
     for record in records:
         match record.fact:
+            case facts.Joined(must_act=must_act, require_proof=require_proof):
+                r = replace(r, must_act=must_act, require_proof=require_proof)
             case facts.SnapshotTaken(hash=hash_, version=version):
                 r = replace(r, manifest=Manifest(hash_, version))
             case facts.BaselineTaken(baseline=baseline, at=at):

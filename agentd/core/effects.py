@@ -55,6 +55,8 @@ class SendReloadSignal:
     pid: int
     signal: str
     assume_handled: bool
+    workers: bool = False
+    """Whether the baseline that comes with the answer needs them."""
 
 
 @dataclass(frozen=True, slots=True)

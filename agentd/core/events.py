@@ -134,10 +134,11 @@ class BaselineDone:
 
 @dataclass(frozen=True, slots=True)
 class Signalled:
-    """The signal was sent; ``at`` is the moment just before."""
+    """The signal was sent; ``at`` is the moment just before, and ``baseline`` what was there at it."""
 
     token: Token
     at: float
+    baseline: Baseline | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,15 +101,21 @@ class Requested:
     version_before: str | None
     link: str = ""
     """A reload this one follows from: what a hold turned away, what was superseded by a moved input."""
+    must_act: bool = True
+    """Whether it acts even when nothing changed."""
+    require_proof: bool = False
+    """Whether evidence that is only observed or declared ends it ``unverified``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """A later request that gets the same verdict; a span link each."""
+    """A later request that gets the same verdict; a span link each. The reload must now act, or prove, as told here."""
 
     service: str
     reload_id: str
     cause: Cause
+    must_act: bool = True
+    require_proof: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,9 +140,17 @@ def _turn(w: _Work, name: str, event: Event | Stop | None) -> None:
     unmoved = t.s.instance.phase is before.instance.phase and t.s.want is before.want
     if unmoved or w.ending:
         return
+    _their_turn(w, name)
+
+
+def _their_turn(w: _Work, name: str) -> None:
+    """Settle those that wait for this one; past one that stays down, those that wait for it: it may be blocked now."""
     for other in w.dependents[name]:
         if w.services[other].running is None:
             _turn(w, other, None)
+            s = w.services[other]
+            if s.instance.phase is Phase.DOWN and s.want is Want.UP and s.running is None:
+                _their_turn(w, other)
 
 
 def _may_start(w: _Work, s: Service) -> bool:
@@ -156,17 +164,28 @@ def _may_start(w: _Work, s: Service) -> bool:
         for name in s.spec.requires
     )
     return needs_ready and all(
-        _had_its_try(w.services[name]) for name in s.spec.after if name in w.services
+        _had_its_try(w, w.services[name]) for name in s.spec.after if name in w.services
     )
 
 
-def _had_its_try(s: Service) -> bool:
-    """Ready, given up for now, or not wanted."""
+def _had_its_try(w: _Work, s: Service) -> bool:
+    """Ready, given up for now, not wanted, or kept from its try by one that it requires."""
     if s.want is Want.DOWN:
         return True
     if s.instance.phase is Phase.DOWN:
-        return s.instance.ending is not None and s.running is None
+        return s.running is None and (s.instance.ending is not None or _blocked(w, s))
     return s.instance.phase in (Phase.READY, Phase.BACKOFF, Phase.FAILED)
+
+
+def _blocked(w: _Work, s: Service) -> bool:
+    """Something that it requires had its try and is not ready, or is not there at all: nothing is on its way."""
+    return any(
+        name not in w.services
+        or (
+            w.services[name].instance.phase is not Phase.READY and _had_its_try(w, w.services[name])
+        )
+        for name in s.spec.requires
+    )
 
 
 def _stop(w: _Work, names: Iterable[str]) -> None:

@@ -25,10 +25,15 @@ class Mint:
         """The mint after one more id was taken."""
         return Mint(self.seed, self.wall_ms, self.mono, self.count + 1)
 
+    def wall_ns(self, now: float) -> int:
+        """Unix time in ns, whole milliseconds, at this moment."""
+        return (self.wall_ms + int((now - self.mono) * 1000)) * 1_000_000
+
     def reload_id(self, now: float) -> str:
         """The ULID for this count."""
-        moment = self.wall_ms + int((now - self.mono) * 1000)
-        number = (moment << 80) | int.from_bytes(self._bytes("reload")[:10], "big")
+        number = (self.wall_ns(now) // 1_000_000 << 80) | int.from_bytes(
+            self._bytes("reload")[:10], "big"
+        )
         return "".join(_CROCKFORD[(number >> shift) & 31] for shift in range(125, -1, -5))
 
     def trace_id(self) -> str:

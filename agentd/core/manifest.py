@@ -51,3 +51,11 @@ def changes(before: Manifest | None, after: Manifest) -> tuple[Change, ...]:
     removed = [Change(p, "removed") for p in old if p not in new]
     modified = [Change(p, "modified") for p in new if p in old and new[p] != old[p]]
     return tuple(sorted(added + removed + modified, key=lambda c: c.path))
+
+
+def lost(before: Manifest | None, after: Manifest) -> str:
+    """An input that had bytes and is empty now, or the only ones that are gone: an accident, not a configuration. Else empty."""
+    had = {e.path for e in before.entries if e.size} if before else set()
+    if had and not after.entries:
+        return min(had)
+    return next((e.path for e in after.entries if not e.size and e.path in had), "")

@@ -27,6 +27,8 @@ class Hold:
     """Id of the last reload it turned away: release starts one, linked to it."""
     trigger: Trigger | None = None
     """What had asked for it."""
+    until_wall_ns: int = 0
+    """Unix time in ns at which it ends by itself, for an agent that knows no moment of this one's; 0: never."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,7 +91,10 @@ def send(r: Reload, view: View, now: float) -> Result:
     step = facts.StepBegan(view.spec.name, r.id, f"signal SIG{what.signal}", view.pid)
     r, notes = note(r, now, step)
     r, token = expect(r, view)
-    signal = SendReloadSignal(token, view.generation, view.pid, what.signal, what.assume_handled)
+    workers = any(e.workers for e in view.spec.reload.confirm)
+    signal = SendReloadSignal(
+        token, view.generation, view.pid, what.signal, what.assume_handled, workers
+    )
     return r, (signal,), notes
 
 
@@ -100,7 +103,9 @@ def sent(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     assert isinstance(event, Signalled)
     what = view.spec.reload.steps[r.step]
     done = facts.StepEnded(view.spec.name, r.id, f"signal SIG{what.signal}", event.at, "", view.pid)
-    r = replace(r, awaiting=None, step=r.step + 1, sent_at=event.at)
+    # The commit and the look at the signal's handler took their time: what came meanwhile is no evidence.
+    baseline = event.baseline if event.baseline and r.step == 0 else r.baseline
+    r = replace(r, awaiting=None, step=r.step + 1, sent_at=event.at, baseline=baseline)
     r, notes = note(r, event.at, done)
     if r.step < len(view.spec.reload.steps):
         r, effects, more = send(r, view, now)

@@ -18,7 +18,7 @@ from agentd.core.events import (
     ReloadEvent,
     SnapshotDone,
 )
-from agentd.core.manifest import Manifest, Missing, changes
+from agentd.core.manifest import Manifest, Missing, changes, lost
 from agentd.core.reload_value import (
     Act,
     Ending,
@@ -83,6 +83,9 @@ def was_read(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     r = replace(r, awaiting=None)
     if isinstance(event.found, Missing):
         return was_missing(r, event.found, view, now)
+    if path := lost(view.live or view.last_good, event.found):
+        message = f"{path} was not empty before, and there is nothing in it now"
+        return was_missing(r, Missing("missing_input", message), view, now)
     r = replace(r, manifest=event.found, missing_since=None)
     if why := nothing_to_do(r, event.found, view):
         return nothing(r, why, view, now)

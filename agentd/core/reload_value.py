@@ -87,9 +87,9 @@ class Ending:
     """A trigger found nothing to do, and why: counted, not traced."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class View:
-    """What the reload sees of its service."""
+    """What the reload sees of its service: local to one step, and not frozen since that alone is half of its price."""
 
     spec: Spec
     generation: int
@@ -160,6 +160,8 @@ def requested(r: Reload, view: View, at: float) -> Note:
             old.hash if old else None,
             old.version if old else None,
             r.link,
+            r.must_act,
+            r.require_proof,
         ),
     )
 
@@ -171,7 +173,7 @@ def before(r: Reload, view: View) -> Manifest | None:
 
 def note(r: Reload, at: float, *what: Fact) -> tuple[Reload, tuple[Note, ...]]:
     """Facts told now, or kept back while it is not known whether this reload matters."""
-    notes = tuple(Note(at, fact) for fact in what)
+    notes = tuple([Note(at, fact) for fact in what])
     return (replace(r, kept=(*r.kept, *notes)), ()) if r.silent else (r, notes)
 
 

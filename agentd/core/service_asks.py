@@ -63,7 +63,7 @@ def reload_asked(t: Turn, e: ReloadAsked) -> None:
             require_proof=s.waiting.require_proof or e.require_proof,
         )
         t.s = replace(s, waiting=r)
-        t.note(facts.Joined(s.spec.name, r.id, e.cause))
+        t.note(facts.Joined(s.spec.name, r.id, e.cause, r.must_act, r.require_proof))
         t.answer(e.reply, Accepted(r.id, r.trace_id, joined=True))
     else:
         _drop_silent(t)
@@ -184,7 +184,8 @@ def _want(t: Turn, want: Want, cause: Cause) -> None:
 def hold_asked(t: Turn, e: HoldAsked) -> None:
     """What waits for its turn is turned away, and remembered."""
     serial = t.s.hold_serial + 1
-    hold = Hold(e.cause.reason, e.cause.user)
+    until = 0 if e.seconds is None else t.mint.wall_ns(t.now + e.seconds)
+    hold = Hold(e.cause.reason, e.cause.user, until_wall_ns=until)
     if t.s.hold is not None:
         hold = replace(hold, pending=t.s.hold.pending, trigger=t.s.hold.trigger)
     t.s = replace(t.s, hold=hold, hold_serial=serial)

@@ -75,11 +75,11 @@ def move_running(t: Turn, event: ReloadEvent) -> None:
         return  # it has ended, and this answers an effect it had cancelled
     launching = r.stage is Stage.LAUNCHING
     r, effects, notes = reload.step(r, event, t.s.view, t.now)
-    t.s = replace(t.s, running=r, serial=max(t.s.serial, r.serial))
+    over = r.ending is not None
+    t.s = replace(t.s, running=None if over else r, serial=max(t.s.serial, r.serial))
     t.effects += effects
     t.notes += notes
     if r.ending is not None:
-        t.s = replace(t.s, running=None)
         end(t, r, r.ending)
     elif r.stage is Stage.LAUNCHING and not launching:
         _launch(t)

@@ -25,10 +25,12 @@ def end(t: Turn, r: Reload, ending: reload_value.Ending) -> None:
     if r.manifest and ending.verdict not in (Verdict.UNCHANGED, Verdict.CANCELLED, Verdict.HELD):
         found = r.manifest
         s = replace(s, attempted=Attempt(found.hash, found.version, ending.verdict))
-        if ending.verdict is Verdict.APPLIED:
-            s = replace(s, last_good=found)
-            if s.quarantine and s.quarantine.hash == found.hash:
-                s = replace(s, quarantine=None)
+        if (
+            ending.verdict is Verdict.APPLIED and not r.condemned
+        ):  # a ready that is a guess does not overrule the checker
+            s = replace(
+                s, last_good=found, quarantine=None
+            )  # the bytes have changed, or were not so bad
         if ending.quarantine:
             q = Quarantine(found.hash, found.version, s.spec.digest, ending.message)
             s = replace(s, quarantine=q)
@@ -48,7 +50,8 @@ def end(t: Turn, r: Reload, ending: reload_value.Ending) -> None:
 def set_live(t: Turn, live: Manifest | None, why: str) -> None:
     """What is known to run now; None: nobody can know."""
     before = t.s.live
-    t.s = replace(t.s, live=live)
+    if before is not live:
+        t.s = replace(t.s, live=live)
     if (before.hash if before else None) != (live.hash if live else None):
         version = live.version if live else None
         t.note(facts.LiveChanged(t.s.spec.name, live.hash if live else None, version, why))
@@ -58,8 +61,8 @@ def judge(t: Turn, r: Reload, ending: reload_value.Ending) -> None:
     """Tell the verdict."""
     s, i = t.s, t.s.instance
     if r.cause.trigger is not Trigger.START:
-        wall_ms = t.mint.wall_ms + int((t.now - t.mint.mono) * 1000)
-        last = Last(r.id, ending.verdict, r.cause.trigger, wall_ms * 1_000_000, ending.message)
+        wall_ns = t.mint.wall_ns(t.now)
+        last = Last(r.id, ending.verdict, r.cause.trigger, wall_ns, ending.message)
         t.s = replace(s, last=last)
     t.note(
         facts.Judged(

@@ -178,10 +178,14 @@ class Performer:
                 self._runtime.trouble(f"{effect.service}: {error.what}")
 
     def _baseline(self, effect: TakeBaseline) -> None:
-        table, service = self._machine.table, effect.token.service
-        workers = table.workers(effect.pid) if effect.workers else ()
-        baseline = Baseline(table.ticks(), workers, self._machine.logs.offset(service))
+        baseline = self._seen(effect.token.service, effect.pid, workers=effect.workers)
         self._runtime.post(BaselineDone(effect.token, baseline))
+
+    def _seen(self, service: str, pid: int, *, workers: bool) -> Baseline:
+        """What is there now."""
+        table = self._machine.table
+        found = table.workers(pid) if workers else ()
+        return Baseline(table.ticks(), found, self._machine.logs.offset(service))
 
     def _look(self, effect: Look) -> None:
         table = self._machine.table
@@ -291,6 +295,7 @@ class Performer:
                 what = f"SIG{effect.signal} was not sent to {key.service}: {found.why}"
                 post(EffectFailed(effect.token, "signal_unsafe", what))
                 return
+        baseline = self._seen(key.service, effect.pid, workers=effect.workers)
         try:
             at = self._machine.processes.signal(key, effect.signal, group=False)
         except AdapterError as error:
@@ -301,7 +306,7 @@ class Performer:
                 )
             )
         else:
-            post(Signalled(effect.token, at))
+            post(Signalled(effect.token, at, baseline))
 
     async def _snapshot(self, effect: TakeSnapshot) -> None:
         try:

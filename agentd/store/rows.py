@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from agentd.core.facts import Judged, Requested, StepBegan
 from agentd.store.codec import encode
+from agentd.wire import Trigger
 
 if TYPE_CHECKING:
     import sqlite3
@@ -20,6 +21,8 @@ _MEMORY = """
 INSERT INTO memory VALUES (?, ?) ON CONFLICT(service) DO UPDATE SET data = excluded.data
 """
 _REQUESTED = "INSERT OR REPLACE INTO reload VALUES (?, ?, ?, ?, ?, ?, NULL, ?, NULL)"
+_START = "process.start"
+"""The step that begins a process: nothing runs yet that it could change."""
 _JUDGED = "UPDATE reload SET verdict = ?, handle = ?, ended_ns = ? WHERE reload_id = ?"
 
 
@@ -33,7 +36,10 @@ class Rows:
     memories: dict[str, Memory] = field(default_factory=dict)
     """Encoded last, when it is known which one of a service's is the newest."""
     flush: bool = False
-    """It holds a verdict or a step about to be performed: a power cut must not take it."""
+    """It holds the verdict of a reload, or a step about to be performed on what runs: a power cut must not take it.
+
+    Not a start: a power cut takes the process too, and the next boot starts it anew.
+    """
 
     def __bool__(self) -> bool:
         return bool(self.records or self.memories)
@@ -57,9 +63,9 @@ class Rows:
             self.requested.append(asked)
         elif isinstance(fact, Judged):
             self.judged.append((fact.verdict.value, fact.handle, r.wall_ns, reload_id))
-            self.flush = True
+            self.flush = self.flush or fact.trigger is not Trigger.START
         elif isinstance(fact, StepBegan):
-            self.flush = True
+            self.flush = self.flush or fact.step != _START
 
     def then(self, later: Rows) -> Rows:
         """Both."""

@@ -89,15 +89,24 @@ class OsFiles:
         self._wall_ns = wall_ns
         self._pool = ThreadPoolExecutor(_THREADS, "files")
         self._last: dict[str, _Reading] = {}
+        self._nothing: dict[bool, Manifest] = {}
+        """The reading of no inputs, by whether it is kept: the same for all, and it needs no disk."""
 
     async def snapshot(self, spec: Spec, *, keep: bool) -> Manifest | Missing:
         """One consistent reading. Raises AdapterError when it cannot be kept or the host key cannot be used."""
+        keep = keep and spec.snapshot
+        nothing = not patterns(spec) and spec.version is None
+        if nothing and keep in self._nothing:
+            return self._nothing[keep]
         stop = threading.Event()
         loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self._pool, self._take, spec, keep, stop)
+            found = await loop.run_in_executor(self._pool, self._take, spec, keep, stop)
         finally:
             stop.set()  # cancelled: the thread ends at its next chunk
+        if nothing and isinstance(found, Manifest):
+            self._nothing[keep] = found
+        return found
 
     def watched(self, spec: Spec) -> tuple[str, ...]:
         """The directories and files whose change may change the inputs; blocks on the disk."""
@@ -120,7 +129,6 @@ class OsFiles:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _take(self, spec: Spec, keep: bool, stop: threading.Event) -> Manifest | Missing:  # noqa: FBT001
-        keep = keep and spec.snapshot
         moved = ""
         for attempt in range(_TRIES):
             if stop.wait(_PAUSE_S * attempt) if attempt else stop.is_set():

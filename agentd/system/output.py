@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from agentd.core.spec import LogSpec, Spec
 from agentd.ports import AdapterError, Key, Logs, Output
 from agentd.system import logread
-from agentd.system.logfile import LogFile, open_log
+from agentd.system.logfile import LogFile
 from agentd.system.pipe import Pipe, find_pipe, make_pipe
 from agentd.system.splice import Splicer
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 PATIENCE = 0.25
 """Seconds the loop waits for the output thread at most: a stuck disk must not stall supervision."""
 _HAND_OVER = 0.05
-"""Seconds after which the thread is told of pipes that began or ended in silence: once for many, and not while a service waits to be started."""
+"""Seconds after which the thread is told of pipes that began or ended in silence: once for many of them."""
 
 
 class SplicedOutput(Output, Logs):
@@ -47,7 +47,7 @@ class SplicedOutput(Output, Logs):
         """Paths whose growth somebody waits for; replaced whole, so the thread may read it at any time."""
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._former = {name.rpartition(".log")[0] for name in os.listdir(directory)}
+            self._former = {path.name.rpartition(".log")[0] for path in directory.iterdir()}
             """Services of which there is something to remember; each is looked at once."""
         except OSError as error:
             raise AdapterError(

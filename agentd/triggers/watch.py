@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from agentd.core.spec import Spec
 
 _REST_S = 0.02
-"""How long a reading with nothing of interest rests: a log beside the inputs costs at most so many wake-ups."""
+"""How long a reading with nothing of interest rests, once there were many: a log beside the inputs costs at most so many wake-ups."""
+_BURST = 8
+"""Readings with nothing of interest that do not rest: the temporary file of an atomic rename is one, and the rename follows at once."""
 
 
 class Event(Protocol):
@@ -141,6 +143,8 @@ class FileWatch:
         self._wake = asyncio.Event()
         self._surveys = 0
         self._rest: asyncio.TimerHandle | None = None
+        self._tokens = float(_BURST)
+        self._filled = loop.time()
         self._closed = False
         if self._watcher.fd >= 0:
             loop.add_reader(self._watcher.fd, self._read)
@@ -206,9 +210,19 @@ class FileWatch:
             if structural:
                 service.signature = None
                 self._survey(service)
-        if not touched:
+        if not touched and not self._may_be_idle():
             self._loop.remove_reader(self._watcher.fd)
             self._rest = self._loop.call_later(_REST_S, self._resume)
+
+    def _may_be_idle(self) -> bool:
+        """A bucket of ``_BURST`` tokens that gets one each ``_REST_S``."""
+        now = self._loop.time()
+        self._tokens = min(_BURST, self._tokens + (now - self._filled) / _REST_S)
+        self._filled = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
 
     def _listeners(self, event: Event) -> Sequence[tuple[_Service, Interest]]:
         if event.wd not in self._wanted:

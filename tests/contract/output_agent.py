@@ -1,4 +1,3 @@
-
 """Hardly more than the output half of an agent: starts writers or adopts them, and lives until it is killed.
 
 ``output_agent.py DIR start COUNT WRITERS`` / ``output_agent.py DIR adopt``. DIR/state.json holds what the next one needs. Says

@@ -169,6 +169,21 @@ def test_the_count_survives_a_death_within_a_rotation(tmp_path: Path, died_after
     assert recover(str(log)) + log.stat().st_size == 1070
 
 
+def test_nothing_is_rotated_before_the_count_can_be_kept(tmp_path: Path) -> None:
+    log = tmp_path / "web.log"
+    log.write_bytes(b"x" * 70)
+    (tmp_path / "web.log.base").mkdir()  # stands for what cannot be made on a full disk
+    file = LogFile(str(log), 50, 5)
+    file.open()
+    file.rotate()
+    assert (file.total, file.base, file.current) == (70, 0, 70)
+    (tmp_path / "web.log.base").rmdir()
+    file.rotate()
+    file.close()
+    assert (file.total, file.base, file.current) == (70, 70, 0)
+    assert recover(str(log)) == 70
+
+
 def test_a_hole_in_the_numbers_is_filled_before_an_old_file_is_dropped(tmp_path: Path) -> None:
     for name in ("web.log", "web.log.2", "web.log.3"):
         (tmp_path / name).write_text(name)
@@ -328,6 +343,80 @@ def test_nothing_runs_while_nothing_is_written(tmp_path: Path) -> None:
             before = switches(thread)
             await asyncio.sleep(0.5)
             assert switches(thread) == before
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("said", [b"", b"before\n"])
+def test_the_end_of_a_silent_service_wakes_nobody_at_once(tmp_path: Path, said: bytes) -> None:
+    """The loop has it to start again: tail, close and the next open need no thread."""
+
+    async def scenario() -> None:
+        with real(tmp_path) as rig:
+            rig.start(ONE, SPEC)
+            if said:
+                rig.write(ONE, said)
+                await asyncio.wait_for(rig.logs.grown("web", 0), 5)
+            rig.output._ring_soon()
+            rig.output._ringing.cancel()  # nobody rings from here on
+            thread = next(
+                t for t in Path("/proc/self/task").iterdir() if t.name != str(os.getpid())
+            )
+            await asyncio.sleep(0.05)
+            before = switches(thread)
+            os.close(rig.fds.pop(ONE))  # the service ends
+            assert rig.logs.tail("web", 5) == tuple(said.decode().split())
+            rig.output.close(ONE)
+            rig.start(TWO, SPEC)
+            assert switches(thread) == before
+            rig.write(TWO, b"after\n")
+            await asyncio.wait_for(rig.logs.grown("web", len(said)), 5)
+            assert len(rig.output._thread._pipes) == 1  # the first one is gone, not forgotten
+            assert rig.logs.tail("web", 5) == (*said.decode().split(), "after")
+
+    asyncio.run(scenario())
+
+
+def test_last_words_are_told_with_the_end(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        with real(tmp_path) as rig:
+            for n in range(200):
+                rig.start(Key("web", n), SPEC)
+                child = subprocess.Popen(
+                    ["sh", "-c", f"echo {n} last"], stdout=rig.fds[Key("web", n)]
+                )
+                os.close(rig.fds.pop(Key("web", n)))
+                child.wait()
+                assert rig.logs.tail("web", 1) == (f"{n} last",)
+                rig.output.close(Key("web", n))
+
+    asyncio.run(scenario())
+
+
+def test_a_silent_pipe_is_given_back_soon_after_its_end(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        with real(tmp_path) as rig:
+            before = set(Path("/proc/self/fd").iterdir())
+            for n in range(20):
+                rig.start(Key("web", n), SPEC)
+                rig.end(Key("web", n))
+            rig.start(TWO, SPEC)
+            async with asyncio.timeout(5):
+                while len(set(Path("/proc/self/fd").iterdir()) - before) > 4:
+                    await asyncio.sleep(0.01)
+
+    asyncio.run(scenario())
+
+
+def test_a_log_that_was_never_rotated_is_counted_by_the_next_agent(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        for n in range(3):
+            with real(tmp_path) as rig:
+                assert rig.logs.offset("web") == 6 * n
+                rig.start(ONE, SPEC)
+                rig.write(ONE, b"line%d\n" % n)
+                rig.end(ONE)
+        assert [path.name for path in tmp_path.iterdir()] == ["web.log"]
 
     asyncio.run(scenario())
 

@@ -621,3 +621,22 @@ def test_no_watch_is_given_back_during_a_survey() -> None:
         assert kernel.forgotten == [1]
 
     script(story)
+
+
+def test_the_temporary_file_of_a_rename_does_not_hold_up_the_rename(tmp_path: Path) -> None:
+    """Many other files do, for a moment: a log beside the inputs must not wake the agent for each line."""
+
+    async def story(world: World) -> None:
+        await world.web("etc/web.conf")
+        for _ in range(5):
+            world.write("etc/web.new")
+            world.trigger._read()
+        assert world.trigger._rest is None
+        for _ in range(10):
+            world.write("etc/web.new")
+            world.trigger._read()
+        assert world.trigger._rest is not None
+        world.path("etc/web.new").rename(world.path("etc/web.conf"))
+        assert await world.hint() == "web"
+
+    play(tmp_path, story)

@@ -74,12 +74,13 @@ class Agent:
     specs: tuple[Spec, ...]
     left: Left = field(default_factory=lambda: Left({}, ()))
     now: float = 0.0
+    wall_ms: int = 0
     effects: list[Any] = field(default_factory=list)
     facts: list[Any] = field(default_factory=list)
     steps: list[host.Step] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._take(boot(self.specs, self.left, Mint(b"seed", 0, 0.0), self.now))
+        self._take(boot(self.specs, self.left, Mint(b"seed", self.wall_ms, self.now), self.now))
 
     def _take(self, step: host.Step) -> host.Step:
         assert not step.refused, step.refused

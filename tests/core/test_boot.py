@@ -10,7 +10,8 @@ import pytest
 from agentd.core import effects as fx
 from agentd.core import events as ev
 from agentd.core import facts
-from agentd.core.facts import Record
+from agentd.core.boot import Left
+from agentd.core.facts import Cause, Record
 from agentd.core.memory import Hold, Memory, Want
 from agentd.core.spec import ProcessSpec, ReloadSpec, Restart
 from agentd.core.steps import Grade, SendSignal
@@ -73,6 +74,73 @@ def test_want_hold_and_judgements_are_remembered() -> None:
     assert b.service().memory == replace(b.service().memory, hold=a.service().hold)
     assert (b.service().last, b.service().attempted) == (a.service().last, a.service().attempted)
     assert b.service().last_good == manifest(1)
+
+
+def after(a: Agent, wall_s: float) -> Agent:
+    """The agent that comes ``wall_s`` seconds of wall time after the first one's start."""
+    memories = {s.spec.name: replace(s.memory, boot="boot") for s in a.host.services.values()}
+    left = Left(memories, set(memories), (), "boot")
+    return Agent(a.specs, left, now=3.0, wall_ms=int(wall_s * 1000))
+
+
+@pytest.mark.parametrize(("wall_s", "remains"), [(4.0, 6.5), (10.5, 0.0), (60.0, 0.0)])
+def test_a_hold_ends_when_it_was_to_end(wall_s: float, remains: float) -> None:
+    a = up()
+    a.now = 0.5
+    a.feed(ev.HoldAsked("web", PERSON, seconds=10.0))
+    assert a.service().hold.until_wall_ns == 10_500_000_000  # type: ignore[union-attr]
+    b = after(a, wall_s)
+    arm = b.last(fx.Arm)
+    assert (arm.token.machine, arm.delay) == ("hold", remains)
+    assert b.service().hold
+    b.elapse("hold")
+    assert b.service().hold is None
+
+
+def test_a_hold_without_an_end_has_none_after_a_restart() -> None:
+    a = up()
+    a.feed(ev.HoldAsked("web", PERSON))
+    b = after(a, 60.0)
+    assert b.service().hold == Hold(user="alice")
+    assert b.effects == []
+
+
+def test_a_hold_that_is_set_anew_after_a_restart_has_one_end() -> None:
+    a = up()
+    a.feed(ev.HoldAsked("web", PERSON, seconds=10.0))
+    b = after(a, 4.0)
+    old = b.last(fx.Arm)
+    b.feed(ev.HoldAsked("web", PERSON, seconds=20.0))
+    b.feed(ev.Elapsed(old.token), 6.0)
+    assert b.service().hold
+    b.elapse("hold")
+    assert b.service().hold is None
+
+
+@pytest.mark.parametrize("how", ["alone", "joined", "given up for another"])
+def test_what_a_request_demanded_is_not_lost(how: str) -> None:
+    a = agent(unchecked(spec("web", Says()))).up()
+    if how != "alone":
+        a.feed(ev.ReloadAsked("web", Cause(Trigger.HANGUP)))
+    if how == "joined":
+        a.feed(ev.ReloadAsked("web", Cause(Trigger.HANGUP)))
+    a.reload(require_proof=True)
+    if how == "joined":
+        a.read(1)
+    b = survivor(a)
+    b.act(1)
+    b.sight("confirmed")
+    b.read(1)
+    assert (b.judged.verdict, b.judged.error_type) == (Verdict.UNVERIFIED, "not_proven")
+
+
+@pytest.mark.parametrize("if_changed", [True, False])
+def test_if_changed_is_not_lost(*, if_changed: bool) -> None:
+    a = agent(unchecked(spec("web", Says()))).up()
+    a.reload(if_changed=if_changed)
+    b = survivor(a)
+    b.read(1)
+    assert (b.verdicts == [Verdict.UNCHANGED]) is if_changed
 
 
 def test_wanted_down_and_still_alive_is_stopped() -> None:

@@ -52,6 +52,37 @@ def test_what_is_required_and_fails_is_waited_for(end: facts.Exit) -> None:
     assert begun(a) == ["db", "db", "web"]
 
 
+@pytest.mark.parametrize("end", [BAD, CLEAN])
+def test_one_that_is_blocked_had_its_try_for_those_after_it(end: facts.Exit) -> None:
+    a = agent(DB, NEEDS, unchecked(spec("app", after=("web",))))
+    start_db(a, ready=False)
+    assert begun(a) == ["db"]
+    a.exited(end, "db")
+    assert begun(a) == ["db", "app"]
+
+
+def test_blocked_by_one_that_is_blocked_is_blocked() -> None:
+    proxy = unchecked(spec("proxy", requires=("web",)))
+    a = agent(DB, NEEDS, proxy, unchecked(spec("app", after=("proxy",))))
+    start_db(a, ready=False)
+    a.exited(BAD, "db")
+    assert begun(a) == ["db", "app"]
+
+
+def test_one_whose_turn_has_only_not_come_is_not_blocked() -> None:
+    a = agent(DB, NEEDS, unchecked(spec("app", after=("web",))))
+    start_db(a)
+    assert begun(a) == ["db", "web"]
+
+
+def test_one_that_requires_what_is_unknown_or_unwanted_is_blocked() -> None:
+    app = unchecked(spec("app", after=("web",)))
+    assert begun(agent(NEEDS, app)) == ["app"]
+    a = agent(DB, NEEDS, app)
+    a.feed(ev.StopAsked("db", PERSON))
+    assert begun(a) == ["db", "app"]
+
+
 def test_an_unknown_requirement_is_never_ready_and_an_unknown_predecessor_no_obstacle() -> None:
     assert begun(agent(NEEDS)) == []
     assert begun(agent(AFTER)) == ["web"]
@@ -215,6 +246,13 @@ def test_an_agent_with_nothing_to_stop_leaves_at_once() -> None:
     a = agent(DB)
     a.feed(ev.StopAsked("db", PERSON))
     assert a.feed(ev.ShutdownAsked(leave=False))[-1] == fx.Leave()
+
+
+def test_one_that_must_be_killed_still_keeps_what_it_needs() -> None:
+    a = ready_pair()
+    a.feed(ev.ShutdownAsked(leave=False))
+    a.elapse("instance", "web")
+    assert (a.phase("web"), a.phase("db")) == ("killing", "ready")
 
 
 def test_an_ending_agent_takes_no_requests() -> None:

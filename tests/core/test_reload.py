@@ -550,7 +550,7 @@ def test_a_quarantine_ends_with_the_definition_it_was_made_under() -> None:
     assert b.service().running is not None
 
 
-def test_a_quarantine_of_other_bytes_does_not_end_with_a_success() -> None:
+def test_a_quarantine_ends_when_other_bytes_are_applied() -> None:
     a = up()
     a.reload()
     a.read(2)
@@ -560,7 +560,7 @@ def test_a_quarantine_of_other_bytes_does_not_end_with_a_success() -> None:
     a.sight("confirmed")
     a.read(3)
     assert a.judged.verdict is Verdict.APPLIED
-    assert a.service().quarantine is not None
+    assert a.service().quarantine is None
 
 
 def test_unverified_bytes_are_not_tried_again_unasked() -> None:

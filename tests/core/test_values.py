@@ -10,7 +10,7 @@ from agentd import wire
 from agentd.core import backoff
 from agentd.core.ids import Mint
 from agentd.core.instance import Instance, Phase
-from agentd.core.manifest import Change, Entry, Manifest, changes
+from agentd.core.manifest import Change, Entry, Manifest, changes, lost
 from agentd.core.process import Exit
 from agentd.core.spec import Backoff, StartLimit
 from agentd.core.value import replace
@@ -138,3 +138,13 @@ def test_triggers_say_what_asked() -> None:
         "rollback": "rollback",
         "start": "process_start",
     }
+
+
+def test_an_input_that_lost_its_bytes_is_named() -> None:
+    full, other = Entry("/a", "1", 5), Entry("/b", "2", 0)
+    before = Manifest("sha256:1", "1", (full, other))
+    assert lost(before, Manifest("sha256:2", "2", (Entry("/a", "0", 0), other))) == "/a"
+    assert lost(before, Manifest("sha256:3", "3")) == "/a"
+    assert lost(before, Manifest("sha256:4", "4", (other,))) == ""
+    assert lost(before, before) == ""
+    assert lost(None, Manifest("sha256:5", "5")) == ""

@@ -198,7 +198,11 @@ class As:
 
     def text(self, running: Host, *words: str) -> subprocess.CompletedProcess[str]:
         """Their reloadctl. It becomes them only once it is loaded: they may not see this checkout."""
-        load = "import pkgutil, reloadctl; [__import__(m.name) for m in pkgutil.walk_packages(reloadctl.__path__, 'reloadctl.') if not m.name.endswith('__main__')]"
+        load = (
+            "import pkgutil, reloadctl; [__import__(m.name) for m in "
+            "pkgutil.walk_packages(reloadctl.__path__, 'reloadctl.') "
+            "if not m.name.endswith('__main__')]"
+        )
         become = f"os.setgroups({self.groups}); os.setgid({self.gid}); os.setuid({self.uid})"
         run = "import sys; from reloadctl.__main__ import main; sys.exit(main())"
         program = f"import os, json; {load}; import reloadctl.__main__; {become}; {run}"

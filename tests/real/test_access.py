@@ -103,7 +103,11 @@ def test_who_may_only_read_sees_no_output_and_no_secret_anywhere(tmp_path: Path)
 def test_each_level_is_for_whom_the_file_names(
     access: str, who: As, codes: tuple[int, ...]
 ) -> None:
-    asked = ("GET", "/v1/status"), ("GET", "/v1/services/web/logs"), ("POST", "/v1/services/web/hold")
+    asked = (
+        ("GET", "/v1/status"),
+        ("GET", "/v1/services/web/logs"),
+        ("POST", "/v1/services/web/hold"),
+    )
     with public(access) as running:
         for (method, path), code in zip(asked, codes, strict=True):
             try:
@@ -143,7 +147,11 @@ def test_silent_half_open_and_slow_connections_keep_nobody_out(tmp_path: Path) -
             with contextlib.suppress(OSError):
                 s = strangers.enter_context(nobody.connect(running.socket))
                 s.setblocking(False)
-                s.send((b"", b"GET /v1/sta", request("POST", "/v1/reload") + b"\0", b"\xff")[number % 4])
+                s.send(
+                    (b"", b"GET /v1/sta", request("POST", "/v1/reload") + b"\0", b"\xff")[
+                        number % 4
+                    ]
+                )
         for number in range(200):  # the agent's own user may have more of them
             s = strangers.enter_context(running.connect())
             s.send((b"", b"P", b"GET /v1/status HTTP/1.1\r\nHost: x\r\nX: ")[number % 3])
@@ -246,6 +254,12 @@ def test_many_at_once_are_all_answered(guarded: Host) -> None:
     assert codes == [200] * 100
 
 
+def starts_to_its_end(other: Host) -> None:
+    """Whoever answers at its socket may be another."""
+    other.start()
+    until(other._ended, "it gives up")
+
+
 def test_the_socket_of_a_dead_agent_is_taken_and_that_of_a_live_one_is_not(
     tmp_path: Path,
 ) -> None:
@@ -257,8 +271,7 @@ def test_the_socket_of_a_dead_agent_is_taken_and_that_of_a_live_one_is_not(
         other = Host(second, idle)
         other.socket = running.socket
         with pytest.raises(AssertionError, match="cannot listen on"):
-            other.start()
-            until(lambda: other._ended(), "the second one gives up")
+            starts_to_its_end(other)
         running.ready("idle")
         running.kill()
         assert stat.S_ISSOCK(running.socket.stat().st_mode)
@@ -276,3 +289,26 @@ def test_a_file_at_the_place_of_the_socket_is_not_deleted(tmp_path: Path) -> Non
     assert precious.read_text() == "precious"
     with pytest.raises(ConnectionRefusedError), socket.socket(socket.AF_UNIX) as s:
         s.connect(str(precious))
+
+
+@pytest.mark.parametrize(("name", "mode"), [("state", 0o777), ("state", 0o1777), ("run", 0o777)])
+def test_a_directory_that_everybody_can_write_to_is_not_trusted(
+    tmp_path: Path, name: str, mode: int
+) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name).chmod(mode)
+    lonely = Host(tmp_path, "")
+    with pytest.raises(AssertionError, match=f"cannot use .*/{name}: everybody on this host"):
+        lonely.start()
+    assert list((tmp_path / name).iterdir()) == []
+
+
+def test_the_socket_may_be_in_a_directory_such_as_tmp(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    running = Host(tmp_path, "")
+    running.socket = shared / "agentd.sock"
+    running.start()
+    assert running.text("status").returncode == 0
+    assert running.stop() == 0

@@ -142,7 +142,7 @@ def test_a_running_agent_is_not_disturbed_by_a_broken_file(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("name", "make", "words"),
     [
-        ("missing", lambda path: None, "No such file or directory"),
+        ("missing", str, "No such file or directory"),
         ("a directory", lambda path: path.mkdir(), "directory"),
         ("empty", lambda path: path.write_text(""), ""),
         ("a NUL", lambda path: path.write_bytes(b"\0"), "is not TOML"),

@@ -8,6 +8,7 @@ import pwd
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -152,7 +153,9 @@ signal.pause()
 def test_a_service_that_never_gets_ready_is_ended_and_start_says_why(tmp_path: Path) -> None:
     lines = ('start_timeout = "300ms"', 'restart = "never"', 'ready = "notify"')
     definition = service("mute", shell("sleep 100 & exec sleep 100"), *lines)
-    definition += service("rude", shell("trap '' TERM; sleep 100"), *lines, 'stop_timeout = "100ms"')
+    definition += service(
+        "rude", shell("trap '' TERM; sleep 100"), *lines, 'stop_timeout = "100ms"'
+    )
     with host(tmp_path, definition) as running:
         for name in ("mute", "rude"):
             until(lambda n=name: phase(running, n) == "failed", f"{name} is given up")
@@ -364,7 +367,35 @@ def test_a_required_service_that_cannot_start_keeps_the_other_down_and_says_so(
         found = running.service("app")
         assert found["phase"] == "down"
         assert "db" in found["why"], found
-        assert "db" in running.text("status").stdout
+        assert "app: down: waits for db" in running.text("status").stdout
+        assert running.service("db")["next_start"] is None, "it has no inputs that could be bad"
+        for verb in ("start", "restart", "reload"):
+            got = running.text(verb, "app")
+            assert got.returncode == 7, verb
+            assert "db, which is failed: exit code 3" in got.stdout + got.stderr
+        assert running.service("app")["want"] == "up"
+
+
+def test_one_who_waits_for_a_start_is_told_when_what_it_requires_is_given_up(
+    tmp_path: Path,
+) -> None:
+    go = gate(tmp_path, "go")
+    definition = service("db", shell(f"cat {go}; exit 3"), 'restart = "never"', 'ready = "notify"')
+    definition += service("mid", shell("exec sleep 100"), NOW, 'requires = ["db"]')
+    definition += service("app", shell("exec sleep 100"), NOW, 'requires = ["mid"]')
+    with host(tmp_path, definition) as running:
+        told: list[Any] = []
+        asker = threading.Thread(target=lambda: told.append(running.ctl("start", "app")))
+        until(lambda: phase(running, "db") == "starting", "db starts")
+        asker.start()
+        assert running.ctl("start", "app", "--timeout", "300ms")[0] == 160
+        assert running.ctl("start", "app", "--no-wait")[0] == 0
+        assert not told, "somebody else's asking does not end the wait"
+        open_gate(go)
+        asker.join(20)
+        code, answer = told[0]
+        assert (code, answer["phase"]) == (7, "down")
+        assert "app waits for db, which is failed: exit code 3" in answer["message"]
 
 
 def test_a_crash_loop_backs_off_and_is_given_up_until_somebody_starts_it(tmp_path: Path) -> None:
@@ -400,15 +431,17 @@ def test_a_service_that_ends_by_itself_is_restarted_as_declared(tmp_path: Path) 
     definition += service("never", never, NOW, quick, 'restart = "never"')
     with host(tmp_path, definition) as running:
         for name in ("failing", "always"):
-            until(lambda n=name: running.service(n)["instances"], f"{name} is there again")
             until(
-                lambda n=name: running.service(n)["instances"][0]["generation"] == 2, "a second one"
+                lambda n=name: [i["generation"] for i in running.service(n)["instances"]] == [2],
+                f"{name} is there again",
             )
         until(lambda: phase(running, "clean") == "down", "it is done")
         until(lambda: phase(running, "never") == "failed", "it is left as it is")
 
 
-HANDLES = "import signal\nsignal.signal(signal.SIGHUP, lambda *_: None)\nwhile True: signal.pause()\n"
+HANDLES = (
+    "import signal\nsignal.signal(signal.SIGHUP, lambda *_: None)\nwhile True: signal.pause()\n"
+)
 WAITS = """import signal
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
 while True: signal.sigwait({signal.SIGHUP})

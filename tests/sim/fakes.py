@@ -75,6 +75,7 @@ class World:
         self.effects = 0
         self.die_after: int | None = None
         self.on_death: Callable[[], None] = lambda: None
+        self.before_signal: Callable[[], None] = lambda: None
         self.pid = 100
         self.store_works = True
 
@@ -221,6 +222,7 @@ class FakeProcesses:
 
     async def disposition(self, pid: int, signal: str) -> Disposition:
         await asyncio.sleep(0)
+        self._a.world.before_signal()
         return Disposition(safe=True, why="")
 
     def usage(self, pid: int) -> Usage | None:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from agentd.core import facts
 from agentd.core.instance import ALIVE, Phase
-from agentd.core.memory import Want
 from agentd.core.reload_value import ACTED, Act
 from agentd.wire import Verdict
 
@@ -131,8 +130,8 @@ def _timers(w: World, s: Service) -> None:
     ):
         armed = w.armed.get((name, machine))
         assert (armed.serial if armed else None) == timer, f"{machine} {armed} {timer}"
-    if s.hold is None:
-        assert (name, "hold") not in w.armed
+    ends = s.hold is not None and s.hold.until_wall_ns > 0
+    assert ((name, "hold") in w.armed) == ends, f"{s.hold} {w.armed.get((name, 'hold'))}"
     if s.instance.phase in (Phase.BACKOFF, Phase.STOPPING):
         assert s.instance.timer is not None
     if s.running is not None:
@@ -192,10 +191,4 @@ def rest(w: World) -> None:
 def not_allowed(host: Host, s: Service) -> bool:
     """Whether what it needs is not there."""
     needs = [host.services.get(name) for name in s.spec.requires]
-    if any(n is None or n.instance.phase is not Phase.READY for n in needs):
-        return True
-    comes_after = [host.services[name] for name in s.spec.after if name in host.services]
-    return any(
-        a.want is Want.UP and a.instance.phase is Phase.DOWN and not_allowed(host, a)
-        for a in comes_after
-    )
+    return any(n is None or n.instance.phase is not Phase.READY for n in needs)

@@ -19,7 +19,7 @@ from agentd.core.events import (
     StartAsked,
     StopAsked,
 )
-from agentd.core.facts import Cause, Judged, PhaseEntered, Requested
+from agentd.core.facts import BaselineTaken, Cause, Judged, PhaseEntered, Requested
 from agentd.core.instance import Phase
 from agentd.core.spec import (
     Check,
@@ -157,6 +157,23 @@ async def test_a_server_that_ignores_the_signal_times_out_and_is_left_alone() ->
         assert verdicts(world) == [(Trigger.CLI, Verdict.TIMED_OUT, "timeout")]
         assert life.runtime.host.services["web"].live is None
         assert life.phase("web") is Phase.READY
+
+
+@virtual
+async def test_workers_born_just_before_the_signal_are_no_evidence() -> None:
+    world = World({"web": [Script(ready_after=0.1, takes_hup=False)]})
+    async with living(world, web()) as life:
+        await asyncio.sleep(1)
+        world.text["web"] = "v2"
+
+        def somebody_elses_reload() -> None:
+            assert world.facts(BaselineTaken)
+            world.running("web")[0].workers = world.worker()
+
+        world.before_signal = somebody_elses_reload
+        life.post(ReloadAsked("web", CLI))
+        await asyncio.sleep(10)
+        assert verdicts(world) == [(Trigger.CLI, Verdict.TIMED_OUT, "timeout")]
 
 
 @virtual

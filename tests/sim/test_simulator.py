@@ -12,7 +12,7 @@ import pytest
 from tests.sim import chaos
 from tests.sim.scenarios import STORIES, tell
 
-EVENTS = int(os.environ.get("SIM_EVENTS", "250000"))
+EVENTS = int(os.environ.get("SIM_EVENTS", "1000000"))
 """How many events all seeds together take; a longer run is asked for by this variable."""
 EACH = 4000
 FIRST_SEED = int(os.environ.get("SIM_SEED", "0"))

@@ -123,7 +123,8 @@ class World:
             if any(c.main and c.identity == m.process for c in self.children[name])
         ]
         left = Left(self.memories, found, tuple(map(tuple, self.stored.values())), self.boot_id)
-        mint = Mint(b"%d/%d" % (self.seed, self.life), 1_000_000, self.now)
+        wall_ms = 1_000_000 + int(self.now * 1000)
+        mint = Mint(b"%d/%d" % (self.seed, self.life), wall_ms, self.now)
         done = boot(self.specs, left, mint, self.now)
         self._take(None, done)
 

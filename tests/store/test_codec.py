@@ -23,7 +23,7 @@ SHAPES = {
     "BaselineTaken": "at baseline reload_id service",
     "CheckEnded": "executable exit_code output reload_id service timed_out",
     "HoldSet": "held reason service user",
-    "Joined": "cause reload_id service",
+    "Joined": "cause must_act reload_id require_proof service",
     "Judged": "confirmation error_type generation grade handle hash_after message output pid reload_id service"
     " trigger verdict version_after",
     "LiveChanged": "hash service version why",
@@ -31,7 +31,7 @@ SHAPES = {
     "PhaseEnded": "error_type phase reload_id service",
     "PhaseEntered": "exit generation phase pid service was why",
     "Quarantined": "hash reason service",
-    "Requested": "cause handle hash_before link reload_id service trace_id version_before",
+    "Requested": "cause handle hash_before link must_act reload_id require_proof service trace_id version_before",
     "Skipped": "service trigger why",
     "SnapshotTaken": "changed files hash reload_id service version",
     "StepBegan": "pid reload_id service step",
