@@ -59,8 +59,17 @@ _EXIT: dict[Verdict, int] = {
 WORST_FIRST = tuple(
     Verdict(v)
     for v in (
-        "failed", "partial", "rolled_back", "refused", "timed_out", "unverified",
-        "rejected", "held", "cancelled", "unchanged", "applied",
+        "failed",
+        "partial",
+        "rolled_back",
+        "refused",
+        "timed_out",
+        "unverified",
+        "rejected",
+        "held",
+        "cancelled",
+        "unchanged",
+        "applied",
     )
 )
 """With several services the worst counts, in this order."""

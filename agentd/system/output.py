@@ -57,10 +57,14 @@ class SplicedOutput(Output, Logs):
     # --- Output -------------------------------------------------------------------------------------------------
 
     def open(self, key: Key, spec: Spec) -> int:
-        """A new pipe. Raises AdapterError when the file cannot be opened or no descriptor is left."""
+        """A new pipe. Raises AdapterError when what is there cannot be appended to or no descriptor is left.
+
+        Where nothing is there yet, the first byte makes the file: most of what a start costs here is making one.
+        """
         log = self._log(key.service, spec)
         try:
-            log.open()
+            if os.path.lexists(log.path):
+                log.open()
             read, keeper, child = make_pipe(_uid(spec))
             pipe = Pipe(read, keeper, log, may_grow=_privileged())
             try:

@@ -132,7 +132,7 @@ def test_the_whole_group_is_ended(how: str) -> None:
             else:
                 assert task.cancelled()
         finally:
-            Path(fifo).unlink()  # noqa: ASYNC240
+            Path(fifo).unlink()
             os.close(reader)
 
     run(test)

@@ -1,4 +1,4 @@
-# ruff: noqa: ASYNC220, ASYNC240 (children and files are part of the scenes)
+# ruff: noqa: ASYNC220 (children and files are part of the scenes)
 """The real notify sockets: credentials, strangers, descriptors, and the next agent at the same path."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# ruff: noqa: ASYNC220, ASYNC240 (children and /proc are part of the scenes)
+# ruff: noqa: ASYNC220 (children and /proc are part of the scenes)
 """The real output: pipes, the thread, the files, and agents that are killed in the middle of it all."""
 
 from __future__ import annotations
@@ -373,6 +373,21 @@ def test_the_end_of_a_silent_service_wakes_nobody_at_once(tmp_path: Path, said: 
             await asyncio.wait_for(rig.logs.grown("web", len(said)), 5)
             assert len(rig.output._thread._pipes) == 1  # the first one is gone, not forgotten
             assert rig.logs.tail("web", 5) == (*said.decode().split(), "after")
+
+    asyncio.run(scenario())
+
+
+def test_the_first_byte_makes_the_file(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        with real(tmp_path) as rig:
+            rig.start(ONE, SPEC)
+            assert list(tmp_path.iterdir()) == []
+            assert rig.logs.tail("web", 5) == ()
+            rig.end(ONE)
+            rig.start(TWO, SPEC)
+            rig.write(TWO, b"a line\n")
+            rig.end(TWO)
+            assert rig.logs.tail("web", 5) == ("a line",)
 
     asyncio.run(scenario())
 

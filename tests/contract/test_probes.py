@@ -143,7 +143,7 @@ def test_http_over_a_unix_socket(tmp_path: Path) -> None:
         async with await asyncio.start_unix_server(server.serve, path):
             assert await RealRig.probes.probe(HttpProbe(url), 1, PROCESS) is None
         assert server.asked[0].startswith(b"GET /ready HTTP/1.1\r\nHost: localhost\r\n")
-        Path(path).unlink(missing_ok=True)  # noqa: ASYNC240
+        Path(path).unlink(missing_ok=True)
         assert await RealRig.probes.probe(HttpProbe(url), 1, PROCESS) == "no socket at that path"
 
     asyncio.run(scenario())

@@ -75,6 +75,17 @@ def test_one_whose_turn_has_only_not_come_is_not_blocked() -> None:
     assert begun(a) == ["db", "web"]
 
 
+def test_one_that_waits_for_another_while_what_it_requires_is_ready_is_not_blocked() -> None:
+    web = replace(NEEDS, after=("cache",))
+    a = agent(DB, unchecked(spec("cache")), web, unchecked(spec("app", after=("web",))))
+    first = next(e for e in a.effects if isinstance(e, fx.TakeSnapshot))
+    assert first.spec.name == "db"
+    a.feed(ev.SnapshotDone(first.token, Missing("missing_input", "none")))
+    a.spawned()
+    a.ready("db")
+    assert (a.phase("db"), begun(a)) == ("ready", ["db", "cache"])
+
+
 def test_one_that_requires_what_is_unknown_or_unwanted_is_blocked() -> None:
     app = unchecked(spec("app", after=("web",)))
     assert begun(agent(NEEDS, app)) == ["app"]

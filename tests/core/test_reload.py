@@ -9,7 +9,7 @@ import pytest
 from agentd.core import effects as fx
 from agentd.core import events as ev
 from agentd.core import facts
-from agentd.core.manifest import Change, Missing
+from agentd.core.manifest import Change, Entry, Manifest, Missing
 from agentd.core.memory import Memory
 from agentd.core.reload_act import FIRST_LOOK, GRACE, SLOWEST_LOOK
 from agentd.core.reload_prepare import OUTPUT_LINES
@@ -240,6 +240,15 @@ def test_a_service_that_declares_no_step_cannot_reload() -> None:
 
 
 # Missing inputs.
+
+
+def test_an_input_that_was_emptied_is_missing() -> None:
+    a = agent().up()
+    a.reload()
+    a.read(Manifest("sha256:e", "e", (Entry("/etc/web.conf", "e", 0),)))
+    assert (a.judged.verdict, a.judged.error_type) == (Verdict.REJECTED, "missing_input")
+    assert a.judged.message.startswith("/etc/web.conf was not empty before")
+    assert a.service().live == manifest(1)
 
 
 def test_a_persons_reload_of_missing_inputs_is_rejected_at_once() -> None:
