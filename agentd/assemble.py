@@ -61,7 +61,9 @@ def run(options: Options, definitions: Definitions) -> int:
         _write(f"agentd: {error.what}")
         return ExitCode.BUG
     except BaseExceptionGroup as errors:
-        _write(f"agentd: internal error, please report this: {_first(errors)}; services go on without it")
+        _write(
+            f"agentd: internal error, please report this: {_first(errors)}; services go on without it"
+        )
         if os.environ.get("AGENTD_DEBUG"):
             traceback.print_exception(errors)
         return ExitCode.BUG

@@ -170,7 +170,9 @@ def _plain(fact: Fact) -> _Line | None:
     """What needs no memory."""
     match fact:
         case facts.AgentStarted(version=version, pid=pid, adopted=adopted):
-            took_over = f", {adopted} process{'es' if adopted > 1 else ''} taken over" if adopted else ""
+            took_over = (
+                f", {adopted} process{'es' if adopted > 1 else ''} taken over" if adopted else ""
+            )
             return _Line(f"agentd {version} started, pid {pid}{took_over}")
         case facts.AgentStopped(left=left):
             return _Line("agentd stopped" + (", its services go on running" if left else ""))

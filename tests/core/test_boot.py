@@ -143,6 +143,12 @@ def test_if_changed_is_not_lost(*, if_changed: bool) -> None:
     assert (b.verdicts == [Verdict.UNCHANGED]) is if_changed
 
 
+def test_wanted_down_and_gone_its_places_are_released() -> None:
+    b = survivor(up(), found=False, want=Want.DOWN)
+    assert b.phase() == "down"
+    assert fx.Forget("web", 1) in b.effects
+
+
 def test_wanted_down_and_still_alive_is_stopped() -> None:
     b = survivor(up(), want=Want.DOWN)
     assert b.phase() == "stopping"

@@ -138,7 +138,8 @@ def send_reload_signal(w: World, e: fx.SendReloadSignal) -> None:
     child.asked += 1
     if child.script.takes is not None:
         w.after(child.script.takes, reads, w, child, child.asked)
-    w.answer(e.token, w.soon(), ev.Signalled(e.token, w.now))
+    before = Baseline(0, seen_workers(w, e.token.service))
+    w.answer(e.token, w.soon(), ev.Signalled(e.token, w.now, before))
 
 
 def reads(w: World, child: Child, asked: int) -> None:
