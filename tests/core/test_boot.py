@@ -302,6 +302,18 @@ def test_of_two_that_had_not_acted_one_goes_on() -> None:
     assert b.service().live == manifest(1)
 
 
+def test_begun_anew_it_can_be_given_up_while_it_waits() -> None:
+    a = agent(PLAIN)
+    a.read(1)
+    a.spawned()
+    a.reload()
+    b = survivor(a)
+    assert b.service().waiting is not None
+    b.feed(ev.StopAsked("web", PERSON))
+    assert fx.Disarm("web", "waiting") in b.steps[-1].effects
+    assert b.judged.verdict is Verdict.CANCELLED
+
+
 def test_a_watch_that_was_interrupted_settles_again() -> None:
     a = up()
     a.hint()
