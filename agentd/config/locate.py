@@ -64,12 +64,14 @@ class Lines:
         from tomlkit.items import AoT, Table  # noqa: PLC0415
 
         if isinstance(item, Table):
+            if (
+                at in self._arrays
+            ):  # an array of tables goes on further down, and with which element is not told
+                raise ValueError(at)
             self._table(at, item)
         elif isinstance(item, AoT):
             for element in item.body:
-                index = self._counts.get(
-                    at, 0
-                )  # an array of tables may be written in several places
+                index = self._counts.get(at, 0)  # it may be written in several places
                 self._counts[at] = index + 1
                 self._table((*at, index), element)
         else:

@@ -91,3 +91,8 @@ def test_a_key_that_is_not_there_has_the_line_of_what_would_hold_it() -> None:
 
 def test_a_table_has_the_line_of_its_header_even_below_its_parts() -> None:
     assert Lines("[a.b]\n[c]\n[a]\n").of(("a",)) == 3
+
+
+def test_an_array_of_tables_that_goes_on_further_down_tells_no_wrong_line() -> None:
+    text = "[[s.a]]\n[a]\n[[s.a.h]]\na = 4\n"
+    assert Lines(text).of(("s", "a", 0, "h", 0, "a")) in (0, 4)
