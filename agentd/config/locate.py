@@ -64,9 +64,7 @@ class Lines:
         from tomlkit.items import AoT, Table  # noqa: PLC0415
 
         if isinstance(item, Table):
-            if (
-                at in self._arrays
-            ):  # an array of tables goes on further down, and with which element is not told
+            if at in self._counts:  # an array goes on further down, with which element is not told
                 raise ValueError(at)
             self._table(at, item)
         elif isinstance(item, AoT):

@@ -561,6 +561,15 @@ def test_a_released_change_that_goes_missing_tells_all_of_it() -> None:
     ]
 
 
+def test_who_is_held_is_told_of_a_reload_of_its_own() -> None:
+    a = agent().up()
+    hold(a)
+    a.feed(ev.ReloadAsked("web", PERSON, 5))
+    asked = a.told(facts.Requested)[-1]
+    accepted = fx.Accepted(asked.reload_id, asked.trace_id, joined=False)
+    assert a.last(fx.Answer) == fx.Answer(5, accepted)
+
+
 def test_the_message_of_a_hold_says_what_is_known() -> None:
     a = up()
     a.feed(ev.HoldAsked("web", replace(PERSON, user="")))

@@ -120,6 +120,8 @@ def test_what_may_come_at_any_time_has_a_row_everywhere() -> None:
     always = (ev.Abort, ev.InstanceReady, ev.InstanceEnded, ev.Touched)
     assert all((stage, kind) in reload.TABLE for stage in Stage for kind in always)
     assert all((phase, kind) in instance.TABLE for phase in Phase for kind in (ev.Stop, ev.Reset))
+    said = (ev.Notified, ev.Exited)
+    assert all((phase, kind) in instance.TABLE for phase in instance.ALIVE for kind in said)
     assert PHASE.keys() == set(Stage)
 
 
