@@ -486,7 +486,10 @@ def test_logs_show_what_was_printed_and_rotate(tmp_path: Path) -> None:
         assert len([f for f in files if f.suffix[1:].isdigit()]) == 2
         assert all(f.stat().st_size <= 8192 for f in files)
         follower = subprocess.Popen(
-            [sys.executable, "-m", "reloadctl", "--socket", running.socket, "logs", "t", "-f"],
+            [
+                *("env", "--default-signal=INT"),  # background jobs of some shells ignore it
+                *(sys.executable, "-m", "reloadctl", "--socket", running.socket, "logs", "t", "-f"),
+            ],
             stdout=subprocess.PIPE,
             env=clean_env(),
         )
@@ -505,7 +508,11 @@ def test_logs_show_what_was_printed_and_rotate(tmp_path: Path) -> None:
 
 
 def alive(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
+    """A zombie whose parent is slow to reap it is not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def test_sigterm_stops_all_or_leaves_all_as_declared(tmp_path: Path) -> None:
