@@ -29,6 +29,8 @@ _PIDFD_GET_INFO = 3 << 30 | 64 << 16 | 0xFF << 8 | 11
 _PIDFD_INFO_EXIT = 8
 _ASK_AGAIN = (0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.7)
 """Pauses before asking again for the status of a non-child: its parent may be slow to reap it (seen: 1.8 s)."""
+_AGAIN_S = 0.1
+"""When orphans are looked for once more after a child ended."""
 
 
 class _Watch(NamedTuple):
@@ -51,6 +53,7 @@ class Reaper:
         self._loop = loop
         self._watches: dict[int, _Watch] = {}
         self._claimed: set[int] = set()
+        self._again: asyncio.TimerHandle | None = None
         self._session = os.getsid(0)
         self._retries: dict[int, asyncio.TimerHandle] = {}
         libc = ctypes.CDLL(None, use_errno=True)
@@ -107,7 +110,7 @@ class Reaper:
         self._loop.remove_reader(self._signals)
         os.close(self._signals)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
-        for handle in self._retries.values():
+        for handle in (*self._retries.values(), *filter(None, (self._again,))):
             handle.cancel()
         self._retries.clear()
         for pidfd in list(self._watches):
@@ -116,8 +119,15 @@ class Reaper:
     def _child_ended(self) -> None:
         with contextlib.suppress(
             BlockingIOError
-        ):  # whoever waits for a child may take the signal first
+        ):  # who waits for a child may take the signal first
             os.read(self._signals, 1024)
+        self.sweep()
+        # The kernel's list of children may miss one while its sibling exits, and no other signal comes for it.
+        if self._again is None:
+            self._again = self._loop.call_later(_AGAIN_S, self._sweep_again)
+
+    def _sweep_again(self) -> None:
+        self._again = None
         self.sweep()
 
     def _zombie(self, kind: int, pid: int) -> int:
