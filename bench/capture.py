@@ -140,7 +140,7 @@ def _their_loss(place: Place) -> str:
 
 
 def _grown(log: Path, size: int) -> None:
-    until(lambda: log.stat().st_size >= size, f"{log} holds {size} bytes")
+    until(lambda: log.exists() and log.stat().st_size >= size, f"{log} holds {size} bytes")
 
 
 def _count(log: Path, lines: int) -> str:
