@@ -21,6 +21,7 @@ from agentd.core.memory import Memory
 from agentd.core.order import dependents, start_order
 from agentd.core.reload_value import Act, Ending, Reload, Stage
 from agentd.core.service import Service, Turn, conclude, go_on
+from agentd.core.service_generations import switch_back
 from agentd.core.spec import ProcessSpec, Spec
 from agentd.core.value import replace
 from agentd.wire import Verdict
@@ -36,6 +37,8 @@ class Left:
     open_reloads: Sequence[Sequence[Record]] = ()
     boot: str = ""
     """This boot's id: moments of another boot mean nothing now."""
+    found_beside: Collection[tuple[str, int]] = ()
+    """The same of other generations of theirs: service and generation."""
 
 
 def boot(specs: Sequence[Spec], left: Left, mint: Mint, now: float) -> Step:
@@ -48,6 +51,7 @@ def boot(specs: Sequence[Spec], left: Left, mint: Mint, now: float) -> Step:
     for name in start_order(specs):
         t = Turn(_remembered(by_name[name], left.memories.get(name)), now, mint, may_start=False)
         _take_over(t, left)
+        _take_over_others(t, left)
         _hold_on(t)
         for records in left.open_reloads:
             _resume(t, records, left)
@@ -68,7 +72,8 @@ def _removed(specs: Sequence[Spec], left: Left) -> tuple[Spec, ...]:
     """Services that are no longer declared but still run, or owe a verdict: kept only to be stopped."""
     declared = {spec.name for spec in specs}
     owing = (records[0].fact for records in left.open_reloads)
-    names = (*left.found, *(f.service for f in owing if isinstance(f, facts.Requested)))
+    beside = (name for name, _ in left.found_beside)
+    names = (*left.found, *beside, *(f.service for f in owing if isinstance(f, facts.Requested)))
     return tuple(removed(name) for name in dict.fromkeys(names) if name not in declared)
 
 
@@ -83,6 +88,7 @@ def _remembered(spec: Spec, m: Memory | None) -> Service:
         spec,
         want=m.want,
         instance=replace(instance.Instance(), generation=m.generation),
+        issued=m.issued,
         hold=m.hold,
         restarts=m.restarts,
         live=m.live,
@@ -120,6 +126,29 @@ def _take_over(t: Turn, left: Left) -> None:
         )
 
 
+def _take_over_others(t: Turn, left: Left) -> None:
+    """A former generation drains on; one that had not taken the other's place yet is ended, as if it had never been."""
+    m = left.memories.get(t.s.spec.name)
+    if m and any((m.service, other.generation) in left.found_beside for other in m.others):
+        switch_back(t)  # first: what is ended now may be what gets the connections
+    for other in m.others if m else ():
+        found = (t.s.spec.name, other.generation) in left.found_beside
+        t.note(facts.Adopted(t.s.spec.name, other.generation, other.process.pid, found))
+        if not found:
+            continue
+        drains = other.phase == Phase.DRAINING and t.s.wanted
+        phase = Phase.DRAINING if drains else Phase.STOPPING
+        machine = f"instance.{other.generation}"
+        blank = replace(instance.Instance(), machine=machine)
+        adopt = Adopt(other.process, other.generation, phase, machine, other.reload_id)
+        after, effects = instance.step(blank, adopt, t.s.spec, t.now)
+        t.s = replace(t.s, former=(*t.s.former, after))
+        t.effects += effects
+        if after.phase.value != other.phase:
+            name, why = t.s.spec.name, after.why
+            t.note(facts.PhaseEntered(name, other.generation, after.phase.value, other.phase, why))
+
+
 def _hold_on(t: Turn) -> None:
     """A hold with an end still ends then, or at once when that has passed."""
     hold = t.s.hold
@@ -150,7 +179,9 @@ def _resume(t: Turn, records: Sequence[Record], left: Left) -> None:
     same_boot = records[-1].boot == left.boot
     alive = t.s.spec.name in left.found and same_boot
     phase = _open_phase(records)
-    if r.act is Act.LAUNCH:
+    if r.act is Act.REPLACE:
+        _begin_anew(t, r, phase)  # whatever was started beside the one that serves is being ended
+    elif r.act is Act.LAUNCH:
         if alive and t.s.instance.phase is Phase.STARTING and r.manifest:
             t.s = replace(t.s, running=replace(r, stage=Stage.LAUNCHING))
         elif alive and t.s.instance.phase is Phase.READY and r.manifest:
@@ -175,7 +206,9 @@ def _begin_anew(t: Turn, r: Reload, phase: str) -> None:
     first = t.s.waiting
     if first is None:
         _close(t, r, phase)
-        t.s = replace(t.s, waiting=replace(r, machine="waiting", certain=True))
+        t.s = replace(
+            t.s, waiting=replace(r, machine="waiting", act=Act.RECIPE, step=0, certain=True)
+        )
         return
     must_act = first.must_act or r.must_act
     require_proof = first.require_proof or r.require_proof
@@ -215,6 +248,7 @@ def _rebuild(asked: facts.Requested, records: Sequence[Record], t: Turn) -> Relo
         act=Act.LAUNCH if asked.handle == "start" else Act.RECIPE,
         must_act=asked.must_act,
         require_proof=asked.require_proof,
+        serial=t.s.serial,
         deadline=t.now + t.s.spec.reload.timeout,
     )
     for record in records:
@@ -225,6 +259,8 @@ def _rebuild(asked: facts.Requested, records: Sequence[Record], t: Turn) -> Relo
                 r = replace(r, manifest=Manifest(hash_, version))
             case facts.BaselineTaken(baseline=baseline, at=at):
                 r = replace(r, baseline=baseline, sent_at=at)
+            case facts.StepBegan(step="process.start") if asked.handle == "replace":
+                r = replace(r, act=Act.REPLACE)
             case facts.StepBegan(step="process.start"):
                 r = replace(r, act=Act.LAUNCH)
             case facts.StepEnded(at=at, error_type=""):

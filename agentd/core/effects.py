@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from agentd.core.events import Token
+from agentd.core.events import Origin, Token
 from agentd.core.facts import Fact
 from agentd.core.spec import Check, Probe, Spec
+from agentd.core.steps import Asking
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,9 @@ class Spawn:
     spec: Spec
     generation: int
     cookie: str
+    beside: bool = False
+    """Another generation serves: this one's listeners get nothing before ``Switch``."""
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,41 @@ class SendReloadSignal:
     assume_handled: bool
     workers: bool = False
     """Whether the baseline that comes with the answer needs them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Perform:
+    """Run the command or make the call of a step → Performed or EffectFailed."""
+
+    durable: ClassVar[bool] = True
+    token: Token
+    spec: Spec
+    step: Asking
+    generation: int
+    reload_id: str
+    trace_id: str
+    place: str
+    """The step's place in the trace: what it does belongs below that span."""
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """From now on new connections go to this generation → Switched or EffectFailed. The next agent undoes what was not told."""
+
+    durable: ClassVar[bool] = False
+    token: Token
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Count the connections of a former generation → Counted or EffectFailed."""
+
+    durable: ClassVar[bool] = False
+    token: Token
+    spec: Spec
+    generation: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +177,9 @@ class Ask:
     spec: Spec
     probe: Probe
     pid: int
+    generation: int = 0
+    beside: bool = False
+    """Another generation may answer in its stead: only an answer of its own counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +228,9 @@ Effect = (
     | Kill
     | Forget
     | SendReloadSignal
+    | Perform
+    | Switch
+    | Count
     | Arm
     | Disarm
     | Cancel

@@ -20,7 +20,7 @@ class Token:
 
     service: str
     machine: str
-    """instance, reload, waiting or hold."""
+    """instance (of a generation that is started beside another: instance.N), reload, waiting, hold or confirm."""
     serial: int
 
 
@@ -142,6 +142,38 @@ class Signalled:
 
 
 @dataclass(frozen=True, slots=True)
+class Performed:
+    """A command or a call of the recipe came to its end. ``at``: the moment it began."""
+
+    token: Token
+    at: float
+    status: int | None
+    """Exit code, or HTTP status; None: there is none."""
+    timed_out: bool = False
+    error: str | None = None
+    """Why there is no status."""
+    output: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Switched:
+    """New connections go to this generation from ``at`` on; ``moved`` False: they share what listens."""
+
+    token: Token
+    at: float
+    moved: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What a former generation still has: connections that it holds, and such as wait for it to accept them."""
+
+    token: Token
+    open: int
+    queued: int
+
+
+@dataclass(frozen=True, slots=True)
 class Sighted:
     """One look at the service, a sight for each evidence asked about."""
 
@@ -197,15 +229,32 @@ class Emptied:
 
 @dataclass(frozen=True, slots=True)
 class Notified:
-    """An sd_notify message that bears on the phase: READY=1, or EXTEND_TIMEOUT_USEC (seconds here)."""
+    """An sd_notify message that bears on a phase or on a reload (sd_notify(3))."""
 
     service: str
     generation: int
-    ready: bool
+    ready: bool = False
     extend: float = 0.0
+    """EXTEND_TIMEOUT_USEC, in seconds."""
+    reloading: float | None = None
+    """RELOADING=1: its MONOTONIC_USEC, in seconds; without one it is no answer to anybody."""
+    refused: str = ""
+    """ERRNO or X_AGENTD_RELOAD_RESULT=failed, with STATUS, as a clause; empty: it complains of nothing."""
+    hash: str = ""
+    """X_AGENTD_CONFIG_HASH: what it runs, or the first digits of it."""
 
 
 # What the service tells its own machines.
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Why a process is started, and what it is to run."""
+
+    reload_id: str
+    trace_id: str
+    hash: str = ""
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,11 +262,24 @@ class Launch:
     """Spawn a new generation."""
 
     cookie: str
+    generation: int
+    beside: bool = False
+    """Another generation is alive: it becomes this one's former when this one is taken, and goes on when it is not."""
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
     """End it, by the stop signal first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Another generation has its place: finish what is in flight, then end."""
+
+    reload_id: str
+    moved: bool
+    """False: it still accepts connections, so waiting for their end would never end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +294,8 @@ class Adopt:
     identity: Identity
     generation: int
     phase: str
+    machine: str = "instance"
+    reload_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +330,32 @@ class InstanceEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class InstanceDown:
+    """Nothing of it is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class NextReady:
+    """The generation that was started beside the other one is ready."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class NextEnded:
+    """It ended, or was too slow."""
+
+    error_type: str
+    message: str
+    output: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RoomMade:
+    """A former generation has ended."""
+
+
+@dataclass(frozen=True, slots=True)
 class Abort:
     """A person wants the service down, or the agent ends."""
 
@@ -279,6 +369,9 @@ Completion = (
     | CheckDone
     | BaselineDone
     | Signalled
+    | Performed
+    | Switched
+    | Counted
     | Sighted
     | Probed
     | EffectFailed
@@ -296,6 +389,8 @@ InstanceEvent = (
     | Spawned
     | EffectFailed
     | Probed
+    | Counted
+    | Drain
     | Elapsed
     | ProcessEvent
 )
@@ -305,10 +400,17 @@ ReloadEvent = (
     | Abort
     | InstanceReady
     | InstanceEnded
+    | InstanceDown
+    | NextReady
+    | NextEnded
+    | RoomMade
+    | Notified
     | SnapshotDone
     | CheckDone
     | BaselineDone
     | Signalled
+    | Performed
+    | Switched
     | Sighted
     | EffectFailed
     | Elapsed

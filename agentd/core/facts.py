@@ -194,6 +194,32 @@ class StepEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class Flipped:
+    """New connections went to this generation from ``at`` on: the flip. ``moved`` False: they share what listens."""
+
+    service: str
+    reload_id: str
+    generation: int
+    at: float
+    moved: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """A former generation has finished, or was not waited for any longer: told after the verdict of the reload that replaced it."""
+
+    service: str
+    reload_id: str
+    generation: int
+    pid: int | None
+    began: float
+    open: int
+    """Connections it had when it was first counted; those that waited to be accepted are among them."""
+    cut: int
+    """Such as it still had when it was told to stop."""
+
+
+@dataclass(frozen=True, slots=True)
 class Judged:
     """The verdict: the root span ends here."""
 
@@ -258,6 +284,8 @@ Fact = (
     | BaselineTaken
     | StepBegan
     | StepEnded
+    | Flipped
+    | Drained
     | Judged
     | LiveChanged
     | Quarantined

@@ -18,7 +18,7 @@ from agentd.core.events import (
     Stop,
 )
 from agentd.core.ids import Mint
-from agentd.core.instance import ALIVE, Phase
+from agentd.core.instance import Phase
 from agentd.core.memory import Want
 from agentd.core.service import Service, Turn
 from agentd.core.service_asks import ASKED
@@ -118,7 +118,7 @@ def _stop_those_before(w: _Work) -> None:
     """Whoever has come to rest lets those stop that it needed."""
     for name in tuple(w.touched):
         s = w.services[name]
-        if s.instance.phase not in ALIVE:
+        if not s.alive:
             needed = (*s.spec.after, *s.spec.requires)
             _stop(w, [name, *(other for other in needed if other in w.services)])
 
@@ -192,12 +192,12 @@ def _stop(w: _Work, names: Iterable[str]) -> None:
     """Stop those of these that nobody alive depends on; leave when nothing is left."""
     for name in names:
         s = w.services[name]
-        waits = s.instance.phase in ALIVE and any(
-            w.services[other].instance.phase in ALIVE for other in w.dependents[name]
-        )
+        waits = bool(s.alive) and any(w.services[other].alive for other in w.dependents[name])
         busy = s.running is not None or s.waiting is not None or s.next_start is not None
-        going = s.instance.phase in (Phase.STOPPING, Phase.KILLING)
+        beside = s.next is not None or any(i.phase is Phase.DRAINING for i in s.former)
+        busy = busy or beside
+        going = s.instance.phase in (Phase.STOPPING, Phase.KILLING) and not beside
         if not waits and not going and (busy or s.instance.phase not in AT_REST):
             _turn(w, name, Stop())
-    if all(s.instance.phase in AT_REST for s in w.services.values()):
+    if all(s.instance.phase in AT_REST and not s.alive for s in w.services.values()):
         w.effects.append(Leave())

@@ -3,7 +3,7 @@
 Decides: which row answers which event in which phase, and what is stale. Does not decide what a row says (``instance_rows``), whether the
 service is wanted or when a new generation is launched (``service``), nor how a probe or a spawn is done (the shell).
 
-An instance has a process, or one is being born, exactly in starting, ready, stopping and killing.
+An instance has a process, or one is being born, exactly in starting, ready, draining, stopping and killing.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from agentd.core import instance_rows as rows
 from agentd.core.errors import IllegalTransitionError
 from agentd.core.events import (
     Adopt,
+    Counted,
+    Drain,
     EffectFailed,
     Elapsed,
     Emptied,
@@ -25,11 +27,12 @@ from agentd.core.events import (
     Spawned,
     Stop,
 )
-from agentd.core.instance_value import ALIVE, Ending, Instance, Phase, Result, Row
+from agentd.core.instance_value import ALIVE, GOING, Ending, Instance, Phase, Result, Row
 from agentd.core.spec import Spec
 
 __all__ = [
     "ALIVE",
+    "GOING",
     "TABLE",
     "Ending",
     "Instance",
@@ -54,7 +57,12 @@ def stale(i: Instance, event: InstanceEvent) -> bool:
     match event:
         case Elapsed(token=token):
             return token.serial != i.timer
-        case Spawned(token=token) | Probed(token=token) | EffectFailed(token=token):
+        case (
+            Spawned(token=token)
+            | Probed(token=token)
+            | Counted(token=token)
+            | EffectFailed(token=token)
+        ):
             return token.serial != i.awaiting
         case Exited(generation=generation) | Emptied(generation=generation):
             return generation != i.generation or i.phase not in ALIVE
@@ -85,6 +93,14 @@ TABLE: dict[tuple[Phase, type[InstanceEvent]], Row] = {
     (_P.READY, Elapsed): rows.settled,
     (_P.READY, Stop): rows.stop_asked,
     (_P.READY, Reset): rows.forgive,
+    (_P.READY, Drain): rows.drain,
+    (_P.DRAINING, Counted): rows.counted,
+    (_P.DRAINING, EffectFailed): rows.not_counted,
+    (_P.DRAINING, Elapsed): rows.count,
+    (_P.DRAINING, Notified): rows.said,
+    (_P.DRAINING, Exited): rows.ended_draining,
+    (_P.DRAINING, Stop): rows.stop_asked,
+    (_P.DRAINING, Reset): rows.forgive,
     (_P.STOPPING, Spawned): rows.born_stopping,
     (_P.STOPPING, EffectFailed): rows.unborn,
     (_P.STOPPING, Notified): rows.said,

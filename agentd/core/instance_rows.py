@@ -8,9 +8,11 @@ Decides: the stop signal and when KILL follows, what ready means, backoff, when 
 from __future__ import annotations
 
 from agentd.core import backoff
-from agentd.core.effects import Arm, Ask, Cancel, Disarm, Effect, Forget, Kill, Spawn
+from agentd.core.effects import Arm, Ask, Cancel, Count, Disarm, Effect, Forget, Kill, Spawn
 from agentd.core.events import (
     Adopt,
+    Counted,
+    Drain,
     EffectFailed,
     Exited,
     InstanceEvent,
@@ -28,6 +30,10 @@ from agentd.core.value import replace
 
 ASSUMED_READY_AFTER = 2.0
 """Seconds that an adopted, notify-ready instance must live to count as ready: its READY=1 may have met no agent."""
+FIRST_COUNT = 0.05
+"""Seconds from the switch to the first count: a handshake that had begun before it still ends in the former queue."""
+SLOWEST_COUNT = 0.5
+"""The longest pause between two counts of a generation that drains; each is twice the one before."""
 
 
 def launch(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
@@ -35,14 +41,17 @@ def launch(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
     assert isinstance(event, Launch)
     new = Instance(
         phase=Phase.STARTING,
-        generation=i.generation + 1,
+        generation=event.generation,
+        machine=i.machine,
+        beside=event.beside,
         failures=i.failures,
         starts=(*backoff.recent(i.starts, now, spec.start_limit), now),
         deadline=now + spec.start_timeout,
         serial=i.serial + 1,
         awaiting=i.serial + 1,
     )
-    spawn = Spawn(_token(spec, new.serial), spec, new.generation, event.cookie)
+    token = _token(new, spec, new.serial)
+    spawn = Spawn(token, spec, new.generation, event.cookie, event.beside, event.origin)
     new, arm = _arm(new, spec, spec.start_timeout)
     return new, (spawn, arm)
 
@@ -73,7 +82,8 @@ def _ask(i: Instance, spec: Spec, now: float) -> Result:
     assert i.process is not None
     pid = i.process.pid
     i = replace(i, serial=i.serial + 1, awaiting=i.serial + 1)
-    ask = Ask(_token(spec, i.serial), spec, spec.ready.probe, pid)
+    token = _token(i, spec, i.serial)
+    ask = Ask(token, spec, spec.ready.probe, pid, i.generation, i.beside)
     i, arm = _arm(i, spec, i.deadline - now)
     return i, (ask, arm)
 
@@ -99,7 +109,7 @@ def _ready(i: Instance, spec: Spec) -> Result:
     if i.failures:
         i, arm = _arm(i, spec, spec.backoff.reset)
         return i, (arm,)
-    return replace(i, timer=None), (Disarm(spec.name, "instance"),)
+    return replace(i, timer=None), (Disarm(spec.name, i.machine),)
 
 
 def said(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
@@ -111,6 +121,8 @@ def said(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
         return replace(i, said=True), ()
     if event.ready:
         return _ready(replace(i, adopted=False), spec)
+    if not event.extend:
+        return i, ()
     i = replace(i, deadline=max(i.deadline, now + event.extend))
     i, arm = _arm(i, spec, i.deadline - now)
     return i, (arm,)
@@ -132,6 +144,49 @@ def start_elapsed(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> 
     )
 
 
+def drain(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
+    """Draining: it gets nothing new, and may finish what it has. What shares its listeners cannot be drained: stopped at once."""
+    assert isinstance(event, Drain)
+    i = replace(
+        i,
+        ending=Ending.ASKED,
+        why="another generation has its place",
+        reload_id=event.reload_id,
+        since=now,
+    )
+    if not event.moved or not any(s.kind == "tcp" for s in spec.sockets):
+        return _stop(i, spec)
+    i = replace(i, phase=Phase.DRAINING, deadline=now + spec.drain_timeout, awaiting=None)
+    i, arm = _arm(i, spec, min(FIRST_COUNT, spec.drain_timeout))
+    return i, (arm,)
+
+
+def count(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
+    """It is counted once more; at the limit it is told to stop, whatever it still has."""
+    if now >= i.deadline and i.counts:
+        return _stop(i, spec)
+    i = replace(i, serial=i.serial + 1, awaiting=i.serial + 1, timer=None)
+    return i, (Disarm(spec.name, i.machine), Count(_token(i, spec, i.serial), spec, i.generation))
+
+
+def counted(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
+    """Told to stop when nothing is left, twice in a row; else counted again after a pause."""
+    assert isinstance(event, Counted)
+    left = event.open + event.queued
+    i = replace(i, awaiting=None, counts=i.counts + 1, left=left, load=max(i.load, left))
+    if not left and i.idle:
+        return _stop(i, spec)
+    i = replace(i, idle=not left)
+    pause = min(FIRST_COUNT * 2 ** min(i.counts - 1, 10), SLOWEST_COUNT)
+    i, arm = _arm(i, spec, FIRST_COUNT if i.idle else min(pause, i.deadline - now))
+    return i, (arm,)
+
+
+def not_counted(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
+    """Nobody can tell what it still has: it is told to stop, and drains by itself within its grace."""
+    return _stop(replace(i, awaiting=None), spec)
+
+
 def stop_asked(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
     """Stopping: the stop signal, and a grace before KILL."""
     return _stop(replace(i, ending=Ending.ASKED, why="asked"), spec)
@@ -146,7 +201,7 @@ def _stop(i: Instance, spec: Spec) -> Result:
     """Enter stopping: the stop signal to the main process, or to what is left of the group when the main process is gone."""
     effects: tuple[Effect, ...] = ()
     if i.awaiting is not None and i.process is not None:
-        effects = (Cancel(_token(spec, i.awaiting)),)
+        effects = (Cancel(_token(i, spec, i.awaiting)),)
         i = replace(i, awaiting=None)
     i, arm = _arm(replace(i, phase=Phase.STOPPING), spec, spec.stop_timeout)
     if i.process is None:
@@ -174,6 +229,13 @@ def ended_stopping(i: Instance, event: InstanceEvent, spec: Spec, now: float) ->
     return i, (Kill(spec.name, i.generation, signal, group=True),)
 
 
+def ended_draining(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
+    """It ended by itself, or of what it drained; what is left of its group is ended too."""
+    assert isinstance(event, Exited)
+    i = replace(i, exit=event.exit, output=event.output)
+    return gone(i, event, spec, now) if event.empty else _stop(i, spec)
+
+
 def born_stopping(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
     """It was told to stop while it was being born: now there is somebody to tell."""
     assert isinstance(event, Spawned)
@@ -186,6 +248,8 @@ def born_stopping(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> 
 def unborn(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
     """The spawn failed; or the probe could not be done, which says nothing about the process."""
     assert isinstance(event, EffectFailed)
+    if i.process is not None and i.phase is not Phase.STARTING:
+        return replace(i, awaiting=None), ()
     if i.process is not None:
         return _not_yet(i, event.message, spec, now)
     return gone(replace(i, awaiting=None, why=event.message), event, spec, now)
@@ -203,9 +267,9 @@ def gone(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
     """Nothing of it is left: where to rest."""
     effects: tuple[Effect, ...] = (Forget(spec.name, i.generation),)
     if i.awaiting is not None:
-        effects = (Cancel(_token(spec, i.awaiting)), *effects)
+        effects = (Cancel(_token(i, spec, i.awaiting)), *effects)
     i = replace(i, process=None, awaiting=None)
-    if i.ending is Ending.ASKED:
+    if i.ending is Ending.ASKED or i.beside:
         return _rest(i, Phase.DOWN, spec, effects)
     clean = i.ending is Ending.BY_ITSELF and i.exit is not None and i.exit.clean
     if spec.restart is Restart.NEVER or (clean and spec.restart is Restart.ON_FAILURE):
@@ -220,7 +284,7 @@ def gone(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
 
 
 def _rest(i: Instance, phase: Phase, spec: Spec, effects: tuple[Effect, ...]) -> Result:
-    return replace(i, phase=phase, timer=None), (*effects, Disarm(spec.name, "instance"))
+    return replace(i, phase=phase, timer=None), (*effects, Disarm(spec.name, i.machine))
 
 
 def due(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
@@ -258,9 +322,14 @@ def adopted(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result
         process=event.identity,
         adopted=event.phase == Phase.STARTING,
         deadline=now + spec.start_timeout,
+        machine=event.machine,
+        beside=event.machine != "instance",
+        reload_id=event.reload_id,
     )
     if event.phase == Phase.READY:
         return replace(i, phase=Phase.READY), ()
+    if event.phase == Phase.DRAINING:
+        return drain(i, Drain(event.reload_id, moved=True), spec, now)
     if event.phase != Phase.STARTING:
         return _stop(replace(i, ending=Ending.ASKED, why="asked"), spec)
     i = replace(i, phase=Phase.STARTING)
@@ -286,10 +355,10 @@ def _assumes(i: Instance, spec: Spec) -> bool:
     return i.adopted and isinstance(spec.ready, ReadyNotify)
 
 
-def _token(spec: Spec, serial: int) -> Token:
-    return Token(spec.name, "instance", serial)
+def _token(i: Instance, spec: Spec, serial: int) -> Token:
+    return Token(spec.name, i.machine, serial)
 
 
 def _arm(i: Instance, spec: Spec, delay: float) -> tuple[Instance, Arm]:
     i = replace(i, serial=i.serial + 1, timer=i.serial + 1)
-    return i, Arm(_token(spec, i.serial), max(delay, 0.0))
+    return i, Arm(_token(i, spec, i.serial), max(delay, 0.0))

@@ -18,14 +18,17 @@ class Phase(StrEnum):
     DOWN = "down"
     STARTING = "starting"
     READY = "ready"
+    DRAINING = "draining"
     STOPPING = "stopping"
     KILLING = "killing"
     BACKOFF = "backoff"
     FAILED = "failed"
 
 
-ALIVE = frozenset({Phase.STARTING, Phase.READY, Phase.STOPPING, Phase.KILLING})
+ALIVE = frozenset({Phase.STARTING, Phase.READY, Phase.DRAINING, Phase.STOPPING, Phase.KILLING})
 """The phases in which there is a process, or one is being born."""
+GOING = frozenset({Phase.DRAINING, Phase.STOPPING, Phase.KILLING})
+"""Those of them that end in nothing."""
 
 
 class Ending(StrEnum):
@@ -42,6 +45,10 @@ class Instance:
 
     phase: Phase = Phase.DOWN
     generation: int = 0
+    machine: str = "instance"
+    """What its tokens and its timer go by: those of two generations that are alive at a time differ."""
+    beside: bool = False
+    """It was started to take another one's place: when it ends nothing is started in its stead."""
     process: Identity | None = None
     adopted: bool = False
     ending: Ending | None = None
@@ -54,7 +61,19 @@ class Instance:
     failures: int = 0
     starts: tuple[float, ...] = ()
     deadline: float = 0.0
-    """Until when it must be ready."""
+    """Until when it must be ready; of one that drains, until when it may."""
+    reload_id: str = ""
+    """The reload that it drains for."""
+    since: float = 0.0
+    """When it began to drain."""
+    counts: int = 0
+    """How often it was counted while it drained."""
+    idle: bool = False
+    """Nothing was left at the last count: once more, and it is done."""
+    load: int = 0
+    """Connections at the first count."""
+    left: int = 0
+    """Connections at the last one."""
     said: bool = False
     """READY=1 came before the answer to its spawn: the two travel by different ways."""
     serial: int = 0

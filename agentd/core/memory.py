@@ -62,6 +62,17 @@ class Last:
 
 
 @dataclass(frozen=True, slots=True)
+class Other:
+    """A generation beside the one that serves: started to take its place (starting, ready), or on its way out."""
+
+    generation: int
+    phase: str
+    process: Identity
+    reload_id: str = ""
+    """The reload that it drains for."""
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
     """The durable part of a service's status."""
 
@@ -71,7 +82,7 @@ class Memory:
     want: Want = Want.UP
     hold: Hold | None = None
     generation: int = 0
-    """Of the newest instance; 0 before the first."""
+    """Of the instance that serves; 0 before the first."""
     restarts: int = 0
     phase: str = "down"
     finished: bool = False
@@ -82,3 +93,6 @@ class Memory:
     attempted: Attempt | None = None
     quarantine: Quarantine | None = None
     last: Last | None = None
+    issued: int = 0
+    """The newest generation there was; 0: that of the instance."""
+    others: tuple[Other, ...] = ()

@@ -6,6 +6,8 @@ Who may ask and whose turn it is, is decided by ``service``.
 from __future__ import annotations
 
 from agentd.core import reload_act as act
+from agentd.core import reload_confirm as confirm
+from agentd.core import reload_generations as generations
 from agentd.core import reload_prepare as prepare
 from agentd.core.errors import IllegalTransitionError
 from agentd.core.events import (
@@ -15,12 +17,19 @@ from agentd.core.events import (
     CheckDone,
     EffectFailed,
     Elapsed,
+    InstanceDown,
     InstanceEnded,
     InstanceReady,
+    NextEnded,
+    NextReady,
+    Notified,
+    Performed,
     ReloadEvent,
+    RoomMade,
     Sighted,
     Signalled,
     SnapshotDone,
+    Switched,
     Touched,
 )
 from agentd.core.reload_value import (
@@ -52,6 +61,8 @@ def stale(r: Reload, event: ReloadEvent) -> bool:
             | CheckDone(token=token)
             | BaselineDone(token=token)
             | Signalled(token=token)
+            | Performed(token=token)
+            | Switched(token=token)
             | Sighted(token=token)
             | EffectFailed(token=token)
         ):
@@ -61,12 +72,13 @@ def stale(r: Reload, event: ReloadEvent) -> bool:
 
 
 _S = Stage
+_NEWS = (InstanceReady, InstanceDown, NextReady, NextEnded, RoomMade, Notified, Touched)
+"""What concerns a reload in the stages that wait for it only."""
 
 TABLE: dict[tuple[Stage, type[ReloadEvent]], Row] = {
     **{(stage, Abort): act.aborted for stage in Stage},
     **{(stage, InstanceEnded): act.died for stage in Stage},
-    **{(stage, InstanceReady): act.stay for stage in Stage},
-    **{(stage, Touched): act.stay for stage in Stage},
+    **{(stage, event): act.stay for stage in Stage for event in _NEWS},
     (_S.QUEUED, Begin): prepare.begin,
     (_S.QUEUED, InstanceEnded): act.stay,
     (_S.SETTLING, Begin): prepare.settled,
@@ -80,12 +92,30 @@ TABLE: dict[tuple[Stage, type[ReloadEvent]], Row] = {
     (_S.BASELINE, EffectFailed): prepare.effect_failed,
     (_S.SENDING, Signalled): act.sent,
     (_S.SENDING, EffectFailed): act.not_sent,
-    (_S.LAUNCHING, InstanceReady): act.launched,
-    (_S.LAUNCHING, InstanceEnded): act.launch_failed,
-    (_S.CONFIRMING, Sighted): act.seen,
-    (_S.CONFIRMING, Elapsed): act.look_again,
-    (_S.CONFIRMING, EffectFailed): act.effect_failed_late,
-    (_S.COMPARING, SnapshotDone): act.was_compared,
-    (_S.COMPARING, EffectFailed): act.effect_failed_late,
+    (_S.SENDING, Notified): confirm.said,
+    (_S.PERFORMING, Performed): act.performed,
+    (_S.PERFORMING, EffectFailed): act.not_sent,
+    (_S.PERFORMING, Notified): confirm.said,
+    (_S.ENDING, InstanceEnded): act.stay,
+    (_S.ENDING, InstanceDown): generations.ended_old,
+    (_S.ENDING, Elapsed): generations.never_ended,
+    (_S.CLEARING, RoomMade): generations.room_made,
+    (_S.CLEARING, Elapsed): generations.no_room,
+    (_S.REPLACING, InstanceEnded): act.stay,
+    (_S.REPLACING, NextReady): generations.next_ready,
+    (_S.REPLACING, NextEnded): generations.next_ended,
+    (_S.SWITCHING, InstanceEnded): act.stay,
+    (_S.SWITCHING, Switched): generations.switched,
+    (_S.SWITCHING, EffectFailed): generations.not_switched,
+    (_S.SWITCHING, NextEnded): generations.next_ended,
+    (_S.LAUNCHING, InstanceReady): generations.launched,
+    (_S.LAUNCHING, InstanceEnded): generations.launch_failed,
+    (_S.CONFIRMING, Sighted): confirm.seen,
+    (_S.CONFIRMING, Elapsed): confirm.look_again,
+    (_S.CONFIRMING, Notified): confirm.said_and_look,
+    (_S.CONFIRMING, EffectFailed): confirm.effect_failed_late,
+    (_S.COMPARING, SnapshotDone): confirm.was_compared,
+    (_S.COMPARING, NextEnded): generations.next_ended,
+    (_S.COMPARING, EffectFailed): confirm.effect_failed_late,
 }
 """Every pair that is not here is refused by name."""

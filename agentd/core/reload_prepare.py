@@ -6,7 +6,7 @@ Facts of a request by a watch are kept back until it is known to matter: one tha
 
 from __future__ import annotations
 
-from agentd.core import facts, reload_act
+from agentd.core import facts, reload_act, reload_confirm, reload_generations
 from agentd.core.effects import (
     Disarm,
     RunCheck,
@@ -39,9 +39,6 @@ from agentd.core.spec import WatchSpec
 from agentd.core.steps import Grade
 from agentd.core.value import replace
 from agentd.wire import Trigger, Verdict
-
-OUTPUT_LINES = 40
-"""How many of the checker's last lines a verdict keeps."""
 
 
 def begin(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
@@ -103,7 +100,7 @@ def was_read(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     name, grade = r.started_with or ("none", None)
     proven = grade is Grade.PROVEN or not r.require_proof
     if r.started_with and proven and view.live and event.found.hash == view.live.hash:
-        return finish(r, view, now, notes, reload_act.applied(r, name, grade))
+        return finish(r, view, now, notes, reload_confirm.applied(r, name, grade))
     r, effects, more = check(r, event.found, view, now)
     return r, effects, (*notes, *more)
 
@@ -135,7 +132,7 @@ def was_missing(r: Reload, missing: Missing, view: View, now: float) -> Result:
     """A watch waits a little for a file that is being replaced; a start goes on, there is nothing to protect."""
     if r.act is Act.LAUNCH and r.must_act:
         r, notes = note(replace(r, missing=missing), now, ended(r, view, missing.error_type))
-        r, effects, launch = reload_act.launch(r, view, now)
+        r, effects, launch = reload_generations.launch(r, view, now)
         return r, effects, (*notes, *launch)
     since = now if r.missing_since is None else r.missing_since
     grace = view.spec.reload.missing_grace - (now - since)
@@ -167,7 +164,7 @@ def was_checked(r: Reload, event: ReloadEvent, view: View, now: float) -> Result
     assert isinstance(event, CheckDone)
     assert view.spec.reload.check is not None
     executable = view.spec.reload.check.argv[0]
-    output = event.output[-OUTPUT_LINES:]
+    output = event.output[-reload_act.OUTPUT_LINES :]
     error_type, message = "", ""
     if event.timed_out:
         limit = view.spec.reload.check.timeout

@@ -18,6 +18,7 @@ from agentd.core.effects import (
     Note,
 )
 from agentd.core.events import (
+    Notified,
     ReloadEvent,
     Token,
 )
@@ -39,7 +40,12 @@ class Stage(StrEnum):
     CHECKING = "checking"
     BASELINE = "baseline"
     SENDING = "sending"
+    PERFORMING = "performing"
+    ENDING = "ending"
     LAUNCHING = "launching"
+    CLEARING = "clearing"
+    REPLACING = "replacing"
+    SWITCHING = "switching"
     CONFIRMING = "confirming"
     COMPARING = "comparing"
 
@@ -51,11 +57,27 @@ PHASE: dict[Stage, str] = {
     Stage.CHECKING: "check",
     Stage.BASELINE: "apply",
     Stage.SENDING: "apply",
+    Stage.PERFORMING: "apply",
+    Stage.ENDING: "apply",
     Stage.LAUNCHING: "apply",
+    Stage.CLEARING: "apply",
+    Stage.REPLACING: "apply",
+    Stage.SWITCHING: "apply",
     Stage.CONFIRMING: "confirm",
     Stage.COMPARING: "commit",
 }
-ACTED = frozenset({Stage.SENDING, Stage.LAUNCHING, Stage.CONFIRMING, Stage.COMPARING})
+ACTED = frozenset(
+    {
+        Stage.SENDING,
+        Stage.PERFORMING,
+        Stage.ENDING,
+        Stage.LAUNCHING,
+        Stage.REPLACING,
+        Stage.SWITCHING,
+        Stage.CONFIRMING,
+        Stage.COMPARING,
+    }
+)
 """The stages in which the service may have been touched."""
 
 
@@ -64,6 +86,8 @@ class Act(StrEnum):
 
     RECIPE = "recipe"
     LAUNCH = "launch"
+    RESTART = "restart"
+    REPLACE = "replace"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +124,10 @@ class View:
     quarantine: Quarantine | None
     assumed: bool = False
     """Whether the instance counts as ready without having said so."""
+    alive: int = 1
+    """How many generations of it are alive."""
+    next_generation: int = 0
+    """The one that is started to take the other's place; 0: there is none."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +162,14 @@ class Reload:
     """The checker of a start said no; it was started all the same."""
     certain: bool = True
     """False: an earlier agent died between deciding to act and noting that it had."""
+    replied: bool = False
+    """Whether the last step's command or call said yes."""
+    said: tuple[Notified, ...] = ()
+    """What the service said since the act began, the newest last."""
+    switched: bool = False
+    """New connections were sent to the next generation."""
+    moved: bool = False
+    """And that could be done: what listens is not shared."""
     looks: int = 0
     deadline: float = 0.0
     serial: int = 0

@@ -7,7 +7,7 @@ nor who waits for whom among services (``host``).
 
 from __future__ import annotations
 
-from agentd.core import reload_act, reload_value
+from agentd.core import reload_confirm, reload_value
 from agentd.core.effects import Accepted
 from agentd.core.events import (
     Ask,
@@ -30,7 +30,16 @@ from agentd.core.service_asks import (
     hold_elapsed,
     reload_asked,
 )
-from agentd.core.service_machines import abort, move_instance, move_running, new_reload, waited
+from agentd.core.service_generations import stop_beside
+from agentd.core.service_machines import (
+    abort,
+    move_answered,
+    move_instance,
+    move_process,
+    move_running,
+    new_reload,
+    waited,
+)
 from agentd.core.service_value import Service, Turn
 from agentd.core.service_verdict import end
 from agentd.core.value import replace
@@ -48,10 +57,11 @@ def step(t: Turn, event: Ask | Completion | ProcessEvent | Stop | None) -> None:
     if asked := ASKED.get(kind):
         asked(t, event)
     elif kind in _OF_PROCESSES:
-        move_instance(t, event)  # type: ignore[arg-type]  # by its kind
+        move_process(t, event)  # type: ignore[arg-type]  # by its kind
     elif kind is Stop:
         abort(t, "agentd stops")
         give_up_start(t)
+        stop_beside(t)
         move_instance(t, Stop())
     elif event is not None:
         _completion(t, event)  # type: ignore[arg-type]  # nothing else is left
@@ -62,14 +72,14 @@ def step(t: Turn, event: Ask | Completion | ProcessEvent | Stop | None) -> None:
 
 def _completion(t: Turn, event: Completion) -> None:
     match event.token.machine:
-        case "instance":
-            move_instance(t, event)  # type: ignore[arg-type]  # only these completions answer its effects
         case "reload":
-            move_running(t, event)  # type: ignore[arg-type]
+            move_running(t, event)  # type: ignore[arg-type]  # only these completions answer its effects
         case "waiting":
             waited(t, event)
-        case _:
+        case "hold":
             hold_elapsed(t, event)
+        case _:
+            move_answered(t, event)
 
 
 # Whose turn it is.
@@ -121,7 +131,7 @@ def go_on(t: Turn, r: Reload) -> None:
         view = t.s.view
         looks = r.stage is Stage.CONFIRMING
         r, effects, notes = (
-            reload_act.look(r, view) if looks else reload_act.compare(r, view, t.now)
+            reload_confirm.look(r, view) if looks else reload_confirm.compare(r, view, t.now)
         )
         t.s = replace(t.s, running=r, serial=r.serial)
         t.effects += effects

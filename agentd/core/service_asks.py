@@ -31,6 +31,7 @@ from agentd.core.facts import Cause
 from agentd.core.instance import Ending, Phase
 from agentd.core.memory import Hold, Want
 from agentd.core.reload_value import Act, Reload, Stage
+from agentd.core.service_generations import stop_beside
 from agentd.core.service_machines import (
     abort,
     move_instance,
@@ -164,6 +165,7 @@ def stop_asked(t: Turn, e: StopAsked) -> None:
     _want(t, Want.DOWN, e.cause)
     abort(t, f"stop of {t.s.spec.name} was asked for")
     give_up_start(t)
+    stop_beside(t)
     move_instance(t, Stop())
     t.answer(e.reply, Done())
 

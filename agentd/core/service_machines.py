@@ -6,22 +6,38 @@ says (``instance``, ``reload``) nor whose turn it is (``service``).
 
 from __future__ import annotations
 
-from agentd.core import facts, instance, reload
+from collections.abc import Callable
+
+from agentd.core import instance, reload
 from agentd.core.context import parse_traceparent
 from agentd.core.events import (
     Abort,
     Completion,
     Elapsed,
+    InstanceDown,
     InstanceEnded,
     InstanceEvent,
     InstanceReady,
     Launch,
+    NextEnded,
+    NextReady,
+    Notified,
+    ProcessEvent,
     ReloadEvent,
     Reset,
+    RoomMade,
+    Stop,
 )
 from agentd.core.facts import Cause
 from agentd.core.instance import Ending, Instance, Phase
-from agentd.core.reload_value import Reload, Stage
+from agentd.core.reload_value import Act, Reload, Stage
+from agentd.core.service_generations import (
+    beside,
+    launch_next,
+    make_room,
+    move_beside,
+    step_instance,
+)
 from agentd.core.service_value import Turn
 from agentd.core.service_verdict import end, set_live
 from agentd.core.value import replace
@@ -29,26 +45,14 @@ from agentd.wire import Trigger
 
 
 def move_instance(t: Turn, event: InstanceEvent) -> None:
-    """Step the instance, and tell the reload that runs what became of it."""
-    s, before = t.s, t.s.instance
-    after, effects = instance.step(before, event, s.spec, t.now)
-    t.s = replace(s, instance=after)
-    t.effects += effects
+    """Step the instance that serves, and tell the reload that runs what became of it."""
+    before = t.s.instance
+    after = step_instance(t, before, event)
+    t.s = replace(t.s, instance=after)
     if (after.phase, after.generation) == (before.phase, before.generation):
         return
-    pid = after.process.pid if after.process else None
-    t.note(
-        facts.PhaseEntered(
-            s.spec.name,
-            after.generation,
-            after.phase.value,
-            before.phase.value,
-            after.why,
-            pid,
-            after.exit,
-        )
-    )
-    if before.phase in instance.ALIVE and after.phase not in instance.ALIVE:
+    gone = before.phase in instance.ALIVE and after.phase not in instance.ALIVE
+    if gone:
         set_live(t, None, "not running")
     if t.s.running is None:
         return
@@ -56,6 +60,42 @@ def move_instance(t: Turn, event: InstanceEvent) -> None:
         move_running(t, InstanceReady())
     elif before.phase in (Phase.STARTING, Phase.READY):
         move_running(t, InstanceEnded(_error_type(after), after.why, after.output))
+    if gone:
+        move_running(t, InstanceDown())
+
+
+def move_process(t: Turn, event: ProcessEvent) -> None:
+    """What a process did or said, to the generation that it belongs to; a reload that acts on it hears it too."""
+    other = beside(t, event)
+    if other is not None:
+        _move_beside(t, other, event)
+        return
+    move_instance(t, event)
+    acts = t.s.running is not None and t.s.running.act is Act.RECIPE
+    if isinstance(event, Notified) and acts and event.generation == t.s.instance.generation:
+        move_running(t, event)
+
+
+def move_answered(t: Turn, event: Completion) -> None:
+    """An answer or a timer, to the generation whose machine asked for it."""
+    other = beside(t, event)
+    if other is not None:
+        _move_beside(t, other, event)  # type: ignore[arg-type]  # only these answer its effects
+    elif event.token.machine == t.s.instance.machine:
+        move_instance(t, event)  # type: ignore[arg-type]
+
+
+def _move_beside(t: Turn, before: Instance, event: InstanceEvent) -> None:
+    """Step one of the others, and tell the reload that runs of the next one's fate, or that there is room."""
+    expected, alive = t.s.next is before, len(t.s.alive)
+    after = move_beside(t, before, event)
+    if expected and after.phase is Phase.READY and before.phase is not Phase.READY:
+        assert after.process is not None
+        move_running(t, NextReady(after.process.pid))
+    elif expected and t.s.next is None:
+        move_running(t, NextEnded(_error_type(after), after.why, after.output))
+    if len(t.s.alive) < alive:
+        move_running(t, RoomMade())
 
 
 def _error_type(i: Instance) -> str:
@@ -69,11 +109,11 @@ def _error_type(i: Instance) -> str:
 
 
 def move_running(t: Turn, event: ReloadEvent) -> None:
-    """Step the reload that runs; its end is worked in, and so is the launch it asks for."""
+    """Step the reload that runs; its end is worked in, and so is what entering a stage asks of the generations."""
     r = t.s.running
     if r is None:
         return  # it has ended, and this answers an effect it had cancelled
-    launching = r.stage is Stage.LAUNCHING
+    before = r.stage
     r, effects, notes = reload.step(r, event, t.s.view, t.now)
     over = r.ending is not None
     t.s = replace(t.s, running=None if over else r, serial=max(t.s.serial, r.serial))
@@ -81,8 +121,8 @@ def move_running(t: Turn, event: ReloadEvent) -> None:
     t.notes += notes
     if r.ending is not None:
         end(t, r, r.ending)
-    elif r.stage is Stage.LAUNCHING and not launching:
-        _launch(t)
+    elif r.stage is not before and r.stage in _ENTERING:
+        _ENTERING[r.stage](t)
 
 
 def move_waiting(t: Turn, event: ReloadEvent) -> None:
@@ -117,7 +157,21 @@ def _launch(t: Turn) -> None:
     if t.s.instance.failures:
         t.s = replace(t.s, restarts=t.s.restarts + 1)
     t.mint = t.mint.next()
-    move_instance(t, Launch(t.mint.cookie()))
+    launch = Launch(t.mint.cookie(), t.s.newest + 1, origin=t.s.origin)
+    move_instance(t, launch)
+
+
+def _stop(t: Turn) -> None:
+    move_instance(t, Stop())
+
+
+_ENTERING: dict[Stage, Callable[[Turn], None]] = {
+    Stage.LAUNCHING: _launch,
+    Stage.ENDING: _stop,
+    Stage.CLEARING: make_room,
+    Stage.REPLACING: launch_next,
+}
+"""What the service does when its reload enters a stage."""
 
 
 def new_reload(t: Turn, cause: Cause, *, if_changed: bool = False, link: str = "") -> Reload:

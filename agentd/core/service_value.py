@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from agentd.core.effects import Accepted, Answer, Done, Effect, Note, Turned
-from agentd.core.events import ReloadAsked
+from agentd.core.events import Origin, ReloadAsked
 from agentd.core.facts import Cause, Fact
 from agentd.core.ids import Mint
-from agentd.core.instance import Ending, Instance, Phase
+from agentd.core.instance import ALIVE, Ending, Instance, Phase
 from agentd.core.manifest import Manifest
-from agentd.core.memory import Attempt, Hold, Last, Memory, Quarantine, Want
+from agentd.core.memory import Attempt, Hold, Last, Memory, Other, Quarantine, Want
 from agentd.core.process import Identity
 from agentd.core.reload_value import Reload, View
 from agentd.core.spec import Spec
@@ -31,6 +31,8 @@ Remembered = tuple[
     Attempt | None,
     Quarantine | None,
     Last | None,
+    int,
+    tuple[Other, ...],
 ]
 
 
@@ -41,6 +43,13 @@ class Service:
     spec: Spec
     want: Want = Want.UP
     instance: Instance = field(default_factory=Instance)
+    """The one that serves."""
+    next: Instance | None = None
+    """The one that is started to take its place."""
+    former: tuple[Instance, ...] = ()
+    """Those that drain or stop beside it."""
+    issued: int = 0
+    """The newest generation there was, when it is not the instance's own."""
     running: Reload | None = None
     waiting: Reload | None = None
     hold: Hold | None = None
@@ -60,6 +69,26 @@ class Service:
     def wanted(self) -> bool:
         """Whether it is to be up: a person wants it, and it is still declared."""
         return self.want is Want.UP and not self.spec.removed
+
+    @property
+    def newest(self) -> int:
+        """The newest generation there was."""
+        return max(self.issued, self.instance.generation)
+
+    @property
+    def alive(self) -> tuple[Instance, ...]:
+        """Every generation with a process, the one that serves first."""
+        there = (self.instance, self.next, *self.former)
+        return tuple(i for i in there if i is not None and i.phase in ALIVE)
+
+    @property
+    def origin(self) -> Origin | None:
+        """What a process that is started now is started for."""
+        r = self.running
+        if r is None:
+            return None
+        found = (r.manifest.hash, r.manifest.version) if r.manifest else ("", "")
+        return Origin(r.id, r.trace_id, *found)
 
     @property
     def memory(self) -> Memory:
@@ -83,6 +112,16 @@ class Service:
             self.attempted,
             self.quarantine,
             self.last,
+            self.issued,
+            self._others() if self.next or self.former else (),
+        )
+
+    def _others(self) -> tuple[Other, ...]:
+        there = (self.next, *self.former)
+        return tuple(
+            Other(i.generation, i.phase.value, i.process, i.reload_id)
+            for i in there
+            if i is not None and i.process is not None
         )
 
     @property
@@ -98,6 +137,8 @@ class Service:
             self.attempted,
             self.quarantine,
             i.assumed,
+            len(self.alive),
+            self.next.generation if self.next else 0,
         )
 
 

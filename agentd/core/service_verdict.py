@@ -5,7 +5,7 @@ Does not decide the verdict (``reload``).
 
 from __future__ import annotations
 
-from agentd.core import facts, reload_value
+from agentd.core import facts, reload_value, service_generations
 from agentd.core.events import ReloadAsked
 from agentd.core.manifest import Manifest
 from agentd.core.memory import Attempt, Last, Quarantine
@@ -21,6 +21,8 @@ def end(t: Turn, r: Reload, ending: reload_value.Ending) -> None:
         if ending.silent != "cancelled":
             t.note(facts.Skipped(t.s.spec.name, r.cause.trigger, ending.silent))
         return
+    if r.act is Act.REPLACE:
+        service_generations.conclude(t, r, ending.verdict)
     s = t.s
     if r.manifest and ending.verdict not in (Verdict.UNCHANGED, Verdict.CANCELLED, Verdict.HELD):
         found = r.manifest

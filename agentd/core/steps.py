@@ -26,8 +26,77 @@ class SendSignal:
     signal: str
     assume_handled: bool = False
 
+    @property
+    def label(self) -> str:
+        """What the step is called in the history."""
+        return f"signal SIG{self.signal}"
 
-Step = SendSignal
+
+@dataclass(frozen=True, slots=True)
+class RunCommand:
+    """Run a command as the service's user; exit code 0 is its yes."""
+
+    argv: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        """The program's name, without its arguments: these may hold secrets."""
+        return f"exec {self.argv[0].rpartition('/')[2]}"
+
+    def accepts(self, status: int) -> bool:
+        """Exit code 0."""
+        return status == 0
+
+    def error_type(self, status: int) -> str:
+        """For a code that is no yes."""
+        return f"exit_{status}"
+
+
+@dataclass(frozen=True, slots=True)
+class CallHttp:
+    """One HTTP request, no redirect followed. ``url`` is ``http://``, ``https://`` or ``http+unix://%2Fpath.sock/path``."""
+
+    method: str
+    url: str
+    headers: tuple[tuple[str, str], ...] = ()
+    body: str | None = None
+    """Absolute path of the file that is sent."""
+    match: str | None = None
+    """A URL that is read first: its ETag goes along as If-Match (RFC 9110 §13.1.1)."""
+    expect: tuple[int, ...] = ()
+    """Status codes that are a yes; empty: 200 to 299."""
+
+    @property
+    def label(self) -> str:
+        """The method alone: a URL may hold secrets."""
+        return f"http {self.method}"
+
+    def accepts(self, status: int) -> bool:
+        """As declared, else any of the success class (RFC 9110 §15.3)."""
+        return status in self.expect if self.expect else 200 <= status < 300  # noqa: PLR2004
+
+    def error_type(self, status: int) -> str:
+        """For a status that is no yes: the semantic conventions take the number itself."""
+        return str(status)
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """Stop it, then start it: a gap, in which held sockets keep clients waiting."""
+
+    label: ClassVar[str] = "process.stop"
+
+
+@dataclass(frozen=True, slots=True)
+class Replace:
+    """Start the next generation, wait until it is ready, move new connections to it, drain and stop the old one."""
+
+    label: ClassVar[str] = "process.start"
+
+
+Asking = RunCommand | CallHttp
+"""Steps that ask somebody who answers."""
+Step = SendSignal | RunCommand | CallHttp | Restart | Replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +122,18 @@ class Baseline:
 
 
 @dataclass(frozen=True, slots=True)
+class Heard:
+    """What the service itself said of this reload by sd_notify(3), since the moment before the signal."""
+
+    reloading: bool = False
+    """RELOADING=1 with a MONOTONIC_USEC of that moment or later."""
+    done: bool = False
+    """READY=1 after that."""
+    refused: str = ""
+    """Its own word that it did not take it: ERRNO, X_AGENTD_RELOAD_RESULT, or a hash that is another one."""
+
+
+@dataclass(frozen=True, slots=True)
 class Sight:
     """What is seen of the service at one moment after the step was performed."""
 
@@ -62,6 +143,10 @@ class Sight:
     workers: tuple[Worker, ...] = ()
     matched: str | None = None
     """The first captured line after the baseline that matches the evidence's pattern."""
+    heard: Heard = Heard()
+    """What it said of itself; the core adds it to what the shell saw."""
+    replied: bool = False
+    """Whether the call or command of the last step said yes; the core's too."""
 
 
 class Judgement(StrEnum):

@@ -9,8 +9,12 @@ from __future__ import annotations
 from agentd.evidence.base import Hints, Kind
 from agentd.evidence.delivered import Delivered
 from agentd.evidence.log import Log
+from agentd.evidence.notify import Notify
+from agentd.evidence.reply import Reply
 from agentd.evidence.workers import Workers
 
-__all__ = ["KINDS", "Delivered", "Hints", "Kind", "Log", "Workers"]
+__all__ = ["KINDS", "Delivered", "Hints", "Kind", "Log", "Notify", "Reply", "Workers"]
 
-KINDS: dict[str, type[Kind]] = {kind.name: kind for kind in (Workers, Log, Delivered)}
+KINDS: dict[str, type[Kind]] = {
+    kind.name: kind for kind in (Notify, Reply, Workers, Log, Delivered)
+}

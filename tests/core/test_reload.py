@@ -11,8 +11,8 @@ from agentd.core import events as ev
 from agentd.core import facts
 from agentd.core.manifest import Change, Entry, Manifest, Missing
 from agentd.core.memory import Memory
-from agentd.core.reload_act import FIRST_LOOK, GRACE, SLOWEST_LOOK
-from agentd.core.reload_prepare import OUTPUT_LINES
+from agentd.core.reload_act import OUTPUT_LINES
+from agentd.core.reload_confirm import FIRST_LOOK, GRACE, SLOWEST_LOOK
 from agentd.core.spec import ReadyAfter, ReadyProbe, ReloadSpec, TcpProbe, WatchSpec
 from agentd.core.steps import Baseline, Evidence, Grade, SendSignal
 from agentd.wire import Trigger, Verdict

@@ -15,13 +15,15 @@ from agentd.core.manifest import Missing
 from agentd.core.process import Exit
 from agentd.core.reload_value import PHASE, Act, Reload, Stage, View
 from agentd.core.spec import ReadyNotify, ReadyProbe, TcpProbe
-from agentd.core.steps import Baseline, Sight
+from agentd.core.steps import Baseline, RunCommand, Sight
 from agentd.core.value import replace
 from tests.core.make import PERSON, Says, identity, manifest, spec
 
 TOKEN = ev.Token("web", "x", 5)
 SAMPLES: dict[type[Any], Any] = {
-    ev.Launch: ev.Launch("cookie"),
+    ev.Launch: ev.Launch("cookie", 2),
+    ev.Drain: ev.Drain("R", moved=True),
+    ev.Counted: ev.Counted(TOKEN, 1, 0),
     ev.Stop: ev.Stop(),
     ev.Reset: ev.Reset(),
     ev.Adopt: ev.Adopt(identity(), 3, "ready"),
@@ -38,6 +40,12 @@ SAMPLES: dict[type[Any], Any] = {
     ev.Abort: ev.Abort("asked"),
     ev.InstanceReady: ev.InstanceReady(),
     ev.InstanceEnded: ev.InstanceEnded("exit_1", "exit code 1"),
+    ev.InstanceDown: ev.InstanceDown(),
+    ev.NextReady: ev.NextReady(8),
+    ev.NextEnded: ev.NextEnded("exit_1", "exit code 1"),
+    ev.RoomMade: ev.RoomMade(),
+    ev.Performed: ev.Performed(TOKEN, 0.0, 0),
+    ev.Switched: ev.Switched(TOKEN, 0.0, moved=True),
     ev.SnapshotDone: ev.SnapshotDone(TOKEN, Missing("missing_input", "gone")),
     ev.CheckDone: ev.CheckDone(TOKEN, 0),
     ev.BaselineDone: ev.BaselineDone(TOKEN, Baseline(0)),
@@ -77,7 +85,11 @@ def test_a_wish_to_be_down_is_obeyed_or_already_under_way(phase: Phase) -> None:
 def test_a_reload_has_a_row_or_refuses_by_name(stage: Stage, kind: type, act: Act) -> None:
     r = Reload("id", "trace", PERSON, 0.0, act, stage=stage, timer=5, awaiting=5)
     r = replace(r, baseline=Baseline(0), manifest=manifest(), looks=1)
-    view = View(spec("web", Says()), 1, 7, None, None, None, None)
+    declared = spec("web", Says())
+    if stage is Stage.PERFORMING:
+        steps = (RunCommand(("/bin/x",)),)
+        declared = replace(declared, reload=replace(declared.reload, steps=steps))
+    view = View(declared, 1, 7, None, None, None, None)
     if (stage, kind) in reload.TABLE:
         after, _, _ = reload.step(r, SAMPLES[kind], view, 1.0)
         assert isinstance(after, Reload)
@@ -104,6 +116,7 @@ def test_a_reload_drops_the_answer_to_what_it_no_longer_awaits(stage: Stage, eve
         ev.Elapsed(TOKEN),
         ev.Spawned(TOKEN, identity()),
         ev.Probed(TOKEN, None),
+        ev.Counted(TOKEN, 0, 0),
         ev.EffectFailed(TOKEN, "broken", "cannot"),
         ev.Exited("web", 1, Exit(code=1), empty=True),
         ev.Emptied("web", 1),
@@ -117,7 +130,17 @@ def test_an_instance_drops_what_is_about_something_left(phase: Phase, event: Any
 
 
 def test_what_may_come_at_any_time_has_a_row_everywhere() -> None:
-    always = (ev.Abort, ev.InstanceReady, ev.InstanceEnded, ev.Touched)
+    always = (
+        ev.Abort,
+        ev.InstanceReady,
+        ev.InstanceEnded,
+        ev.InstanceDown,
+        ev.NextReady,
+        ev.NextEnded,
+        ev.RoomMade,
+        ev.Notified,
+        ev.Touched,
+    )
     assert all((stage, kind) in reload.TABLE for stage in Stage for kind in always)
     assert all((phase, kind) in instance.TABLE for phase in Phase for kind in (ev.Stop, ev.Reset))
     said = (ev.Notified, ev.Exited)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from agentd.core import events as ev
+from agentd.core import spec as spec_
 from agentd.core.facts import Cause
 from agentd.core.spec import (
     Backoff,
@@ -17,13 +18,14 @@ from agentd.core.spec import (
     ReadyNotify,
     ReadyProbe,
     ReloadSpec,
-    Restart,
+    SocketSpec,
     Spec,
     StartLimit,
     TcpProbe,
     WatchSpec,
 )
-from agentd.core.steps import Evidence, Grade, SendSignal
+from agentd.core.steps import Evidence, Grade, Replace, Restart, RunCommand, SendSignal, Step
+from agentd.evidence import Notify, Reply
 from agentd.wire import Trigger
 from tests.sim import invariants
 from tests.sim.children import FOREVER, Lived, Script, Taken
@@ -44,14 +46,28 @@ CONFIRM: tuple[tuple[Evidence, ...], ...] = (
     (Taken(),),
     (Taken(Grade.PROVEN),),
     (Lived(), Taken()),
+    (Notify(),),
 )
+STEPS: tuple[tuple[Step, ...], ...] = (
+    (SendSignal("HUP"),),
+    (SendSignal("HUP"),),
+    (SendSignal("HUP"), SendSignal("HUP")),
+    (RunCommand(("take",)),),
+    (Restart(),),
+    (Replace(),),
+    (Replace(),),
+)
+HANDLE = {Replace: "replace", Restart: "restart", RunCommand: "exec", SendSignal: "signal"}
 QUIET = 900.0
 """Virtual seconds after which nothing may be left to do."""
 
 
 def spec(rng: random.Random, name: str, earlier: list[str]) -> Spec:
     """One service, drawn."""
+    steps = rng.choice(STEPS)
     confirm = rng.choice(CONFIRM)
+    if isinstance(steps[-1], RunCommand):
+        confirm = rng.choice(((), (Reply(),)))
     return Spec(
         name,
         ProcessSpec((name,)),
@@ -59,14 +75,18 @@ def spec(rng: random.Random, name: str, earlier: list[str]) -> Spec:
         ready=rng.choice(READY),
         start_timeout=2.0,
         stop_timeout=1.0,
-        restart=rng.choice(list(Restart)),
+        restart=rng.choice(list(spec_.Restart)),
         backoff=Backoff(0.1, 2.0, 2.0, 5.0),
         start_limit=StartLimit(rng.choice((3, 5, 1000)), 10.0),
         after=tuple(n for n in earlier if rng.random() < 0.3),
         requires=tuple(n for n in earlier if rng.random() < 0.3),
         watch=WatchSpec(0.2, 1.0, 60.0) if rng.random() < 0.8 else None,
+        sockets=(SocketSpec("http", "tcp", "127.0.0.1", 80),) if rng.random() < 0.6 else (),
+        max_generations=rng.choice((2, 3, 3)),
+        drain_timeout=rng.choice((0.3, 2.0)),
         reload=ReloadSpec(
-            steps=(SendSignal("HUP"),) * rng.choice((1, 1, 1, 1, 2)),
+            handle=HANDLE[type(steps[0])],
+            steps=steps,
             check=Check((f"check-{name}",), 1.0)
             if Lived() in confirm or rng.random() < 0.7
             else None,
@@ -94,6 +114,7 @@ def script(rng: random.Random, s: Spec) -> Script:
         well,
         takes=reads,
         dies_of_bad=rng.random() < 0.2,
+        busy=rng.choice((0, 0, 1, 5, 100)),
         term=None if rng.random() < 0.1 else rng.random() * 0.1,
         leaves=rng.choice((None, None, None, 0.3, FOREVER)),
         member_obeys=rng.random() < 0.7,

@@ -29,6 +29,8 @@ class Script:
     leaves: float | None = None
     """How long a member of its group outlives it, unless it is killed."""
     member_obeys: bool = True
+    busy: int = 0
+    """How many counts find it with a connection, once it is former."""
     early: bool = False
     """Says READY before the agent is told that exec succeeded."""
 
@@ -49,6 +51,7 @@ class Child:
     taken: str | None = None
     """The hash of the bytes it runs."""
     takes: int = 0
+    counted: int = 0
     asked: int = 0
     """Reload signals so far; a later one begins the reading again."""
 

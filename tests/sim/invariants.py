@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agentd.core import facts
-from agentd.core.instance import ALIVE, Phase
-from agentd.core.reload_value import ACTED, Act
+from agentd.core.instance import ALIVE, GOING, Phase
+from agentd.core.reload_value import ACTED, Act, Stage
 from agentd.wire import Verdict
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from agentd.core.service import Service
     from tests.sim.world import World
 
+BY_INSTANCE = frozenset({Stage.LAUNCHING, Stage.REPLACING})
+"""The stages whose end is the instance's to tell; it has a timer."""
 LEAVES_LIVE = frozenset({Verdict.REJECTED, Verdict.REFUSED, Verdict.UNCHANGED, Verdict.HELD})
 
 
@@ -49,7 +51,7 @@ class Open:
 
     def _tell(self, at: float, fact: facts.Fact) -> None:
         id_ = getattr(fact, "reload_id", None)
-        if id_ is None:
+        if id_ is None or isinstance(fact, facts.Drained):  # that is told after the verdict
             return
         if isinstance(fact, facts.Requested):
             assert not self.knows(id_), f"{id_} was requested twice"
@@ -82,8 +84,8 @@ class Open:
 def _applied_is_true(w: World, fact: facts.Judged) -> None:
     """``applied`` never lies: the newest process really took these bytes."""
     if fact.verdict is Verdict.APPLIED:
-        newest = w.children[fact.service][-1]
-        assert newest.taken == fact.hash_after, f"{fact} but it runs {newest.taken}"
+        child = w.child(fact.service, fact.generation)
+        assert child.taken == fact.hash_after, f"{fact} but it runs {child.taken}"
         assert fact.grade is not None
 
 
@@ -97,6 +99,7 @@ def check(w: World, before: Host | None, done: Step) -> None:
         _live(w, s)
         if s.running and s.running.act is Act.RECIPE:
             assert s.instance.phase is Phase.READY, f"{s.running.stage} while {s.instance.phase}"
+        _generations(w, done.host, s)
         assert not (s.running and s.running.ending), "an ended reload still runs"
         assert not (s.waiting and s.waiting.ending), "an ended reload still waits"
     if before is not None:
@@ -108,35 +111,60 @@ def check(w: World, before: Host | None, done: Step) -> None:
 
 
 def _process(w: World, s: Service) -> None:
-    """A process exactly in the phases that say so."""
-    i = s.instance
-    if i.phase in ALIVE:
-        assert i.process is not None or i.awaiting is not None, f"{i.phase} with no process"
-        if i.process is not None:
-            assert w.children[s.spec.name][-1].identity == i.process
-    else:
-        assert i.process is None
-        assert i.awaiting is None, f"{i.phase} waits for an answer"
-        assert w.main(s.spec.name) is None, f"{i.phase} with a process"
+    """A process exactly in the phases that say so, in every generation."""
+    name = s.spec.name
+    for i in (s.instance, s.next, *s.former):
+        if i is None:
+            continue
+        if i.phase in ALIVE:
+            assert i.process is not None or i.awaiting is not None, f"{i.phase} with no process"
+            if i.process is not None:
+                assert w.child(name, i.generation).identity == i.process
+        else:
+            assert i.process is None
+            assert i.awaiting is None, f"{i.phase} waits for an answer"
+            assert w.main(name, i.generation) is None, f"{i.phase} with a process"
+    known = {i.generation for i in s.alive}
+    for child in w.children[name]:
+        assert not child.main or child.generation in known, f"nobody knows {child}"
+
+
+def _generations(w: World, host: Host, s: Service) -> None:
+    """One serves, at most one is to take its place, the others are on their way out; connections go where they should."""
+    name, replacing = s.spec.name, s.running is not None and s.running.act is Act.REPLACE
+    assert (s.next is None) or replacing, "a next generation that nobody waits for"
+    assert s.next is None or s.next.phase in (Phase.STARTING, Phase.READY)
+    assert all(i.phase in GOING for i in s.former), f"{s.former}"
+    assert len(s.alive) <= max(s.spec.max_generations, 2), f"{len(s.alive)} generations"
+    generations = [i.generation for i in s.alive]
+    assert len(set(generations)) == len(generations)
+    switched = replacing and s.running is not None and s.running.switched
+    if s.instance.phase is Phase.READY and not switched and not host.ending:
+        assert w.serving[name] == s.instance.generation, f"{w.serving[name]} gets the connections"
 
 
 def _timers(w: World, s: Service) -> None:
     """Each machine has exactly the timer that it thinks it has."""
     name = s.spec.name
-    for machine, timer in (
-        ("instance", s.instance.timer),
-        ("reload", s.running.timer if s.running else None),
-        ("waiting", s.waiting.timer if s.waiting else None),
-    ):
+    machines = [(i.machine, i.timer) for i in (s.instance, s.next, *s.former) if i is not None]
+    machines.append(("reload", s.running.timer if s.running else None))
+    machines.append(("waiting", s.waiting.timer if s.waiting else None))
+    for machine, timer in machines:
         armed = w.armed.get((name, machine))
         assert (armed.serial if armed else None) == timer, f"{machine} {armed} {timer}"
+    mine = {machine for machine, _ in machines} | {"hold"}
+    stray = [machine for owner, machine in w.armed if owner == name and machine not in mine]
+    assert not stray, f"{stray} is armed for nobody"
     ends = s.hold is not None and s.hold.until_wall_ns > 0
     assert ((name, "hold") in w.armed) == ends, f"{s.hold} {w.armed.get((name, 'hold'))}"
-    if s.instance.phase in (Phase.BACKOFF, Phase.STOPPING):
-        assert s.instance.timer is not None
+    for i in (s.instance, *s.former):
+        if i.phase in (Phase.BACKOFF, Phase.STOPPING):
+            assert i.timer is not None
+        if i.phase is Phase.DRAINING:
+            assert (i.timer is None) != (i.awaiting is None), f"{i} waits for nothing, or for two"
     if s.running is not None:
         waits = s.running.timer is not None or s.running.awaiting is not None
-        assert waits or s.running.stage.value == "launching", f"{s.running.stage} waits for nothing"
+        assert waits or s.running.stage in BY_INSTANCE, f"{s.running.stage} waits for nothing"
 
 
 def _live(w: World, s: Service) -> None:
@@ -145,7 +173,7 @@ def _live(w: World, s: Service) -> None:
         return
     if s.running and s.running.act is Act.RECIPE and s.running.stage in ACTED:
         return
-    child = w.children[s.spec.name][-1]
+    child = w.child(s.spec.name, s.instance.generation)
     assert child.taken == s.live.hash, f"live is {s.live.hash} but it runs {child.taken}"
 
 
@@ -174,6 +202,8 @@ def rest(w: World) -> None:
                 or (i.phase is Phase.DOWN and blocked)
             ), f"{name} is wanted up and {i.phase} ({i.why})"
         assert s.running is None, f"{name}: {s.running}"
+        assert s.next is None
+        assert not s.former, f"{name}: {s.former}"
         if not blocked:
             assert s.waiting is None, f"{name}: {s.waiting}"
             assert s.next_start is None

@@ -12,7 +12,6 @@ from agentd.core import effects as fx
 from agentd.core import events as ev
 from agentd.core.process import Exit, Identity
 from agentd.core.steps import Baseline, Sight, Worker
-from agentd.core.value import replace
 from tests.sim import invariants
 from tests.sim.children import FOREVER, Child, Script
 
@@ -54,16 +53,22 @@ def spawn(w: World, e: fx.Spawn) -> None:
 
 def birth(w: World, e: fx.Spawn) -> None:
     name = e.token.service
-    assert not any(c.main for c in w.children[name]), f"two processes of {name}"
-    invariants.paused(w, name)
+    if not e.beside:
+        former = {i.generation for i in w.host.services[name].former} if w.host else set()
+        there = [c for c in w.children[name] if c.main and c.generation not in former]
+        assert not there, f"two processes of {name}"
+        invariants.paused(w, name)
+        w.serving[name] = e.generation
+    alive = sum(c.main for c in w.children[name])
+    assert alive < max(e.spec.max_generations, 2), f"{alive} generations of {name} and one more"
     w.pid += 1
     identity = Identity(w.pid, int(w.now * 100), w.boot_id, e.cookie)
     scripts = w.scripts.get(name) or [Script()]
     script = scripts.pop(0) if len(scripts) > 1 else scripts[0]
     child = Child(name, e.generation, identity, script, taken=w.hash(name))
-    w.children[name] = [c for c in w.children[name] if c.there] + [child]
-    w.born[name] = identity
-    w.memories[name] = replace(w.memories[name], process=identity)
+    w.children[name] = [c for c in w.children[name] if c.there or not c.told] + [child]
+    w.born[name, e.generation] = identity
+    w.record_birth(name, e.generation, identity)
     told = w.soon()
     w.answer(e.token, told, ev.Spawned(e.token, identity))
     if script.ready is not None:
@@ -130,8 +135,8 @@ def forget(w: World, e: fx.Forget) -> None:
 
 
 def send_reload_signal(w: World, e: fx.SendReloadSignal) -> None:
-    child = w.main(e.token.service)
-    if child is None or child.generation != e.generation or w.fault(0.03):
+    child = w.main(e.token.service, e.generation)
+    if child is None or w.fault(0.03):
         w.fail(e.token, "no_such_process" if child is None else "signal_unsafe")
         return
     assert child.identity.pid == e.pid
@@ -146,12 +151,70 @@ def reads(w: World, child: Child, asked: int) -> None:
     value = w.inputs[child.service]
     if not child.main or asked != child.asked:
         return
-    if value is None or value in w.bad:
-        if child.script.dies_of_bad:
-            ends(w, child, Exit(code=1))
+    bad = value is None or value in w.bad
+    if bad and child.script.dies_of_bad:
+        ends(w, child, Exit(code=1))
         return
-    child.taken = w.hash(child.service)
-    child.takes += 1
+    if not bad:
+        child.taken = w.hash(child.service)
+        child.takes += 1
+    speaks(w, child, "it is bad" if bad else "")
+
+
+def speaks(w: World, child: Child, refused: str) -> None:
+    """The handshake of notify-reload, in two messages."""
+    name, generation = child.service, child.generation
+    for event in (
+        ev.Notified(name, generation, reloading=w.now),
+        ev.Notified(name, generation, ready=True, refused=refused),
+    ):
+        w.agent_after(0.0, w.feed, event)
+
+
+def perform(w: World, e: fx.Perform) -> None:
+    """A command that makes the service read its inputs, and says whether it did."""
+    child = w.main(e.token.service, e.generation)
+    if child is None or w.fault(0.03):
+        w.fail(e.token, "spawn_failed")
+        return
+    w.after(w.soon(), performs, w, e, child, w.now)
+
+
+def performs(w: World, e: fx.Perform, child: Child, at: float) -> None:
+    value = w.inputs[child.service]
+    if w.fault(0.03):
+        done = ev.Performed(e.token, at, None, timed_out=True)
+    elif w.fault(0.03):
+        done = ev.Performed(e.token, at, None, error="closed without an answer")
+    elif not child.main or value is None or value in w.bad:
+        done = ev.Performed(e.token, at, 1, output=("bad",))
+    else:
+        child.taken = w.hash(child.service)
+        child.takes += 1
+        done = ev.Performed(e.token, at, 0)
+    w.agent_after(0.0, w.answered, e.token, done)
+
+
+def switch(w: World, e: fx.Switch) -> None:
+    """At once; whoever is gone cannot be switched to."""
+    if w.main(e.token.service, e.generation) is None or w.fault(0.03):
+        w.fail(e.token, "switch_failed")
+        return
+    w.serving[e.token.service] = e.generation
+    w.answer(e.token, w.soon(), ev.Switched(e.token, w.now, moved=w.rng.random() < 0.8))
+
+
+def count(w: World, e: fx.Count) -> None:
+    serves = w.serving[e.token.service]
+    assert serves != e.generation or not w.main(e.token.service), "what serves is drained"
+    if w.fault(0.05):
+        w.fail(e.token, "count_failed")
+        return
+    child = w.main(e.token.service, e.generation)
+    left = 0 if child is None else max(child.script.busy - child.counted, 0)
+    if child is not None:
+        child.counted += 1
+    w.answer(e.token, w.soon(), ev.Counted(e.token, left, 0))
 
 
 def take_snapshot(w: World, e: fx.TakeSnapshot) -> None:
@@ -200,7 +263,7 @@ def look(w: World, e: fx.Look) -> None:
 
 
 def probe(w: World, e: fx.Ask) -> None:
-    child = w.main(e.token.service)
+    child = w.main(e.token.service, e.generation)
     why = None if child and child.ready else "connection refused"
     if w.fault(0.02):
         w.fail(e.token, "probe_failed")
@@ -228,6 +291,9 @@ DOES: dict[type, Callable[[World, Any], None]] = {
     fx.Kill: kill,
     fx.Forget: forget,
     fx.SendReloadSignal: send_reload_signal,
+    fx.Perform: perform,
+    fx.Switch: switch,
+    fx.Count: count,
     fx.TakeSnapshot: take_snapshot,
     fx.RunCheck: run_check,
     fx.TakeBaseline: take_baseline,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from agentd.core import events as ev
 from agentd.core.spec import (
@@ -13,13 +14,16 @@ from agentd.core.spec import (
     ReadyNotify,
     ReadyProbe,
     ReloadSpec,
+    SocketSpec,
     Spec,
     StartLimit,
     TcpProbe,
     WatchSpec,
 )
-from agentd.core.steps import Evidence, Grade, SendSignal
+from agentd.core.steps import Evidence, Grade, Replace, Restart, RunCommand, SendSignal, Step
+from agentd.evidence import Notify, Reply
 from tests.sim import invariants
+from tests.sim.chaos import HANDLE
 from tests.sim.children import FOREVER, Script, Taken
 from tests.sim.world import PERSON, WATCH, World
 
@@ -46,6 +50,11 @@ def declared(name: str = "web", confirm: tuple[Evidence, ...] = (Taken(Grade.PRO
             missing_grace=0.5,
         ),
     )
+
+
+def unchecked(step: Step) -> ReloadSpec:
+    """Bad bytes get as far as the service."""
+    return ReloadSpec(handle="replace", steps=(step,), timeout=2.0, missing_grace=0.5)
 
 
 @dataclass(frozen=True)
@@ -110,7 +119,77 @@ CRASH = Script(ready=None, exits=0.02, code=1)
 CHAIN = (declared("db"), replace(declared("web"), requires=("db",)))
 PROBED = replace(declared(), ready=ReadyProbe(TcpProbe("h", 1), 0.1))
 
+SOCKET = (SocketSpec("http", "tcp", "127.0.0.1", 80),)
+
+
+def by(step: Step, *confirm: Evidence, **more: Any) -> Spec:
+    """A service with another handle, and a held socket."""
+    s = replace(declared(confirm=confirm), sockets=SOCKET, **more)
+    return replace(s, reload=replace(s.reload, handle=HANDLE[type(step)], steps=(step,)))
+
+
+REPLACED = (by(Replace()),)
+BUSY = Script(busy=4)
+TWICE = ((1, write), (1, reload), (1.2, write), (1.2, reload), (1.4, write), (1.4, reload))
+
 STORIES: dict[str, Story] = {
+    "replace": Story(specs=REPLACED, deeds=((1, write), (1, reload))),
+    "replace of a busy one": Story(
+        specs=REPLACED, scripts=(BUSY,), deeds=((1, write), (1, reload), (1.05, write), (3, reload))
+    ),
+    "replaces in a row": Story(specs=REPLACED, scripts=(BUSY,), deeds=TWICE),
+    "replace by two at most": Story(
+        specs=(by(Replace(), max_generations=2),), scripts=(Script(busy=9),), deeds=TWICE
+    ),
+    "replace by a bad one": Story(
+        specs=(by(Replace(), reload=unchecked(Replace())),), deeds=((1, spoil), (3, edit))
+    ),
+    "replace that never gets ready": Story(
+        specs=REPLACED,
+        scripts=(Script(), Script(ready=None), Script()),
+        deeds=((1, reload), (5, write), (5, reload)),
+    ),
+    "replace that dies at once": Story(
+        specs=REPLACED,
+        scripts=(Script(), Script(ready=0.05, exits=0.051, code=1), Script()),
+        deeds=((1, reload), (5, write), (5, reload)),
+    ),
+    "replaced dies meanwhile": Story(
+        specs=REPLACED,
+        scripts=(Script(exits=1.1, code=1), Script(ready=0.3), Script()),
+        deeds=((1, write), (1, reload)),
+    ),
+    "replace and stop": Story(
+        specs=REPLACED,
+        scripts=(Script(), Script(ready=0.3)),
+        deeds=((1, reload), (1.1, stop)),
+        up=False,
+    ),
+    "replace and restart": Story(
+        specs=REPLACED, scripts=(BUSY, BUSY, Script()), deeds=((1, reload), (1.12, restart))
+    ),
+    "shutdown while it drains": Story(
+        specs=REPLACED, scripts=(BUSY,), deeds=((1, reload), (1.2, shutdown)), up=False
+    ),
+    "restart by reload": Story(specs=(by(Restart()),), deeds=((1, write), (1, reload))),
+    "restart by reload of a stubborn one": Story(
+        specs=(by(Restart()),),
+        scripts=(Script(term=None), Script()),
+        deeds=((1, write), (1, reload)),
+    ),
+    "restart by reload that fails once": Story(
+        specs=(by(Restart()),),
+        scripts=(Script(), CRASH, Script()),
+        deeds=((1, write), (1, reload), (3, start)),
+    ),
+    "by command": Story(
+        specs=(by(RunCommand(("take",)), Reply()),), deeds=((1, write), (1, reload))
+    ),
+    "by notify": Story(
+        specs=(declared(confirm=(Notify(),)),),
+        scripts=(Script(takes=0.2),),
+        deeds=((1, write), (1, reload)),
+    ),
     "first start": Story(),
     "probed start": Story(specs=(PROBED,), scripts=(Script(ready=0.25),)),
     "start with ready before spawned": Story(scripts=(Script(early=True),)),

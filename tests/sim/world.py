@@ -20,7 +20,7 @@ from agentd.core.host import Host, Step, step
 from agentd.core.ids import Mint
 from agentd.core.instance import ALIVE
 from agentd.core.manifest import Entry, Manifest, Missing
-from agentd.core.memory import Memory
+from agentd.core.memory import Memory, Other
 from agentd.core.process import Identity
 from agentd.core.service import Service
 from agentd.core.spec import Spec
@@ -72,7 +72,9 @@ class World:
         self.judged: set[str] = set()
         self._staged: list[facts.Record] = []
         self._remembered: dict[str, Service] = {}
-        self.born: dict[str, Identity] = {}
+        self.born: dict[tuple[str, int], Identity] = {}
+        self.serving: dict[str, int] = {}
+        """Which generation new connections go to."""
         self._durable: list[fx.Effect] = []
         self._committing = False
         self._seq = 0
@@ -117,16 +119,26 @@ class World:
         self.born, self.paused, self.callers = {}, {}, {}
         self.left = False
         self.open = invariants.Open.of(self.stored)
-        found = [
-            name
+        found = [name for name, m in self.memories.items() if self._alive(name, m.process)]
+        found_beside = [
+            (name, other.generation)
             for name, m in self.memories.items()
-            if any(c.main and c.identity == m.process for c in self.children[name])
+            for other in m.others
+            if self._alive(name, other.process)
         ]
-        left = Left(self.memories, found, tuple(map(tuple, self.stored.values())), self.boot_id)
+        for name, children in self.children.items():  # a listener ends with its last holder
+            there = [c.generation for c in children if c.main]
+            if there and self.serving.get(name) not in there:
+                self.serving[name] = there[0]
+        records = tuple(map(tuple, self.stored.values()))
+        left = Left(self.memories, found, records, self.boot_id, found_beside)
         wall_ms = 1_000_000 + int(self.now * 1000)
         mint = Mint(b"%d/%d" % (self.seed, self.life), wall_ms, self.now)
         done = boot(self.specs, left, mint, self.now)
         self._take(None, done)
+
+    def _alive(self, name: str, process: Identity | None) -> bool:
+        return any(c.main and c.identity == process for c in self.children[name])
 
     def die(self) -> None:
         """kill -9: whatever was not committed is lost, and nobody hears what the children say."""
@@ -180,7 +192,7 @@ class World:
         self.open.tell(note, self)
         if isinstance(fact, facts.PhaseEntered) and fact.phase == "backoff":
             self.paused[fact.service] = self.now
-        if hasattr(fact, "reload_id"):
+        if hasattr(fact, "reload_id") and not isinstance(fact, facts.Drained):
             self._staged.append(Record(self._seq, 0, note.at, self.boot_id, fact))
 
     def _commit(self) -> None:
@@ -210,10 +222,17 @@ class World:
 
     def _with_born(self, memory: Memory) -> Memory:
         """A spawn's identity is on disk before its exec; a memory from before ``Spawned`` must not lose it again."""
-        born = self.born.get(memory.service)
-        if born is None or memory.process is not None or memory.phase not in ALIVE:
-            return memory
-        return replace(memory, process=born)
+        known = {o.generation for o in memory.others} | {memory.generation}
+        for (name, generation), born in self.born.items():
+            if name != memory.service:
+                continue
+            if generation == memory.generation:
+                if memory.process is None and memory.phase in ALIVE:
+                    memory = replace(memory, process=born)
+            elif generation not in known and generation == memory.issued:
+                other = Other(generation, "starting", born)
+                memory = replace(memory, others=(*memory.others, other))
+        return memory
 
     # Effects.
 
@@ -249,6 +268,17 @@ class World:
             return  # cancelled in time; otherwise it was in the mailbox already
         self.feed(event)
 
+    def answered(self, token: ev.Token, event: ev.Event) -> None:
+        """The answer arrives now."""
+        self._deliver(token, event)
+
+    def record_birth(self, name: str, generation: int, identity: Identity) -> None:
+        """It is on disk before its exec."""
+        self.memories[name] = self._with_born(self.memories[name])
+        m = self.memories[name]
+        known = {m.process} | {o.process for o in m.others}
+        assert identity in known, f"generation {generation} of {name} is in no memory"
+
     def fail(self, token: ev.Token, error_type: str) -> None:
         self.answer(token, self.soon(), ev.EffectFailed(token, error_type, f"cannot: {error_type}"))
 
@@ -260,9 +290,16 @@ class World:
 
     # The machine.
 
-    def main(self, service: str) -> Child | None:
-        """The living main process."""
-        return next((c for c in self.children[service] if c.main), None)
+    def main(self, service: str, generation: int | None = None) -> Child | None:
+        """The living main process of this generation; without one, of the generation that serves."""
+        if generation is None:
+            generation = self.host.services[service].instance.generation if self.host else 0
+        found = (c for c in self.children[service] if c.main and c.generation == generation)
+        return next(found, None)
+
+    def child(self, service: str, generation: int) -> Child:
+        """The process of this generation, alive or not."""
+        return next(c for c in reversed(self.children[service]) if c.generation == generation)
 
     def hash(self, service: str) -> str | None:
         """Of the inputs as they are now."""

@@ -1,0 +1,232 @@
+"""The rows of a reload from the act to the verdict: evidence, and reading the inputs once more.
+
+Decides: when to look again, when evidence suffices, what is confirmed in the end. What a kind of evidence makes of what was seen is
+``agentd.evidence``'s.
+"""
+
+from __future__ import annotations
+
+from agentd.core.effects import Disarm, Look, TakeSnapshot
+from agentd.core.events import (
+    EffectFailed,
+    Notified,
+    ReloadEvent,
+    Sighted,
+    SnapshotDone,
+)
+from agentd.core.manifest import Manifest
+from agentd.core.reload_value import (
+    Act,
+    Ending,
+    Reload,
+    Result,
+    Stage,
+    View,
+    arm,
+    began,
+    ended,
+    expect,
+    finish,
+    note,
+)
+from agentd.core.spec import ReadyAfter, ReadyNotify
+from agentd.core.steps import Grade, Heard, Judgement
+from agentd.core.value import replace
+from agentd.wire import Verdict
+
+FIRST_LOOK = 0.002
+"""Seconds from the act to the second look at the evidence; each later pause is doubled."""
+SLOWEST_LOOK = 0.1
+"""The longest pause between two looks: only while a reload waits for evidence does anything look at all."""
+GRACE = 0.2
+"""Seconds a service must live after a signal that nothing can prove, before it is called ``unverified``."""
+SAYINGS = 16
+"""How many of the service's last messages a reload keeps."""
+_HASH_DIGITS = 7
+"""The fewest digits by which a service may name its configuration, as git does."""
+
+
+def look(r: Reload, view: View) -> Result:
+    """Ask the evidence once."""
+    assert r.baseline is not None
+    assert view.pid is not None
+    offset = r.baseline.log_offset
+    r, token = expect(replace(r, looks=r.looks + 1), view)
+    confirm = view.spec.reload.confirm
+    one = Look(
+        token,
+        view.pid,
+        any(e.workers for e in confirm),
+        tuple(e.pattern for e in confirm) or (None,),
+        offset,
+        r.sent_at,
+    )
+    return r, (Disarm(view.spec.name, r.machine), one), ()
+
+
+def seen(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
+    """Compare when all evidence agrees, refused when one contradicts, otherwise another look."""
+    assert isinstance(event, Sighted)
+    assert r.baseline is not None
+    before = r.baseline
+    r = replace(r, awaiting=None)
+    confirm = view.spec.reload.confirm
+    if not event.sights[0].alive:
+        return look_later(r, view, now)  # its end is on its way here, with its last words
+    told = heard(r)
+    sights = [replace(s, heard=told, replied=r.replied) for s in event.sights]
+    said = [e.judge(before, s) for e, s in zip(confirm, sights, strict=False)]
+    if Judgement.CONTRADICTED in said:
+        name = confirm[said.index(Judgement.CONTRADICTED)].name
+        message = f"{name} contradicts it" + (f": {told.refused}" if told.refused else "")
+        r, notes = note(r, now, ended(r, view, "contradicted"))
+        return finish(r, view, now, notes, Ending(Verdict.REFUSED, "contradicted", message))
+    if not confirm and event.sights[0].since_sent >= GRACE:
+        return compare(r, view, now) if r.certain else late(r, view, now)
+    witnessed = r.certain or any(e.grade is not Grade.DECLARED for e in confirm)
+    if confirm and witnessed and all(j is Judgement.CONFIRMED for j in said):
+        return compare(r, view, now)
+    return look_later(r, view, now)
+
+
+def said(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
+    """What the service says is kept until it is asked for."""
+    assert isinstance(event, Notified)
+    return replace(r, said=(*r.said, event)[-SAYINGS:]), (), ()
+
+
+def said_and_look(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
+    """It is kept, and the evidence is asked at once."""
+    r, _, _ = said(r, event, view, now)
+    return look(r, view) if r.awaiting is None else (r, (), ())
+
+
+def heard(r: Reload) -> Heard:
+    """What the messages amount to: nothing from before the act counts, nor a READY=1 to no RELOADING=1 (systemd.service(5))."""
+    now = Heard()
+    for message in r.said:
+        if message.reloading is not None and message.reloading >= r.sent_at:
+            now = Heard(reloading=True)
+        if now.reloading:
+            refused = message.refused or now.refused or _another(r, message.hash)
+            now = Heard(reloading=True, done=now.done or message.ready, refused=refused)
+    return now
+
+
+def _another(r: Reload, named: str) -> str:
+    """A complaint when the service runs something else than what it was told to."""
+    digits = named.removeprefix("sha256:").lower()
+    mine = r.manifest.hash.removeprefix("sha256:") if r.manifest else ""
+    if not digits or (len(digits) >= _HASH_DIGITS and mine.startswith(digits)):
+        return ""
+    return f"it says that it runs {digits[:12]}, not {mine[:12]}"
+
+
+def look_later(r: Reload, view: View, now: float) -> Result:
+    if now >= r.deadline:
+        return late(r, view, now)
+    pause = min(FIRST_LOOK * 2 ** min(r.looks - 1, 10), SLOWEST_LOOK, r.deadline - now)
+    r, timer = arm(r, view, pause)
+    return r, (timer,), ()
+
+
+def late(r: Reload, view: View, now: float) -> Result:
+    if not r.certain:
+        message = "the agent died while sending, and nothing tells whether it was sent"
+        return lost(r, "agent_interrupted", message, view, now)
+    if not view.spec.reload.confirm:
+        return compare(r, view, now)
+    names = ", ".join(e.name for e in view.spec.reload.confirm)
+    limit = view.spec.reload.timeout
+    message = f"no evidence by {names} within {limit:g}s; the service was left alone"
+    r, notes = note(r, now, ended(r, view, "timeout"))
+    ending = Ending(Verdict.TIMED_OUT, "timeout", message, moved=True)
+    return finish(r, view, now, notes, ending)
+
+
+def look_again(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
+    """The pause between two looks is over."""
+    return look(replace(r, timer=None), view)
+
+
+def lost(r: Reload, error_type: str, message: str, view: View, now: float) -> Result:
+    """It was acted on, and what runs now is not known."""
+    r, notes = note(r, now, ended(r, view, error_type))
+    ending = Ending(Verdict.FAILED, error_type, message, moved=True)
+    return finish(r, view, now, notes, ending)
+
+
+def compare(r: Reload, view: View, now: float) -> Result:
+    """Read the inputs once more: only when they are still the same is it known what was taken."""
+    confirmed = (note(r, now, ended(r, view)) if r.stage is Stage.CONFIRMING else (r, ()))[1]
+    r = replace(r, stage=Stage.COMPARING, timer=None)
+    r, notes = note(r, now, began(r, view))
+    r, token = expect(r, view)
+    effects = (Disarm(view.spec.name, r.machine), TakeSnapshot(token, view.spec))
+    return r, effects, (*confirmed, *notes)
+
+
+def was_compared(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
+    """The verdict: the same bytes before and after, or another reload follows."""
+    assert isinstance(event, SnapshotDone)
+    r, found = replace(r, awaiting=None), event.found
+    if not isinstance(found, Manifest) or not r.manifest or found.hash != r.manifest.hash:
+        error_type = r.missing.error_type if r.missing else "inputs_moved"
+        message = (
+            r.missing.message if r.missing else "the inputs changed while they were being taken"
+        )
+        r, notes = note(r, now, ended(r, view, error_type))
+        again = r.missing is None
+        ending = Ending(Verdict.UNVERIFIED, error_type, message, moved=True, again=again)
+        return finish(r, view, now, notes, ending)
+    r = replace(r, manifest=found)  # what an earlier agent read has only its hash left
+    name, grade = confirmation(r, view)
+    if grade is None:
+        r, notes = note(r, now, ended(r, view))
+        message = "delivered, but nothing declared can prove it"
+        if r.act is not Act.RECIPE:
+            message = "alive, but its READY=1 may have met no agent"
+        ending = Ending(Verdict.UNVERIFIED, "no_evidence", message, moved=True)
+        return finish(r, view, now, notes, ending)
+    if r.require_proof and grade is not Grade.PROVEN:
+        r, notes = note(r, now, ended(r, view))
+        message = f"{grade.value} by {name}, and proof was demanded"
+        ending = Ending(
+            Verdict.UNVERIFIED, "not_proven", message, name, grade, live=r.manifest, moved=True
+        )
+        return finish(r, view, now, notes, ending)
+    r, notes = note(r, now, ended(r, view))
+    return finish(r, view, now, notes, applied(r, name, grade))
+
+
+def applied(r: Reload, name: str, grade: Grade | None) -> Ending:
+    return Ending(Verdict.APPLIED, confirmation=name, grade=grade, live=r.manifest, moved=True)
+
+
+def confirmation(r: Reload, view: View) -> tuple[str, Grade | None]:
+    """The strongest evidence that agreed, and its grade; of a start, how it said that it is ready."""
+    spec = view.spec
+    if r.act is not Act.RECIPE:
+        match spec.ready:
+            case ReadyNotify() if view.assumed and r.act is not Act.REPLACE:
+                return "none", None
+            case ReadyNotify():
+                return "notify", Grade.PROVEN
+            case ReadyAfter():
+                return "ready", Grade.DECLARED
+            case _:
+                return "ready", Grade.OBSERVED
+    order = list(Grade)
+    ranked = sorted(spec.reload.confirm, key=lambda e: order.index(e.grade))
+    return (ranked[0].name, ranked[0].grade) if ranked else ("none", None)
+
+
+def effect_failed_late(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
+    """It was acted on, and what runs now is not known."""
+    assert isinstance(event, EffectFailed)
+    r = replace(r, awaiting=None)
+    if r.act is not Act.REPLACE:
+        return lost(r, event.error_type, event.message, view, now)
+    r, notes = note(r, now, ended(r, view, event.error_type))
+    ending = Ending(Verdict.UNVERIFIED, event.error_type, event.message, moved=True)
+    return finish(r, view, now, notes, ending)

@@ -1,0 +1,114 @@
+"""The generations of a service beside the one that serves: the next one, and former ones on their way out.
+
+Decides: what becomes of each when a replacement ends, and which of them must give way when there are too many. Does not decide whether a
+replacement succeeds (``reload_generations``) nor how long a former one may drain (``instance_rows``).
+"""
+
+from __future__ import annotations
+
+from agentd.core import facts, instance
+from agentd.core.effects import Disarm, Switch
+from agentd.core.events import (
+    Completion,
+    Drain,
+    InstanceEvent,
+    Launch,
+    ProcessEvent,
+    Stop,
+    Token,
+)
+from agentd.core.instance import ALIVE, Instance, Phase
+from agentd.core.reload_value import Reload
+from agentd.core.service_value import Turn
+from agentd.core.value import replace
+from agentd.wire import Verdict
+
+STAYS = frozenset({Verdict.APPLIED, Verdict.UNVERIFIED})
+"""The verdicts after which the next generation has the other one's place."""
+
+
+def step_instance(t: Turn, before: Instance, event: InstanceEvent) -> Instance:
+    """One step of one generation; its phases and what it had drained are told. The caller puts it in its place."""
+    name = t.s.spec.name
+    after, effects = instance.step(before, event, t.s.spec, t.now)
+    t.effects += effects
+    if (after.phase, after.generation) == (before.phase, before.generation):
+        return after
+    pid = after.process.pid if after.process else None
+    generation, phase, was = after.generation, after.phase.value, before.phase.value
+    t.note(facts.PhaseEntered(name, generation, phase, was, after.why, pid, after.exit))
+    if before.phase is Phase.DRAINING:
+        was_pid = before.process.pid if before.process else None
+        id_, since, load, left = after.reload_id, after.since, after.load, after.left
+        t.note(facts.Drained(name, id_, generation, was_pid, since, load, left))
+    return after
+
+
+def beside(t: Turn, event: ProcessEvent | Completion) -> Instance | None:
+    """The generation beside the one that serves that this event is about; None: it is about that one."""
+    others = (t.s.next, *t.s.former)
+    if isinstance(event, ProcessEvent):
+        return next((i for i in others if i and i.generation == event.generation), None)
+    return next((i for i in others if i and i.machine == event.token.machine), None)
+
+
+def move_beside(t: Turn, before: Instance, event: InstanceEvent) -> Instance:
+    """Step a generation beside the one that serves; one that has ended is forgotten."""
+    after = step_instance(t, before, event)
+    s = t.s
+    if s.next is before:
+        going = after.phase in (Phase.STOPPING, Phase.KILLING)
+        former = (*s.former, after) if going else s.former
+        t.s = replace(s, next=None if going or after.phase not in ALIVE else after, former=former)
+    else:
+        kept = (after if i is before else i for i in s.former)
+        t.s = replace(s, former=tuple(i for i in kept if i.phase in ALIVE))
+    return after
+
+
+def launch_next(t: Turn) -> None:
+    """Start the next generation; the one that serves goes on."""
+    t.mint = t.mint.next()
+    generation = t.s.newest + 1
+    blank = Instance(machine=f"instance.{generation}")
+    launch = Launch(t.mint.cookie(), generation, beside=True, origin=t.s.origin)
+    after = step_instance(t, blank, launch)
+    t.s = replace(t.s, next=after, issued=generation)
+
+
+def make_room(t: Turn) -> None:
+    """The oldest that only drains is told to stop."""
+    draining = [i for i in t.s.former if i.phase is Phase.DRAINING]
+    if draining:
+        move_beside(t, min(draining, key=lambda i: i.generation), Stop())
+
+
+def stop_beside(t: Turn) -> None:
+    """All of them end now."""
+    for i in (t.s.next, *t.s.former):
+        if i is not None and i.phase not in (Phase.STOPPING, Phase.KILLING):
+            move_beside(t, i, Stop())
+
+
+def conclude(t: Turn, r: Reload, verdict: Verdict) -> None:
+    """The replacement is over: either the next generation has the place, or everything is as it was."""
+    s, old = t.s, t.s.instance
+    if verdict in STAYS and s.next is not None:
+        t.s = replace(s, instance=replace(s.next, beside=False), next=None)
+        if old.phase in ALIVE:
+            t.s = replace(t.s, former=(*s.former, old))
+            move_beside(t, old, Drain(r.id, r.moved))
+        else:
+            t.effects.append(Disarm(s.spec.name, old.machine))
+        return
+    if r.switched:
+        switch_back(t)
+    if t.s.next is not None:
+        move_beside(t, t.s.next, Stop())
+
+
+def switch_back(t: Turn) -> None:
+    """New connections go to the generation that serves, whatever was meant before. Nobody waits for the answer."""
+    serial = t.s.serial + 1
+    t.s = replace(t.s, serial=serial)
+    t.effects.append(Switch(Token(t.s.spec.name, "reload", serial), t.s.instance.generation))

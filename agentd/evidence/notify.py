@@ -1,0 +1,41 @@
+"""Evidence ``notify``: the service itself says that it has reloaded, by the handshake of systemd.service(5), Type=notify-reload.
+
+RELOADING=1 with a MONOTONIC_USEC of the moment before the signal or later, then READY=1. systemd has no word for a reload that failed,
+so services send READY=1 then too; ERRNO, X_AGENTD_RELOAD_RESULT=failed and an X_AGENTD_CONFIG_HASH that is another one say it here.
+Which messages belong to this reload is decided in ``agentd.core.reload_confirm``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from agentd.core.steps import Baseline, Grade, Judgement, Sight
+from agentd.evidence.base import Hints
+
+
+@dataclass(frozen=True, slots=True)
+class Notify:
+    """Confirmed by READY=1 after RELOADING=1; contradicted by the service's own complaint."""
+
+    name: ClassVar[str] = "notify"
+    grade: ClassVar[Grade] = Grade.PROVEN
+    workers: ClassVar[bool] = False
+    takes: ClassVar[str] = ""
+
+    @classmethod
+    def declared(cls, argument: str | None, hints: Hints) -> Self:  # noqa: ARG003 - part of the Protocol
+        """Takes nothing."""
+        assert argument is None
+        return cls()
+
+    @property
+    def pattern(self) -> str | None:
+        """Nothing is looked for in the output."""
+        return None
+
+    def judge(self, before: Baseline, now: Sight) -> Judgement:  # noqa: ARG002 - what was before is not asked
+        """A complaint counts as soon as it is heard; what is not finished is no success."""
+        if not now.alive or now.heard.refused:
+            return Judgement.CONTRADICTED
+        return Judgement.CONFIRMED if now.heard.done else Judgement.NOT_YET
