@@ -205,6 +205,12 @@ def _umask(value: object) -> int:
     return int(value, 8)
 
 
+def _mode(value: object) -> int:
+    if not isinstance(value, str) or not re.fullmatch(r"0?[0-7]{3}", value, re.ASCII):
+        raise Wrong.here('expected octal digits in a string, such as "0660"')
+    return int(value, 8)
+
+
 def _env_name(name: str) -> None:
     if not _ENV_NAME.fullmatch(name):
         raise Wrong.here("cannot be the name of a variable")
@@ -230,6 +236,7 @@ DURATION = Kind("duration", _measured(parse_duration, "5s"))
 POSITIVE = Kind("duration", _positive)
 LOG_SIZE = Kind("size", _log_size)
 UMASK = Kind("octal digits", _umask)
+MODE = Kind("octal digits", _mode)
 ENV = pairs_of(TEXT, "a table of strings", _env_name)
 SERVICES = list_of(Kind("service", _service_name), "a list of services")
 

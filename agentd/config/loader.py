@@ -1,7 +1,7 @@
 """Reads the agent's own definitions, whole or not at all.
 
-Decides what all files are together: includes, names declared twice, services that wait for nobody or for each
-other. A correct file costs one pass of ``tomllib``; lines are looked for only when something is wrong. Every
+Decides what all files are together: includes, names and addresses declared twice, services that wait for nobody or for
+each other. A correct file costs one pass of ``tomllib``; lines are looked for only when something is wrong. Every
 mistake of every file is told at once, in the order of files and lines; a file that is not TOML tells its first.
 Never changes anything.
 """
@@ -23,6 +23,7 @@ from agentd.config.host import forget_names
 from agentd.config.kinds import GLOBS, SERVICE_NAME
 from agentd.config.problems import At, ConfigErrors, Problem, Wrong, describe, shown, unknown
 from agentd.config.schema import AGENT, SERVICE
+from agentd.config.sockets import clashes
 from agentd.config.source import Source, read
 from agentd.core.spec import Spec
 
@@ -41,6 +42,7 @@ def load(path: Path) -> Definitions:
     loading = _Loading()
     loading.main(path)
     loading.order()
+    loading.addresses()
     if loading.problems:
         files = {name: number for number, name in enumerate(loading.files)}
         ordered = sorted(loading.problems, key=lambda p: (files.get(p.file, -1), p.line))
@@ -177,6 +179,11 @@ class _Loading:
             message = f"services wait for each other: {' → '.join(circle)}"
             at = places[circle[0], circle[1]]
             self._wrong(self.declared[circle[0]].source, [(at, message)])
+
+    def addresses(self) -> None:
+        """No two sockets on one address: the second could never be opened."""
+        for name, at, message in clashes(self.specs):
+            self._wrong(self.declared[name].source, [(at, message)])
 
     def _waits(self) -> Iterator[tuple[str, At, str]]:
         """Who waits, where that is written, and for whom."""

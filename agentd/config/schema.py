@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from agentd import recipes
-from agentd.config import host, shapes
+from agentd.config import host, shapes, sockets
 from agentd.config import kinds as k
 from agentd.config.access import Access
 from agentd.config.definitions import AgentSpec, OnTerminate
@@ -19,6 +19,7 @@ from agentd.core.spec import (
     LogSpec,
     Ready,
     Restart,
+    SocketSpec,
     StartLimit,
     VersionKey,
     WatchSpec,
@@ -63,6 +64,10 @@ class ServiceTable(NamedTuple):
     start_limit: StartLimit
     after: tuple[str, ...]
     requires: tuple[str, ...]
+    overlap: bool
+    max_generations: int
+    drain_timeout: float
+    sockets: tuple[SocketSpec, ...]
     watch: WatchSpec | None
     logs: LogSpec
     reload: ReloadTable
@@ -224,6 +229,31 @@ SERVICE: Kind[ServiceTable] = table(
         [],
     ),
     Key("requires", k.SERVICES, "Services that must be ready before this one starts.", []),
+    Key(
+        "overlap",
+        k.BOOLEAN,
+        "The next generation starts while the old one serves; false: the old one ends first, and clients of sockets wait.",
+        default=True,
+    ),
+    Key(
+        "max_generations",
+        k.integer(2, 100),
+        "How many generations may be alive at once, those that drain included; then the oldest is ended.",
+        3,
+    ),
+    Key(
+        "drain_timeout",
+        k.DURATION,
+        "How long a former generation may go on with the connections it has before it is stopped.",
+        "30s",
+    ),
+    Key(
+        "sockets",
+        sockets.SOCKETS,
+        "Sockets that agentd opens, keeps over restarts, and hands to the service by the socket activation protocol "
+        "(sd_listen_fds(3)), in this order from descriptor 3 on.",
+        [],
+    ),
     Key(
         "watch",
         shapes.WATCH,

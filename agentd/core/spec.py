@@ -122,6 +122,53 @@ class Check:
     timeout: float = 30.0
 
 
+class SocketKind(StrEnum):
+    """What a held socket is."""
+
+    TCP = "tcp"
+    UNIX = "unix"
+    UDP = "udp"
+
+
+class Family(StrEnum):
+    """Which internet protocol a held socket speaks; Unix sockets do not look at it."""
+
+    INET = "inet"
+    INET6 = "inet6"
+    DUAL = "dual"
+    """Both, by one IPv6 socket; IPv4 alone on a host without IPv6."""
+
+
+@dataclass(frozen=True, slots=True)
+class SocketSpec:
+    """A socket that the agent opens, keeps, and hands to each generation of the service."""
+
+    name: str
+    """What the service finds in LISTEN_FDNAMES."""
+    kind: SocketKind
+    host: str = ""
+    """A numeric address; of TCP and UDP."""
+    port: int = 0
+    path: str = ""
+    """Of Unix sockets; absolute."""
+    mode: int = 0o660
+    user: str | None = None
+    """Owner of the path; None: the service's user."""
+    group: str | None = None
+    backlog: int = 4096
+    """How many connections may wait; the kernel allows at most net.core.somaxconn."""
+    family: Family = Family.INET
+
+    @property
+    def address(self) -> str:
+        """As an operator would write it."""
+        if self.kind is SocketKind.UNIX:
+            return f"unix:{self.path}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        prefix = "udp:" if self.kind is SocketKind.UDP else ""
+        return f"{prefix}{'' if self.family is Family.DUAL else host}:{self.port}"
+
+
 @dataclass(frozen=True, slots=True)
 class WatchSpec:
     """How a change of the inputs becomes a reload."""
@@ -199,6 +246,14 @@ class Spec:
     start_limit: StartLimit = field(default_factory=StartLimit)
     after: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
+    overlap: bool = True
+    """Two generations may run at once; False: the old one ends before the next one starts."""
+    max_generations: int = 3
+    """At most so many are alive at once, those that drain included."""
+    drain_timeout: float = 30.0
+    """How long a former generation may go on with the connections it has."""
+    sockets: tuple[SocketSpec, ...] = ()
+    """In the order in which the service gets them, from descriptor 3 on."""
     watch: WatchSpec | None = None
     logs: LogSpec = field(default_factory=LogSpec)
     reload: ReloadSpec = field(default_factory=ReloadSpec)
