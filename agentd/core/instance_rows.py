@@ -25,7 +25,7 @@ from agentd.core.events import (
 )
 from agentd.core.instance_value import Ending, Instance, Phase, Result
 from agentd.core.process import Exit
-from agentd.core.spec import ReadyAfter, ReadyNotify, ReadyProbe, Restart, Spec
+from agentd.core.spec import ReadyAfter, ReadyNotify, ReadyProbe, Restart, SocketKind, Spec
 from agentd.core.value import replace
 
 ASSUMED_READY_AFTER = 2.0
@@ -154,7 +154,7 @@ def drain(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
         reload_id=event.reload_id,
         since=now,
     )
-    if not event.moved or not any(s.kind == "tcp" for s in spec.sockets):
+    if not event.moved or not any(s.kind is SocketKind.TCP for s in spec.sockets):
         return _stop(i, spec)
     i = replace(i, phase=Phase.DRAINING, deadline=now + spec.drain_timeout, awaiting=None)
     i, arm = _arm(i, spec, min(FIRST_COUNT, spec.drain_timeout))

@@ -211,22 +211,6 @@ class ReloadSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class SocketSpec:
-    """A socket that the agent opens and keeps, and each generation is given (sd_listen_fds(3))."""
-
-    name: str
-    kind: str
-    """tcp, udp, unix."""
-    host: str = ""
-    port: int = 0
-    path: str = ""
-    mode: int = 0o660
-    user: str | None = None
-    group: str | None = None
-    backlog: int = 4096
-
-
-@dataclass(frozen=True, slots=True)
 class Spec:
     """One service as declared."""
 
@@ -257,13 +241,6 @@ class Spec:
     watch: WatchSpec | None = None
     logs: LogSpec = field(default_factory=LogSpec)
     reload: ReloadSpec = field(default_factory=ReloadSpec)
-    sockets: tuple[SocketSpec, ...] = ()
-    overlap: bool = True
-    """False: the old generation must have ended before the next one starts."""
-    max_generations: int = 3
-    """How many may be alive at a time, draining ones included."""
-    drain_timeout: float = 30.0
-    """How long a former generation may finish what is in flight."""
     removed: bool = False
     """It is declared no more and only here to be stopped; what was wanted of it is not forgotten."""
     digest: str = ""

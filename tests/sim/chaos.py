@@ -18,6 +18,7 @@ from agentd.core.spec import (
     ReadyNotify,
     ReadyProbe,
     ReloadSpec,
+    SocketKind,
     SocketSpec,
     Spec,
     StartLimit,
@@ -81,7 +82,9 @@ def spec(rng: random.Random, name: str, earlier: list[str]) -> Spec:
         after=tuple(n for n in earlier if rng.random() < 0.3),
         requires=tuple(n for n in earlier if rng.random() < 0.3),
         watch=WatchSpec(0.2, 1.0, 60.0) if rng.random() < 0.8 else None,
-        sockets=(SocketSpec("http", "tcp", "127.0.0.1", 80),) if rng.random() < 0.6 else (),
+        sockets=(SocketSpec("http", SocketKind.TCP, "127.0.0.1", 80),)
+        if rng.random() < 0.6
+        else (),
         max_generations=rng.choice((2, 3, 3)),
         drain_timeout=rng.choice((0.3, 2.0)),
         reload=ReloadSpec(

@@ -14,6 +14,7 @@ from agentd.core.spec import (
     ReadyNotify,
     ReadyProbe,
     ReloadSpec,
+    SocketKind,
     SocketSpec,
     Spec,
     StartLimit,
@@ -119,7 +120,7 @@ CRASH = Script(ready=None, exits=0.02, code=1)
 CHAIN = (declared("db"), replace(declared("web"), requires=("db",)))
 PROBED = replace(declared(), ready=ReadyProbe(TcpProbe("h", 1), 0.1))
 
-SOCKET = (SocketSpec("http", "tcp", "127.0.0.1", 80),)
+SOCKET = (SocketSpec("http", SocketKind.TCP, "127.0.0.1", 80),)
 
 
 def by(step: Step, *confirm: Evidence, **more: Any) -> Spec:
