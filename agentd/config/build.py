@@ -10,7 +10,8 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 
-from agentd.config.schema import ReloadTable, ServiceTable
+from agentd.config.schema import ServiceTable
+from agentd.config.shapes import Confirm
 from agentd.core.spec import ProcessSpec, ReadyAfter, ReloadSpec, Spec
 from agentd.evidence import KINDS, Hints
 from agentd.handles import HANDLES, Options
@@ -51,17 +52,29 @@ def spec(name: str, table: ServiceTable, recipe: Recipe | None, digest: str) -> 
         sockets=table.sockets,
         watch=table.watch,
         logs=table.logs,
-        reload=_reload(table.reload, Hints() if recipe is None else recipe.hints),
+        reload=_reload(table, Hints() if recipe is None else recipe.hints),
         digest=digest,
     )
 
 
-def _reload(table: ReloadTable, hints: Hints) -> ReloadSpec:
+def _reload(service: ServiceTable, hints: Hints) -> ReloadSpec:
+    table = service.reload
+    handle = HANDLES[table.handle]
+    told = Options(
+        table.signal,
+        table.signal_handled,
+        table.command or (),
+        table.request,
+        service.overlap,
+    )
+    declared = table.confirm
+    if declared is None:
+        declared = tuple(Confirm(kind) for kind in handle.confirm or ())
     return ReloadSpec(
         handle=table.handle,
-        steps=HANDLES[table.handle].recipe(Options(table.signal, table.signal_handled)),
+        steps=handle.recipe(told),
         check=table.check,
-        confirm=tuple(KINDS[c.kind].declared(c.argument, hints) for c in table.confirm or ()),
+        confirm=tuple(KINDS[c.kind].declared(c.argument, hints) for c in declared),
         timeout=table.timeout,
     )
 
@@ -82,7 +95,7 @@ def doubts(table: ServiceTable, spec: Spec, recipe: Recipe | None) -> Iterator[t
             "ready",
             f'is not declared, so ready means "has lived for 1s", a guess; declare {guess}',
         )
-    if not spec.reload.confirm:
+    if not spec.reload.confirm and HANDLES[spec.reload.handle].confirm is not None:
         ways = '["workers"], [{ log = "..." }] or ["delivered"]'
         yield (
             "reload.confirm",

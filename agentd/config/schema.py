@@ -5,7 +5,7 @@ Decides which keys exist. Their defaults are those of ``agentd.core.spec``, whic
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from agentd import recipes
 from agentd.config import host, shapes, sockets
@@ -13,6 +13,7 @@ from agentd.config import kinds as k
 from agentd.config.access import Access
 from agentd.config.definitions import AgentSpec, OnTerminate
 from agentd.config.keys import Key, Kind, table
+from agentd.config.problems import Fault, Wrong
 from agentd.core.spec import (
     Backoff,
     Check,
@@ -24,6 +25,7 @@ from agentd.core.spec import (
     VersionKey,
     WatchSpec,
 )
+from agentd.core.steps import CallHttp
 from agentd.handles import HANDLES
 
 
@@ -31,11 +33,40 @@ class ReloadTable(NamedTuple):
     """[service.NAME.reload] as parsed; None: not declared, and no recipe knows."""
 
     handle: str
+    command: tuple[str, ...] | None
+    request: CallHttp | None
     signal: str
     signal_handled: bool
     check: Check | None
     confirm: tuple[shapes.Confirm, ...] | None
     timeout: float
+
+
+def _reload(**given: Any) -> ReloadTable:
+    """Each handle has what it needs, and nothing stands there for another one."""
+    made = ReloadTable(**given)
+    faults: list[Fault] = []
+    for name, handle in HANDLES.items():
+        key = handle.needs
+        if not key:
+            continue
+        there = given[key] is not None
+        if name == made.handle and not there:
+            faults.append(((), f'handle = "{name}" needs {key}; write {_NEEDED[key]}'))
+        elif there and name != made.handle:
+            faults.append(((key,), f'is for handle = "{name}", and this one is "{made.handle}"'))
+    if made.confirm and HANDLES[made.handle].confirm is None:
+        what = f'handle = "{made.handle}" starts a new process, whose being ready is the evidence'
+        faults.append((("confirm",), f"{what}; declare ready instead"))
+    if faults:
+        raise Wrong(*faults)
+    return made
+
+
+_NEEDED = {
+    "command": 'command = ["PROGRAM", "ARGUMENT"]',
+    "request": 'request = { url = "http://HOST:PORT/PATH" }',
+}
 
 
 class ServiceTable(NamedTuple):
@@ -112,12 +143,24 @@ AGENT: Kind[AgentSpec] = table(
 
 RELOAD: Kind[ReloadTable] = table(
     "a table",
-    ReloadTable,
+    _reload,
     Key(
         "handle",
         k.name_in(lambda: tuple(HANDLES), "handle"),
-        "How the service takes new configuration: signal sends a signal to its main process.",
+        "How the service takes new configuration. signal: a signal to its main process. notify: a signal, and the service "
+        "says itself when it has reloaded (RELOADING=1, READY=1). exec: a command. http: a request. restart: stop, then "
+        "start. replace: the next generation is ready before the old one is drained and stopped.",
         "signal",
+    ),
+    Key(
+        "command",
+        k.ARGV,
+        "Of handle exec: the command that makes the service reload, run as the service's user; exit code 0 is a yes.",
+    ),
+    Key(
+        "request",
+        shapes.REQUEST,
+        "Of handle http: the request that makes the service reload.",
     ),
     Key("signal", host.HANDLED_SIGNAL, "The signal that asks for it, with or without SIG.", "HUP"),
     Key(
@@ -137,12 +180,14 @@ RELOAD: Kind[ReloadTable] = table(
     Key(
         "confirm",
         shapes.CONFIRM,
-        'What shows that a reload took effect; every entry must agree. "workers": new children serve and the old ones '
-        'are gone or draining. { log = "REGEX" }: a line of the output, after the signal. "delivered": your word that '
-        "being alive shortly after is enough. Without any, reloads end unverified.",
+        'What shows that a reload took effect; every entry must agree. "notify": the service says RELOADING=1, then '
+        'READY=1. "reply": the command or the request answers only when it is done, and said yes. "workers": new children '
+        'serve and the old ones are gone or draining. { log = "REGEX" }: a line of the output, after the signal. '
+        '"delivered": your word that being alive shortly after is enough. Without any, reloads end unverified. With '
+        "restart and replace the new process is the evidence, when it is ready.",
         when_unset="the recipe's, else []",
     ),
-    Key("timeout", k.POSITIVE, "Bound on the signal and the evidence together.", "30s"),
+    Key("timeout", k.POSITIVE, "Bound on the act and the evidence together.", "30s"),
 )
 
 SERVICE: Kind[ServiceTable] = table(

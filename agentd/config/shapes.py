@@ -18,6 +18,8 @@ from agentd.config.kinds import (
     PATH,
     POSITIVE,
     integer,
+    list_of,
+    pairs_of,
 )
 from agentd.config.problems import At, Fault, Wrong, shown, type_name
 from agentd.core.spec import (
@@ -37,6 +39,7 @@ from agentd.core.spec import (
     WatchSpec,
     WorkersProbe,
 )
+from agentd.core.steps import CallHttp
 from agentd.evidence import KINDS, Hints
 
 _HTTP = re.compile(r"http://[^/\s?#@]+(?:/[^\s#]*)?|http\+unix://%2[Ff][^/\s?#]+(?:/[^\s#]*)?")
@@ -236,6 +239,66 @@ def _evidence(item: object) -> Confirm:
 
 
 CONFIRM = Kind("list", _parse_confirm)
+
+
+def _call_url(value: object) -> str:
+    url = FILLED.parse(value)
+    if not _HTTP.fullmatch(url.replace("https://", "http://", 1)):
+        forms = '"http://HOST:PORT/PATH", "https://..." or "http+unix://%2Fpath%2Fof.sock/PATH"'
+        raise Wrong.here(f"{shown(url)} is not an address that can be asked; write {forms}")
+    return url
+
+
+def _method(value: object) -> str:
+    method = FILLED.parse(value)
+    if not _METHOD.fullmatch(method):
+        raise Wrong.here(f"{shown(method)} is no HTTP method; write one such as POST")
+    return method
+
+
+def _header_name(name: str) -> None:
+    if not _METHOD.fullmatch(name):
+        raise Wrong.here(f"{shown(name)} is no name of a header")
+
+
+def _header_value(value: object) -> str:
+    text = FILLED.parse(value)
+    if not text.isprintable() or not text.isascii():
+        raise Wrong.here("holds characters that a header cannot carry")
+    return text
+
+
+_METHOD = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+REQUEST = table(
+    "a table",
+    CallHttp,
+    Key(
+        "url",
+        Kind("URL", _call_url),
+        "Where to; redirects are not followed.",
+        required='url = "http://HOST:PORT/PATH"',
+    ),
+    Key("method", Kind("method", _method), "The method.", "POST"),
+    Key(
+        "headers",
+        pairs_of(Kind("string", _header_value), "a table of strings", _header_name),
+        "Headers that go along.",
+        {},
+    ),
+    Key("body", PATH, "The file whose bytes are sent."),
+    Key(
+        "match",
+        Kind("URL", _call_url),
+        "A URL that is read first: its ETag goes along as If-Match, so that a change that somebody else made meanwhile is "
+        "not overwritten.",
+    ),
+    Key(
+        "expect",
+        list_of(integer(100, 599), "a list of status codes"),
+        "The status codes that are a yes; none: 200 to 299.",
+        [],
+    ),
+)
 BACKOFF = table(
     "a table",
     Backoff,

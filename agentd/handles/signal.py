@@ -16,6 +16,8 @@ class Signal:
     """Sends ``reload.signal`` to the main process."""
 
     name: ClassVar[str] = "signal"
+    needs: ClassVar[str] = ""
+    confirm: ClassVar[tuple[str, ...] | None] = ()
 
     def recipe(self, options: Options) -> tuple[Step, ...]:
         """Sent once: a second signal would start a second reload."""

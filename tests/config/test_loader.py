@@ -159,7 +159,10 @@ def test_watch_may_be_a_word(tmp_path: Path, word: str, watch: s.WatchSpec | Non
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ('reload.handle = "singal"', 'reload.handle: "singal" is unknown; known: signal'),
+        (
+            'reload.handle = "singal"',
+            'reload.handle: "singal" is unknown; known: exec, http, notify, replace, restart, signal',
+        ),
         ('start_timout = "3s"', "start_timout: unknown key; did you mean start_timeout?"),
         ("recipe = 'ngnix'", 'recipe: "ngnix" is unknown; known: nginx'),
         ('inputs = ["/a", "b"]', 'inputs[1]: "b" is relative; write the whole path, from /'),
@@ -229,7 +232,40 @@ def test_watch_may_be_a_word(tmp_path: Path, word: str, watch: s.WatchSpec | Non
         ),
         (
             'reload.confirm = ["worker"]',
-            'reload.confirm[0]: "worker" is unknown; known: delivered, log, workers',
+            'reload.confirm[0]: "worker" is unknown; known: delivered, log, notify, reply, workers',
+        ),
+        (
+            'reload.handle = "exec"',
+            'reload: handle = "exec" needs command; write command = ["PROGRAM", "ARGUMENT"]',
+        ),
+        (
+            'reload.handle = "http"',
+            'reload: handle = "http" needs request; write request = { url = "http://HOST:PORT/PATH" }',
+        ),
+        (
+            'reload.command = ["x"]',
+            'reload.command: is for handle = "exec", and this one is "signal"',
+        ),
+        (
+            'reload = { handle = "replace", confirm = ["workers"] }',
+            'reload.confirm: handle = "replace" starts a new process, whose being ready is the evidence; declare ready instead',
+        ),
+        (
+            'reload = { handle = "http", request = { url = "ftp://h/" } }',
+            'reload.request.url: "ftp://h/" is not an address that can be asked; write "http://HOST:PORT/PATH", '
+            '"https://..." or "http+unix://%2Fpath%2Fof.sock/PATH"',
+        ),
+        (
+            'reload = { handle = "http", request = { url = "http://h/", method = "A B" } }',
+            'reload.request.method: "A B" is no HTTP method; write one such as POST',
+        ),
+        (
+            'reload = { handle = "http", request = { url = "http://h/", headers = { "X:" = "1" } } }',
+            'reload.request.headers.X:: "X:" is no name of a header',
+        ),
+        (
+            'reload = { handle = "http", request = { url = "http://h/", headers = { X = "a\n" } } }',
+            "reload.request.headers.X: holds characters that a header cannot carry",
         ),
         ('after = ["wbe"]', 'after[0]: "wbe" is no service; did you mean web?'),
         ('after = ["web"]', "after[0]: services wait for each other: web → web"),
