@@ -252,8 +252,10 @@ def test_watch_may_be_a_word(tmp_path: Path, word: str, watch: s.WatchSpec | Non
         ),
         (
             'reload = { handle = "http", request = { url = "ftp://h/" } }',
-            'reload.request.url: "ftp://h/" is not an address that can be asked; write "http://HOST:PORT/PATH", '
-            '"https://..." or "http+unix://%2Fpath%2Fof.sock/PATH"',
+            (
+                'reload.request.url: "ftp://h/" is not an address that can be asked; write "http://HOST:PORT/PATH", '
+                '"https://..." or "http+unix://%2Fpath%2Fof.sock/PATH"'
+            ),
         ),
         (
             'reload = { handle = "http", request = { url = "http://h/", method = "A B" } }',
@@ -261,10 +263,10 @@ def test_watch_may_be_a_word(tmp_path: Path, word: str, watch: s.WatchSpec | Non
         ),
         (
             'reload = { handle = "http", request = { url = "http://h/", headers = { "X:" = "1" } } }',
-            'reload.request.headers.X:: "X:" is no name of a header',
+            'reload.request.headers."X:": "X:" is no name of a header',
         ),
         (
-            'reload = { handle = "http", request = { url = "http://h/", headers = { X = "a\n" } } }',
+            'reload = { handle = "http", request = { url = "http://h/", headers = { X = "a\\n" } } }',
             "reload.request.headers.X: holds characters that a header cannot carry",
         ),
         ('after = ["wbe"]', 'after[0]: "wbe" is no service; did you mean web?'),
