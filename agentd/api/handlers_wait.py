@@ -21,9 +21,6 @@ from agentd.core.effects import Accepted
 from agentd.core.facts import Cause, Judged, Requested
 from agentd.wire import WORST_FIRST, ExitCode, Verdict
 
-COMMIT_S = 5.0
-"""A verdict that is on its way to the disk is heard of within the store's deadline; after this it is lost."""
-
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
@@ -79,7 +76,7 @@ async def _one(context: Context, request: Request, asked: _Asked, until: float |
         if judged is None and _goes_on(context, asked):
             judged = await in_time(following, asked.reload_id, until)
         elif judged is None:
-            soon = asyncio.get_running_loop().time() + COMMIT_S
+            soon = asyncio.get_running_loop().time() + context.commit_s
             judged = await in_time(following, asked.reload_id, min(until or soon, soon))
             if judged is None and (until is None or until > soon):
                 lost = f"how reload {asked.reload_id} ended could not be written"

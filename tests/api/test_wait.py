@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from agentd.api import handlers_wait
 from agentd.core import facts as f
 from agentd.core.reload_value import Reload
 from agentd.wire import Verdict
@@ -26,9 +24,6 @@ from tests.api.stage import (
     serving,
     soon,
 )
-
-if TYPE_CHECKING:
-    import pytest
 
 OTHER = "01JDZZZZZZZZZZZZZZZZZZZZZZ"
 
@@ -108,11 +103,9 @@ async def test_a_trace_of_several_ends_with_the_last_and_the_worst_counts(tmp_pa
 
 
 @looped
-async def test_an_end_that_nobody_could_write_is_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(handlers_wait, "COMMIT_S", 0.05)
+async def test_an_end_that_nobody_could_write_is_said(tmp_path: Path) -> None:
     async with serving(tmp_path, ready("web")) as stage:
+        stage.api._context.commit_s = 0.05
         stage.runtime.note(asked())
         reply = await stage.get(f"/v1/reloads/{ID}/wait")
         assert (reply.status, reply.exit) == (503, 156)
