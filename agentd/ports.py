@@ -150,6 +150,45 @@ class Commands(Protocol):
         """Cancelling ends its whole process group."""
 
 
+@dataclass(frozen=True, slots=True)
+class CallOrder:
+    """One HTTP call of a reload."""
+
+    method: str
+    url: str
+    """``http://host:port/path``, ``https://…`` or ``http+unix://%2Fpath%2Fof.sock/path``."""
+    headers: tuple[tuple[str, str], ...]
+    body_file: str | None
+    """Sent as the body: at most 64 MiB, read as one consistent snapshot before anything is connected to."""
+    match: str | None
+    """A URL that is got first: its ETag is sent as If-Match, so that nobody else's change is overwritten."""
+    expect: tuple[int, ...]
+    """The status codes that are success; empty: 200 to 299."""
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class CallResult:
+    """How a call ended. It succeeded when ``error`` is None, and then only."""
+
+    status: int | None
+    """Of the final answer; None: there was none."""
+    error: str | None
+    """One clause: why it could not be made, or what was wrong with the answer."""
+    timed_out: bool
+    sent: bool
+    """Whether the request may have reached the server: when not, nothing was touched."""
+    output: tuple[str, ...]
+    """The last lines of the answer's body, at most 64 KiB, undecodable bytes replaced."""
+
+
+class Calls(Protocol):
+    """Makes HTTP calls, each to its end."""
+
+    async def call(self, order: CallOrder) -> CallResult:
+        """Never raises for anything the server does. Cancelling closes the connection."""
+
+
 class Probes(Protocol):
     """Asks a service whether it is ready."""
 

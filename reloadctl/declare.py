@@ -69,6 +69,10 @@ VERBS: dict[str, Verb] = {
             ("--lines", "-n", "count", "N", "how many lines of the past; default 50"),
         ),
     ),
+    "wait": (
+        "RELOAD", 1, 1, "follow a reload that was started with --no-wait, and print its verdict",
+        (("--timeout", "", "duration", "D", "wait at most this long; the reload goes on"),),
+    ),
     "version": ("", 0, 0, "the version of reloadctl and of the agent", ()),
     "demo": ("", 0, 0, "see reloads work and fail, on an agent of its own", ()),
 }  # fmt: skip

@@ -126,6 +126,17 @@ def query(request: Request, known: Iterable[str]) -> dict[str, list[str]]:
     return found
 
 
+def seconds(values: list[str], name: str) -> float | None:
+    """A duration of the query; None when it was not given. Raises Problem 400."""
+    if not values:
+        return None
+    text = values[-1]
+    number = text.replace(".", "", 1)
+    if number.isascii() and number.isdigit() and len(number) < 19 and 0 < float(text) < _LONGEST_S:  # noqa: PLR2004
+        return float(text)
+    raise malformed(f"the query {name} must be a positive number of seconds")
+
+
 def whole(values: list[str], name: str, default: int, most: int, least: int = 1) -> int:
     """A whole number of the query. Raises Problem 400."""
     if not values:

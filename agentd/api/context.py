@@ -25,6 +25,8 @@ from agentd.wire import ExitCode, Trigger, Verdict
 if TYPE_CHECKING:
     from agentd.telemetry.resource import Resource
 
+COMMIT_S = 5.0
+"""A verdict that is on its way to the disk is heard of within the store's deadline; after this it is lost."""
 _BAGGAGE = 8192
 """W3C Baggage §3.3.2."""
 
@@ -72,6 +74,7 @@ class Context:
         self.socket_path = socket_path
         self.disk = Disk(runtime)
         self.texts = Texts(self.disk, Costs(runtime.machine.table), self.identify)
+        self.commit_s = COMMIT_S
         self._names = Names()
         self._began = time.monotonic()
 

@@ -53,13 +53,13 @@ def _verdict(asked: list[str]) -> Verdict | None:
 async def show(context: Context, request: Request) -> Response:
     """One reload with its trace; a trace that holds several lists them."""
     query(request, ())
-    found = _found(context, request.args["ref"])
-    if len(found) > 1:
-        reloads = await _documents(context, request, found)
+    ids = found(context, request.args["ref"])
+    if len(ids) > 1:
+        reloads = await _documents(context, request, ids)
         return Response(json.dumps({"reloads": reloads}).encode() + b"\n")
     from agentd.telemetry.report import trace  # noqa: PLC0415 - when there is a trace to show
 
-    records = _records(context, found[0])
+    records = recorded(context, ids[0])
     document = reported(request, records, context.host_id)
     document["trace"] = trace(_spans(context, records))
     return Response(json.dumps(document).encode() + b"\n")
@@ -68,33 +68,34 @@ async def show(context: Context, request: Request) -> Response:
 async def otlp(context: Context, request: Request) -> Response:
     """One trace, or one reload's part of it, as an OTLP/JSON ExportTraceServiceRequest."""
     query(request, ())
-    found = _found(context, request.args["ref"])
+    ids = found(context, request.args["ref"])
     # The SDK takes a tenth of a second to import: not while supervision waits.
     await asyncio.to_thread(importlib.import_module, "agentd.telemetry.sdk")
     from agentd.telemetry.otlp import export_request  # noqa: PLC0415
     from agentd.telemetry.sdk import to_sdk  # noqa: PLC0415
 
     spans: list[Span] = []
-    for reload_id in found:
-        spans += _spans(context, _records(context, reload_id))
+    for reload_id in ids:
+        spans += _spans(context, recorded(context, reload_id))
     document = export_request(to_sdk(spans, context.version))
     return Response(json.dumps(document).encode() + b"\n")
 
 
-def _found(context: Context, ref: str) -> Sequence[str]:
+def found(context: Context, ref: str) -> Sequence[str]:
     """The reload that is meant, or all of one trace. Raises Problem 404, 409."""
-    found = context.reader.find(ref)
-    if not found:
+    ids = context.reader.find(ref)
+    if not ids:
         raise Problem(404, f"there is no reload {printable(ref)}", ExitCode.NO_SUCH_SERVICE)
-    rows = [row for id_ in found if (row := context.reader.row(id_)) is not None]
+    rows = [row for id_ in ids if (row := context.reader.row(id_)) is not None]
     if len({row.trace_id for row in rows}) > 1:
         several = f"{printable(ref)} may mean {len(rows)} reloads; give more of the id"
         candidates = [row.reload_id for row in rows]
         raise Problem(409, several, ExitCode.USAGE, candidates=candidates)
-    return found
+    return ids
 
 
-def _records(context: Context, reload_id: str) -> tuple[Record, ...]:
+def recorded(context: Context, reload_id: str) -> tuple[Record, ...]:
+    """All that the journal knows of it, its request first. Raises Problem 404."""
     records = context.reader.records(reload_id)
     if not records or not isinstance(records[0].fact, Requested):
         gone = f"the journal does not hold reload {reload_id} any more"

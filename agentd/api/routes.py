@@ -15,6 +15,7 @@ from agentd.api.handlers_operate import check, hold, release, restart, start, st
 from agentd.api.handlers_reloads import reload, reload_several
 from agentd.api.handlers_status import service, status
 from agentd.api.handlers_streams import events, logs
+from agentd.api.handlers_wait import wait
 from agentd.api.message import Request, Response
 from agentd.api.problem import Problem
 from agentd.config.access import Level
@@ -50,6 +51,7 @@ ROUTES = (
     Route("GET", "/v1/reloads", READ, history, "past and running reloads, newest first"),
     Route("GET", "/v1/reloads/{ref}", READ, show, "one reload with its trace"),
     Route("GET", "/v1/reloads/{ref}/otlp", READ, otlp, "a trace as OTLP/JSON"),
+    Route("GET", "/v1/reloads/{ref}/wait", READ, wait, "how a reload ends, once it has"),
     Route("GET", "/v1/events", READ, events, "the journal as it is written"),
 )
 

@@ -7,9 +7,7 @@ and so is what an answer is worth while two generations share an address.
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
-from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -17,25 +15,11 @@ import h11
 
 from agentd.core.spec import ExecProbe, HttpProbe, Probe, ProcessSpec, TcpProbe, WorkersProbe
 from agentd.ports import CommandOrder, Commands, Probes, ProcessTable
+from agentd.system.http import connect, get_status, hang_up, split, words
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-_HEAD_LIMIT = 16 * 1024
-_CHUNK = 4096
-_LOCALHOST = ("127.0.0.1", "::1")
-"""What ``localhost`` means (RFC 6761): asking the resolver would start threads for it."""
-_WORDS = {
-    errno.ECONNREFUSED: "connection refused",
-    errno.ECONNRESET: "connection reset",
-    errno.EPIPE: "connection reset",
-    errno.ENOENT: "no socket at that path",
-    errno.EACCES: "no permission to connect",
-    errno.EHOSTUNREACH: "host unreachable",
-    errno.ENETUNREACH: "network unreachable",
-}
-
-Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Environment = tuple[tuple[str, str], ...]
 
 
@@ -81,12 +65,12 @@ async def _bounded(question: Coroutine[None, None, str | None], seconds: float) 
     except TimeoutError:
         return f"no answer within {seconds:g}s"
     except OSError as error:
-        return _words(error)
+        return words(error)
 
 
 async def _tcp(host: str, port: int) -> str | None:
-    _, writer = await _connect(host, port)
-    await _hang_up(writer)
+    _, writer = await connect(host, port)
+    await hang_up(writer)
     return None
 
 
@@ -97,68 +81,19 @@ async def _http(url: str) -> str | None:
         streams = await asyncio.open_unix_connection(unquote(authority))
         host = "localhost"
     elif scheme == "http":
-        name, port = _split(authority)
-        streams = await _connect(name, port)
+        name, port = split(authority)
+        streams = await connect(name, port)
         host = authority
     else:
         return f"cannot ask {scheme}:// URLs; known: http, http+unix"
     try:
-        status = await _get(streams, host, slash + path or "/")
+        status = await get_status(streams, host, slash + path or "/")
     except h11.LocalProtocolError as error:
         return f"cannot ask for {url}: {error}"
     except h11.RemoteProtocolError:
         return "the answer is not HTTP"
     finally:
-        await _hang_up(streams[1])
+        await hang_up(streams[1])
     if status is None:
         return "closed without an answer"
     return None if 200 <= status < 400 else f"answered {status}"  # noqa: PLR2004 (success or a redirect, not followed)
-
-
-async def _get(streams: Streams, host: str, target: str) -> int | None:
-    """The status of the final answer; its body is not read. None when there was no answer at all."""
-    reader, writer = streams
-    connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEAD_LIMIT)
-    headers = [("Host", host), ("User-Agent", "agentd"), ("Accept", "*/*"), ("Connection", "close")]
-    asked = connection.send(h11.Request(method="GET", target=target, headers=headers))
-    writer.write((asked or b"") + (connection.send(h11.EndOfMessage()) or b""))
-    await writer.drain()
-    while True:
-        event = connection.next_event()
-        if isinstance(event, h11.Response):
-            return event.status_code
-        if event is h11.NEED_DATA:
-            data = await reader.read(_CHUNK)
-            if not data and not connection.trailing_data[0]:
-                return None
-            connection.receive_data(data)
-
-
-async def _connect(host: str, port: int) -> Streams:
-    """Each address in turn; the last one's error counts."""
-    addresses = _LOCALHOST if host == "localhost" else (host,)
-    for address in addresses[:-1]:
-        with suppress(OSError):
-            return await asyncio.open_connection(address, port)
-    return await asyncio.open_connection(addresses[-1], port)
-
-
-async def _hang_up(writer: asyncio.StreamWriter) -> None:
-    writer.transport.abort()  # nothing more to say; no need to wait for the other side
-    with suppress(OSError):
-        await writer.wait_closed()
-
-
-def _split(authority: str) -> tuple[str, int]:
-    """``host:port``, ``[::1]:port``, ``host``."""
-    host, colon, port = authority.rpartition(":")
-    if not colon or "]" in port:
-        host, port = authority, "80"
-    return host.strip("[]"), int(port) if port.isdigit() else 80
-
-
-def _words(error: OSError) -> str:
-    if error.errno in _WORDS:
-        return _WORDS[error.errno]
-    text = error.strerror or str(error)
-    return text.lower().splitlines()[0] if text else "cannot connect"

@@ -20,6 +20,6 @@ def run(options: "dict[str, Any]") -> int:
 
     document, view = loads(reply.body), look(options)
     started = document.get("reload_id")
-    follow = f"  reload {started} runs; follow it with: reloadctl show {started}" if started else ""
+    follow = f"  reload {started} runs; follow it with: reloadctl wait {started}" if started else ""
     write(f"{view.paint(line(document['service']), 'bold')}  released{follow}\n")
     return reply.exit

@@ -10,6 +10,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from reloadctl.client import Reply
+
 ASKED_AT_ONCE = 2
 """An interrupted operator waits no longer than this for the id of what goes on."""
 
@@ -45,6 +47,11 @@ def run(options: "dict[str, Any]") -> int:
     except Lost as lost:
         seen = f"the reload may go on; see it with: {_show(services)}"
         raise Lost(lost.code, f"{lost.detail}; {seen}") from None
+    return tell(reply, options)
+
+
+def tell(reply: "Reply", options: "dict[str, Any]") -> int:
+    """Print how it ended; the exit code."""
     if options["json"]:
         write_bytes(reply.body)
         return reply.exit
@@ -60,7 +67,7 @@ def run(options: "dict[str, Any]") -> int:
 def _interrupted(options: "dict[str, Any]", services: list[str]) -> int:
     """Ctrl-C ends the waiting, not the reload: say how to find it again."""
     known = _running(options, services[0]) if len(services) == 1 else ""
-    where = f"reloadctl show {known}" if known else _show(services)
+    where = f"reloadctl wait {known}" if known else _show(services)
     if options["json"]:
         from reloadctl.failure import problem
 

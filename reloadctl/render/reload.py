@@ -55,7 +55,7 @@ def render(reload: Document, view: Look) -> str:
         lines += [f"    {as_text(text)}" for text in reload.get("output") or ()]
         lines.append(f"  see: reloadctl show {line(reload['service'])}")
     if verdict is None:
-        lines.append(f"  follow it with: reloadctl show {reload['reload_id']}")
+        lines.append(f"  follow it with: reloadctl wait {reload['reload_id']}")
     return view.plain("\n".join(lines)) + "\n"
 
 

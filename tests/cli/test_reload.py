@@ -153,7 +153,7 @@ def test_grades_and_versions(agent: Agent, ctl: Ctl) -> None:
 def test_not_waited_for(agent: Agent, ctl: Ctl) -> None:
     asked = {"reload_id": ID, "trace_id": TRACE, "service": "web", "verdict": None}
     server = agent(reply(asked, status=202))
-    text = f"web  requested  {ID}\n  follow it with: reloadctl show {ID}\n"
+    text = f"web  requested  {ID}\n  follow it with: reloadctl wait {ID}\n"
     assert ctl(server, "reload", "web", "--no-wait") == (0, text, "")
     assert server.requests[0].json["wait"] is False
 
@@ -172,7 +172,7 @@ def test_still_running_at_the_timeout(agent: Agent, ctl: Ctl) -> None:
     )
     assert (code, out) == (
         160,
-        f"web  still running (confirm)  {ID}\n  follow it with: reloadctl show {ID}\n",
+        f"web  still running (confirm)  {ID}\n  follow it with: reloadctl wait {ID}\n",
     )
 
 
@@ -239,11 +239,9 @@ def test_ctrl_c_ends_the_waiting_and_says_how_to_go_on(
     assert server.asked.wait(10)
     child.send_signal(signal.SIGINT)
     out, err = child.communicate(timeout=10)
-    where = ID if found["running"] else "web"
+    where = f"wait {ID}" if found["running"] else "show web"
     assert (child.returncode, out) == (130, b"")
-    assert (
-        err.decode() == f"reloadctl: the reload goes on; follow it with: reloadctl show {where}\n"
-    )
+    assert err.decode() == f"reloadctl: the reload goes on; follow it with: reloadctl {where}\n"
 
 
 def test_an_agent_that_says_nothing(agent: Agent) -> None:

@@ -123,7 +123,7 @@ def test_hold_and_release(agent: Agent, ctl: Ctl) -> None:
     free = agent(reply({"service": "web", "held": False, "reload_id": None}))
     assert ctl(free, "release", "web") == (0, "web  released\n", "")
     started = agent(reply({"service": "web", "held": False, "reload_id": "01JD"}))
-    text = "web  released  reload 01JD runs; follow it with: reloadctl show 01JD\n"
+    text = "web  released  reload 01JD runs; follow it with: reloadctl wait 01JD\n"
     assert ctl(started, "release", "web") == (0, text, "")
     assert (
         ctl(started, "--json", "release", "web")[1]
