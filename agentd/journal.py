@@ -24,7 +24,7 @@ class Journal:
         self._store = store
         self._boot = boot
         self._seq = last_seq
-        self._wall_ns = wall_ns
+        self.wall_ns = wall_ns
         self._listeners: dict[int, Listener] = {}
         self._next_listener = 0
 
@@ -33,7 +33,7 @@ class Journal:
 
         Listeners hear of a record once it is committed, or could not be: a verdict that a caller is told is in the history.
         """
-        wall_ns = self._wall_ns()
+        wall_ns = self.wall_ns()
         records = []
         for note in notes:
             self._seq += 1

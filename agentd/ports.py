@@ -7,7 +7,8 @@ raises ``AdapterError`` (or the subclass named) and nothing else; expected endin
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import socket
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -56,6 +57,8 @@ class SpawnOrder:
     """The whole environment in order; the adapter adds AGENTD_INSTANCE."""
     output: int
     """Descriptor that becomes stdout and stderr."""
+    sockets: tuple[tuple[str, int], ...] = ()
+    """Name and descriptor of each held socket: they become 3, 4, ... as sd_listen_fds(3) has it. The spawn duplicates them."""
 
 
 Permit = Callable[[Identity], Awaitable[None]]
@@ -86,6 +89,13 @@ class Processes(Protocol):
 
     async def close(self) -> None:
         """Let go of everything; the processes live on."""
+
+
+class Members(Protocol):
+    """Who belongs to an instance."""
+
+    def members(self, key: Key) -> tuple[int, ...]:
+        """The living processes of its group, the main one too; empty when there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,11 +199,54 @@ class Calls(Protocol):
         """Never raises for anything the server does. Cancelling closes the connection."""
 
 
+class Own(Protocol):
+    """How to tell an answer of one generation from another's."""
+
+    def connect(self, address: tuple[str, int]) -> socket.socket | None:
+        """A connection, begun and non-blocking, that reaches this generation alone; None: there is no such way to this address."""
+
+    def holds(self, inode: int) -> bool:
+        """Whether one of its processes has this socket."""
+
+
 class Probes(Protocol):
     """Asks a service whether it is ready."""
 
-    async def probe(self, probe: Probe, pid: int, process: ProcessSpec) -> str | None:
-        """None: it passed. Otherwise why not, one line."""
+    async def probe(
+        self, probe: Probe, pid: int, process: ProcessSpec, *, own: Own | None = None
+    ) -> str | None:
+        """None: it passed. Otherwise why not, one line. With ``own`` only that generation's answer counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """The connections of one generation on its declared addresses."""
+
+    queued: int
+    """Such as wait for it to accept them."""
+    open: int
+    handshakes: int = 0
+    """Such as are being made."""
+
+
+class Listeners(Protocol):
+    """The sockets that the agent opens, keeps and lends to generations."""
+
+    def lend(self, key: Key, spec: Spec, *, beside: bool) -> tuple[tuple[str, int], ...]:
+        """Name and descriptor of each declared socket, in declared order; they stay the agent's. Raises AdapterError.
+
+        ``beside``: another generation serves, so TCP gets a listener of its own that nothing reaches before ``switch``; otherwise
+        what is there is handed on, with what queues in it.
+        """
+
+    def switch(self, key: Key) -> bool:
+        """From now on every new connection goes to this generation; False: they share what listens. Raises AdapterError."""
+
+    def count(self, key: Key, pids: Collection[int]) -> Load:
+        """The connections of a generation, and of its processes. Raises AdapterError."""
+
+    def release(self, key: Key) -> None:
+        """The generation is gone: its own listeners are closed, unless they are what clients wait at."""
 
 
 class Output(Protocol):
@@ -255,6 +308,13 @@ class Notify(Protocol):
 
     def unbind(self, key: Key) -> None:
         """The instance is gone: close and unlink."""
+
+
+class States(Protocol):
+    """A small file for each service that tells a running process of the reload it is about to do."""
+
+    def write(self, service: str, text: str, uid: int, gid: int) -> str:
+        """Replace it at once, readable by its owner only; the path. Raises AdapterError."""
 
 
 class Files(Protocol):

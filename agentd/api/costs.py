@@ -19,6 +19,10 @@ FRESH = 100
 _TICK = os.sysconf("SC_CLK_TCK")
 
 
+Who = tuple[str, int]
+"""A service and a generation of it."""
+
+
 class Cost(NamedTuple):
     """Of one instance; None: not known."""
 
@@ -40,36 +44,36 @@ class _Sample:
 
 
 class Costs:
-    """The last readings, by service."""
+    """The last readings, by instance."""
 
     def __init__(self, table: ProcessTable) -> None:
         self._table = table
-        self._samples: dict[str, _Sample] = {}
+        self._samples: dict[Who, _Sample] = {}
 
-    def of(self, asked: Sequence[tuple[str, Identity]]) -> dict[str, Cost]:
+    def of(self, asked: Sequence[tuple[Who, Identity]]) -> dict[Who, Cost]:
         """The cost of each, those whose reading is oldest read anew."""
         now = self._table.ticks()
         due = asked
         if len(asked) > FRESH:
             due = sorted(asked, key=self._age)[:FRESH]
-        for name, identity in due:
-            self._read(name, identity, now)
-        return {name: self._cost(name, identity, now) for name, identity in asked}
+        for who, identity in due:
+            self._read(who, identity, now)
+        return {who: self._cost(who, identity, now) for who, identity in asked}
 
-    def forget(self, known: Collection[str]) -> None:
-        """Keep nothing of services that are no more."""
+    def forget(self, known: Collection[Who]) -> None:
+        """Keep nothing of instances that are no more."""
         if len(self._samples) > len(known):
-            self._samples = {n: sample for n, sample in self._samples.items() if n in known}
+            self._samples = {who: sample for who, sample in self._samples.items() if who in known}
 
-    def _age(self, asked: tuple[str, Identity]) -> int:
+    def _age(self, asked: tuple[Who, Identity]) -> int:
         sample = self._samples.get(asked[0])
         return sample.at if sample is not None and sample.identity == asked[1] else -1
 
-    def _read(self, name: str, identity: Identity, now: int) -> None:
+    def _read(self, who: Who, identity: Identity, now: int) -> None:
         used = self._table.usage(identity.pid)
-        old = self._samples.get(name)
+        old = self._samples.get(who)
         if old is None or old.identity is not identity:
-            old = self._samples[name] = _Sample(identity, now, identity.started, 0.0, None, None)
+            old = self._samples[who] = _Sample(identity, now, identity.started, 0.0, None, None)
         old.at = now
         if used is None:
             old.rss = None
@@ -81,9 +85,9 @@ class Costs:
             if elapsed >= 1:
                 old.since, old.cpu_s = now, used.cpu_s
 
-    def _cost(self, name: str, identity: Identity, now: int) -> Cost:
+    def _cost(self, who: Who, identity: Identity, now: int) -> Cost:
         uptime = max(now - identity.started, 0) / _TICK
-        sample = self._samples.get(name)
+        sample = self._samples.get(who)
         if sample is None or sample.identity is not identity:
             return Cost(uptime)
         return Cost(uptime, sample.percent, sample.rss)

@@ -7,11 +7,11 @@ and not a thousand documents. What stands in them is decided by ``views``.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from agentd.api import views
-from agentd.api.costs import Cost, Costs
+from agentd.api.costs import Cost, Costs, Who
 from agentd.api.disk import Disk, Found
 from agentd.core.service import Service
 
@@ -22,12 +22,11 @@ _UNKNOWN = Cost()
 
 @dataclass(frozen=True, slots=True)
 class _Drawn:
-    """One service, in two halves around what it costs; the latter is empty when there is no instance."""
+    """One service, in pieces around what each of its instances costs."""
 
     service: Service
     disk: Found
-    before: str
-    after: str
+    pieces: tuple[str, ...]
 
 
 class Texts:
@@ -41,26 +40,39 @@ class Texts:
 
     def of(self, services: Sequence[Service], known: Collection[str]) -> list[str]:
         """One JSON object each. ``known``: every service there is; nothing is kept of others."""
-        alive = [(s.spec.name, s.instance.process) for s in services if s.instance.process]
-        costs = self._costs.of([(name, process) for name, process in alive if process])
+        alive = {
+            (s.spec.name, i.generation): i.process
+            for s in services
+            for i in views.generations(s)
+            if i.process
+        }
+        costs = self._costs.of(tuple(alive.items()))
         if len(self._drawn) > len(known):
             self._drawn = {name: d for name, d in self._drawn.items() if name in known}
-        self._costs.forget(known)
-        return [self._text(s, costs.get(s.spec.name, _UNKNOWN)) for s in services]
+        if len(services) == len(known):
+            self._costs.forget(alive)
+        return [self._text(s, costs) for s in services]
 
-    def _text(self, s: Service, cost: Cost) -> str:
+    def _text(self, s: Service, costs: Mapping[Who, Cost]) -> str:
         name = s.spec.name
         disk = self._disk.newest(name)
         drawn = self._drawn.get(name)
         if drawn is None or drawn.service is not s or drawn.disk is not disk:
-            document = views.service(s, disk, _HERE, self._identify)
-            before, _, after = json.dumps(document, separators=(",", ":")).partition(_MARK)
-            drawn = self._drawn[name] = _Drawn(s, disk, before, after)
-        if not drawn.after:
-            return drawn.before
-        up, cpu, rss = cost
-        return (
-            f'{drawn.before}"uptime_s":{"null" if up is None else up},'
-            f'"cpu_percent":{"null" if cpu is None else cpu},'
-            f'"rss_bytes":{"null" if rss is None else rss}{drawn.after}'
-        )
+            here = (_HERE,) * len(views.generations(s))
+            document = views.service(s, disk, here, self._identify)
+            pieces = json.dumps(document, separators=(",", ":")).split(_MARK)
+            drawn = self._drawn[name] = _Drawn(s, disk, tuple(pieces))
+        first, *rest = drawn.pieces
+        if not rest:
+            return first
+        told = (costs.get((name, i.generation), _UNKNOWN) for i in views.generations(s))
+        return first + "".join(_cost(c) + piece for c, piece in zip(told, rest, strict=True))
+
+
+def _cost(cost: Cost) -> str:
+    up, cpu, rss = cost
+    return (
+        f'"uptime_s":{"null" if up is None else up},'
+        f'"cpu_percent":{"null" if cpu is None else cpu},'
+        f'"rss_bytes":{"null" if rss is None else rss}'
+    )

@@ -6,14 +6,14 @@ Decides names and shapes, and what a caller without leave to inspect is not show
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from typing import Any
 
 from agentd.api.costs import Cost
 from agentd.core.facts import BaselineTaken, Cause, Judged, Record
-from agentd.core.instance import ALIVE, Ending, Phase
+from agentd.core.instance import ALIVE, Ending, Instance, Phase
 from agentd.core.manifest import Manifest, Missing
 from agentd.core.memory import Want
 from agentd.core.reload_value import PHASE, Reload
@@ -36,8 +36,10 @@ def is_up(s: Service, *, wanted: bool) -> bool:
     return (wanted and not s.wanted) or s.instance.phase is Phase.READY
 
 
-def service(s: Service, disk: Manifest | Missing | None, cost: Cost, identify: Identify) -> Json:
-    """One service of ``status``."""
+def service(
+    s: Service, disk: Manifest | Missing | None, costs: Sequence[Cost], identify: Identify
+) -> Json:
+    """One service of ``status``; ``costs`` are of ``generations(s)``."""
     i = s.instance
     last, hold, poison = s.last, s.hold, s.quarantine
     return {
@@ -47,7 +49,10 @@ def service(s: Service, disk: Manifest | Missing | None, cost: Cost, identify: I
         "why": _waits(s) or i.why,
         "held": hold is not None,
         "hold": {"reason": hold.reason, "user": hold.user} if hold else None,
-        "instances": [_instance(s, cost, identify)] if i.phase in ALIVE else [],
+        "instances": [
+            _instance(s, one, cost, identify)
+            for one, cost in zip(generations(s), costs, strict=True)
+        ],
         "restarts": s.restarts,
         "config": _config(s, disk),
         "next_start": _next_start(s, disk),
@@ -75,8 +80,13 @@ def _waits(s: Service) -> str:
     return f"waits for {', '.join(others)}" if others and idle and s.want is Want.UP else ""
 
 
-def _instance(s: Service, cost: Cost, identify: Identify) -> Json:
-    i = s.instance
+def generations(s: Service) -> tuple[Instance, ...]:
+    """Those that are alive; the one that serves comes last."""
+    serves, *others = (s.instance, *s.former, *([s.next] if s.next else []))
+    return tuple(i for i in (*others, serves) if i.phase in ALIVE)
+
+
+def _instance(s: Service, i: Instance, cost: Cost, identify: Identify) -> Json:
     return {
         "id": identify(s.spec.name, i.generation),
         "generation": i.generation,

@@ -55,10 +55,12 @@ class SendReloadSignal:
 
     durable: ClassVar[bool] = True
     token: Token
+    spec: Spec
     generation: int
     pid: int
     signal: str
     assume_handled: bool
+    origin: Origin
     workers: bool = False
     """Whether the baseline that comes with the answer needs them."""
 
@@ -72,8 +74,7 @@ class Perform:
     spec: Spec
     step: Asking
     generation: int
-    reload_id: str
-    trace_id: str
+    origin: Origin
     place: str
     """The step's place in the trace: what it does belongs below that span."""
     timeout: float

@@ -81,15 +81,23 @@ def send(r: Reload, view: View, now: float) -> Result:
         r, now, facts.StepBegan(spec.name, r.id, what.label, view.pid if signal else None)
     )
     r, token = expect(r, view)
+    origin = r.origin
     effect: Effect
     if isinstance(what, SendSignal):
         workers = any(e.workers for e in spec.reload.confirm)
         effect = SendReloadSignal(
-            token, view.generation, view.pid, what.signal, what.assume_handled, workers
+            token,
+            spec,
+            view.generation,
+            view.pid,
+            what.signal,
+            what.assume_handled,
+            origin,
+            workers,
         )
     else:
         place, left = f"apply/{what.label}", max(r.deadline - now, 0.0)
-        effect = Perform(token, spec, what, view.generation, r.id, r.trace_id, place, left)
+        effect = Perform(token, spec, what, view.generation, origin, place, left)
     return r, (effect,), notes
 
 

@@ -19,6 +19,7 @@ from agentd.core.effects import (
 )
 from agentd.core.events import (
     Notified,
+    Origin,
     ReloadEvent,
     Token,
 )
@@ -176,6 +177,12 @@ class Reload:
     timer: int | None = None
     awaiting: int | None = None
     ending: Ending | None = None
+
+    @property
+    def origin(self) -> Origin:
+        """What is started or asked for it is told."""
+        found = (self.manifest.hash, self.manifest.version) if self.manifest else ("", "")
+        return Origin(self.id, self.trace_id, *found)
 
 
 Result = tuple[Reload, tuple[Effect, ...], tuple[Note, ...]]

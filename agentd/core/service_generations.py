@@ -71,7 +71,9 @@ def launch_next(t: Turn) -> None:
     t.mint = t.mint.next()
     generation = t.s.newest + 1
     blank = Instance(machine=f"instance.{generation}")
-    launch = Launch(t.mint.cookie(), generation, beside=True, origin=t.s.origin)
+    launch = Launch(
+        t.mint.cookie(), generation, beside=True, origin=t.s.running.origin if t.s.running else None
+    )
     after = step_instance(t, blank, launch)
     t.s = replace(t.s, next=after, issued=generation)
 

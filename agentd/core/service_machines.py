@@ -157,7 +157,9 @@ def _launch(t: Turn) -> None:
     if t.s.instance.failures:
         t.s = replace(t.s, restarts=t.s.restarts + 1)
     t.mint = t.mint.next()
-    launch = Launch(t.mint.cookie(), t.s.newest + 1, origin=t.s.origin)
+    launch = Launch(
+        t.mint.cookie(), t.s.newest + 1, origin=t.s.running.origin if t.s.running else None
+    )
     move_instance(t, launch)
 
 

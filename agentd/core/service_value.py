@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from agentd.core.effects import Accepted, Answer, Done, Effect, Note, Turned
-from agentd.core.events import Origin, ReloadAsked
+from agentd.core.events import ReloadAsked
 from agentd.core.facts import Cause, Fact
 from agentd.core.ids import Mint
 from agentd.core.instance import ALIVE, Ending, Instance, Phase
@@ -80,15 +80,6 @@ class Service:
         """Every generation with a process, the one that serves first."""
         there = (self.instance, self.next, *self.former)
         return tuple(i for i in there if i is not None and i.phase in ALIVE)
-
-    @property
-    def origin(self) -> Origin | None:
-        """What a process that is started now is started for."""
-        r = self.running
-        if r is None:
-            return None
-        found = (r.manifest.hash, r.manifest.version) if r.manifest else ("", "")
-        return Origin(r.id, r.trace_id, *found)
 
     @property
     def memory(self) -> Memory:

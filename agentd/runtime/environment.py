@@ -22,6 +22,8 @@ _NOT_PASSED_ON = frozenset(
         "TRACEPARENT",
         "TRACESTATE",
         "BAGGAGE",
+        "OTEL_SERVICE_NAME",
+        "OTEL_RESOURCE_ATTRIBUTES",
         "NOTIFY_SOCKET",
         "WATCHDOG_PID",
         "WATCHDOG_USEC",
@@ -51,7 +53,7 @@ def inherited(agents: Mapping[str, str]) -> dict[str, str]:
 
 def environment(
     base: Mapping[str, str], spec: Spec, generation: int, more: Mapping[str, str]
-) -> tuple[tuple[str, str], ...]:
+) -> dict[str, str]:
     """The whole environment in order; ``base`` is ``inherited``. Raises SpawnError: an unknown user, an unreadable env_file."""
     env = dict(base)
     if spec.process.user is not None:
@@ -66,7 +68,7 @@ def environment(
         env |= dict(_read(path))
     env |= dict(spec.process.env)
     env |= {"AGENTD_SERVICE": spec.name, "AGENTD_GENERATION": str(generation)}
-    return tuple({**env, **more}.items())
+    return {**env, **more}
 
 
 def owner(process: ProcessSpec, uid: int, gid: int) -> tuple[int, int]:

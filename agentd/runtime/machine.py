@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from agentd.ports import (
+    Calls,
     Commands,
     Files,
+    Key,
+    Listeners,
     Logs,
+    Members,
     Notify,
     Output,
+    Own,
     Probes,
     Processes,
     ProcessTable,
+    States,
 )
 
 
@@ -28,3 +35,9 @@ class Machine:
     logs: Logs
     notify: Notify
     files: Files
+    members: Members
+    listeners: Listeners
+    calls: Calls
+    states: States
+    own: Callable[[Key], Own]
+    """How answers of one generation are told from another's."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 import re
 from collections.abc import Coroutine, Mapping
 from dataclasses import replace
@@ -19,37 +18,42 @@ from agentd.core.effects import (
     Arm,
     Ask,
     Cancel,
+    Count,
     Disarm,
     Effect,
     Forget,
     Kill,
     Look,
+    Perform,
     RunCheck,
     SendReloadSignal,
     Spawn,
+    Switch,
     TakeBaseline,
     TakeSnapshot,
 )
 from agentd.core.events import (
     BaselineDone,
     CheckDone,
+    Counted,
     EffectFailed,
     Elapsed,
     Emptied,
     Exited,
-    Notified,
     Probed,
     Sighted,
-    Signalled,
     SnapshotDone,
-    Spawned,
+    Switched,
     Token,
 )
-from agentd.core.process import Exit, Identity
-from agentd.core.spec import Check, ReadyNotify, Spec
+from agentd.core.process import Exit
+from agentd.core.saying import heard
+from agentd.core.spec import Check, Spec
 from agentd.core.steps import Baseline, Sight
-from agentd.ports import AdapterError, CommandOrder, CommandResult, Key, Message, SpawnOrder
-from agentd.runtime.environment import environment, inherited, owner
+from agentd.ports import AdapterError, CommandOrder, CommandResult, Key, Message
+from agentd.runtime.acts import Acts
+from agentd.runtime.births import Births
+from agentd.runtime.environment import inherited
 from agentd.runtime.machine import Machine
 
 if TYPE_CHECKING:
@@ -57,11 +61,8 @@ if TYPE_CHECKING:
 
 LAST_LINES = 20
 """How many lines of output an exit carries with it."""
-_MICROSECONDS = re.compile(r"[0-9]{1,15}")
 LOOK_BYTES = 1 << 20
 """How much new output one look searches at most."""
-BIRTHS = 16
-"""How many processes are born at a time: enough to keep the spawner busy, and a thousand at once cost no memory."""
 
 
 class Performer:
@@ -77,12 +78,11 @@ class Performer:
         self._runtime = runtime
         self._machine = machine
         self._tasks: asyncio.TaskGroup
-        self._base_env = inherited(base_env)
         self._loop = asyncio.get_running_loop()
         self._timers: dict[tuple[str, str], asyncio.TimerHandle] = {}
         self._under_way: dict[Token, asyncio.Task[None]] = {}
-        self._births: dict[Key, list[Exited | Emptied | Notified]] = {}
-        self._slots = asyncio.Semaphore(BIRTHS)
+        self._births = Births(runtime, machine, inherited(base_env))
+        self._acts = Acts(runtime, machine, self._births, self._seen)
         self._searched: dict[tuple[str, str], tuple[int, int, str | None]] = {}
         """How far the output was searched for a pattern, from which baseline on, and what was found."""
 
@@ -114,15 +114,22 @@ class Performer:
             case Forget(service=service, generation=generation):
                 self._machine.output.close(Key(service, generation))
                 self._machine.notify.unbind(Key(service, generation))
+                self._machine.listeners.release(Key(service, generation))
             case TakeBaseline():
                 self._baseline(effect)
             case Look():
                 self._look(effect)
             case Spawn():
-                self._births[Key(effect.spec.name, effect.generation)] = []
-                self._start(effect.token, self._spawn(effect))
+                self._births.expect(Key(effect.spec.name, effect.generation))
+                self._start(effect.token, self._births.spawn(effect))
             case SendReloadSignal():
-                self._start(effect.token, self._signal(effect))
+                self._start(effect.token, self._acts.signal(effect))
+            case Perform():
+                self._start(effect.token, self._acts.perform(effect))
+            case Switch():
+                self._switch(effect)
+            case Count():
+                self._count(effect)
             case TakeSnapshot():
                 self._start(effect.token, self._snapshot(effect))
             case RunCheck():
@@ -138,26 +145,17 @@ class Performer:
         """The main process ended; its last words go with the news."""
         self._machine.notify.drain(key)
         output = self._machine.logs.tail(key.service, LAST_LINES) if not end.clean else ()
-        self._in_order(key, Exited(key.service, key.generation, end, empty, output))
+        self._births.in_order(key, Exited(key.service, key.generation, end, empty, output))
 
     def emptied(self, key: Key) -> None:
         """The last process of the group ended."""
-        self._in_order(key, Emptied(key.service, key.generation))
+        self._births.in_order(key, Emptied(key.service, key.generation))
 
     def notified(self, key: Key, message: Message) -> None:
-        """A service spoke: what bears on its phase goes into the mailbox."""
-        ready = message.get("READY") == "1"
-        extend = _MICROSECONDS.fullmatch(message.get("EXTEND_TIMEOUT_USEC") or "")
-        seconds = int(extend[0]) / 1e6 if extend else 0.0
-        if ready or seconds:
-            self._in_order(key, Notified(key.service, key.generation, ready, seconds))
-
-    def _in_order(self, key: Key, event: Exited | Emptied | Notified) -> None:
-        """Nothing is heard of an instance before its birth is."""
-        if (held := self._births.get(key)) is not None:
-            held.append(event)
-        else:
-            self._runtime.post(event)
+        """A service spoke: what bears on a phase or a reload goes into the mailbox."""
+        said = heard(key.service, key.generation, dict(message.fields))
+        if said is not None:
+            self._births.in_order(key, said)
 
     # Effects that are done at once.
 
@@ -178,14 +176,33 @@ class Performer:
                 self._runtime.trouble(f"{effect.service}: {error.what}")
 
     def _baseline(self, effect: TakeBaseline) -> None:
-        baseline = self._seen(effect.token.service, effect.pid, workers=effect.workers)
+        baseline = self._seen(effect.token.service, effect.pid, effect.workers)
         self._runtime.post(BaselineDone(effect.token, baseline))
 
-    def _seen(self, service: str, pid: int, *, workers: bool) -> Baseline:
+    def _seen(self, service: str, pid: int, workers: bool) -> Baseline:  # noqa: FBT001
         """What is there now."""
         table = self._machine.table
         found = table.workers(pid) if workers else ()
         return Baseline(table.ticks(), found, self._machine.logs.offset(service))
+
+    def _switch(self, effect: Switch) -> None:
+        key = Key(effect.token.service, effect.generation)
+        at = self._loop.time()
+        try:
+            moved = self._machine.listeners.switch(key)
+        except AdapterError as error:
+            self._runtime.post(EffectFailed(effect.token, "switch_failed", error.what))
+        else:
+            self._runtime.post(Switched(effect.token, at, moved))
+
+    def _count(self, effect: Count) -> None:
+        key = Key(effect.token.service, effect.generation)
+        try:
+            load = self._machine.listeners.count(key, self._machine.members.members(key))
+        except AdapterError as error:
+            self._runtime.post(EffectFailed(effect.token, "count_failed", error.what))
+        else:
+            self._runtime.post(Counted(effect.token, load.open, load.queued + load.handshakes))
 
     def _look(self, effect: Look) -> None:
         table = self._machine.table
@@ -231,83 +248,6 @@ class Performer:
             self._runtime.trouble(f"{token.service}: {what}; please report this")
             self._runtime.post(EffectFailed(token, "internal_error", what))
 
-    async def _spawn(self, effect: Spawn) -> None:
-        key, spec = Key(effect.spec.name, effect.generation), effect.spec
-        machine, runtime = self._machine, self._runtime
-        try:
-            async with self._slots, asyncio.timeout(spec.start_timeout + spec.stop_timeout):
-                identity = await self._born(effect, key, spec)
-        except TimeoutError:
-            what = f"cannot start {spec.name}: its process never came to exec (a file system that hangs?)"
-            runtime.post(EffectFailed(effect.token, "spawn_failed", what))
-        except AdapterError as error:
-            runtime.post(EffectFailed(effect.token, "spawn_failed", error.what))
-        else:
-            identity = replace(identity, output=machine.output.inode(key))
-            runtime.post(Spawned(effect.token, identity))
-        finally:
-            for event in self._births.pop(key):
-                runtime.post(event)
-
-    async def _born(self, effect: Spawn, key: Key, spec: Spec) -> Identity:
-        machine = self._machine
-
-        async def permit(identity: Identity) -> None:
-            """Nothing runs that the next agent could not find; a journal that fails does not keep a service down."""
-            identity = replace(identity, output=machine.output.inode(key))
-            try:
-                await asyncio.shield(self._runtime.remember(spec.name, identity))
-            except AdapterError as error:
-                self._runtime.trouble(f"{spec.name}: started without a record: {error.what}")
-
-        output = machine.output.open(key, spec)
-        try:
-            more = {}
-            if isinstance(spec.ready, ReadyNotify):
-                uid, gid = owner(spec.process, os.getuid(), os.getgid())
-                more["NOTIFY_SOCKET"] = machine.notify.bind(key, uid, gid)
-            env = await self._environment(spec, effect.generation, more)
-            order = SpawnOrder(key, spec.process, effect.cookie, env, output)
-
-            async def allowed(identity: Identity) -> None:
-                if "NOTIFY_SOCKET" in more:
-                    machine.notify.allow(key, identity.pid)
-                await permit(identity)
-
-            return await machine.processes.spawn(order, allowed)
-        finally:
-            os.close(output)
-
-    async def _environment(
-        self, spec: Spec, generation: int, more: Mapping[str, str]
-    ) -> tuple[tuple[str, str], ...]:
-        """Files and the user database may hang: they are asked in a thread."""
-        if spec.process.env_file or spec.process.user is not None:
-            return await asyncio.to_thread(environment, self._base_env, spec, generation, more)
-        return environment(self._base_env, spec, generation, more)
-
-    async def _signal(self, effect: SendReloadSignal) -> None:
-        key = Key(effect.token.service, effect.generation)
-        post = self._runtime.post
-        if not effect.assume_handled:
-            found = await self._machine.table.disposition(effect.pid, effect.signal)
-            if not found.safe:
-                what = f"SIG{effect.signal} was not sent to {key.service}: {found.why}"
-                post(EffectFailed(effect.token, "signal_unsafe", what))
-                return
-        baseline = self._seen(key.service, effect.pid, workers=effect.workers)
-        try:
-            at = self._machine.processes.signal(key, effect.signal, group=False)
-        except AdapterError as error:
-            gone = error.errno == errno.ESRCH
-            post(
-                EffectFailed(
-                    effect.token, "no_such_process" if gone else "signal_failed", error.what
-                )
-            )
-        else:
-            post(Signalled(effect.token, at, baseline))
-
     async def _snapshot(self, effect: TakeSnapshot) -> None:
         try:
             found = await self._machine.files.snapshot(effect.spec, keep=effect.spec.snapshot)
@@ -330,15 +270,20 @@ class Performer:
     ) -> CommandResult:
         """Run a check as the service's user."""
         try:
-            env = await self._environment(spec, generation, more)
-            order = CommandOrder(check.argv, spec.process, env, check.timeout)
+            env = await self._births.environment(spec, generation, more)
+            order = CommandOrder(check.argv, spec.process, tuple(env.items()), check.timeout)
             return await self._machine.commands.run(order)
         except AdapterError as error:
             return CommandResult(None, timed_out=False, error=error.what, output=())
 
     async def _probe(self, effect: Ask) -> None:
         try:
-            why = await self._machine.probes.probe(effect.probe, effect.pid, effect.spec.process)
+            own = None
+            if effect.beside:
+                own = self._machine.own(Key(effect.spec.name, effect.generation))
+            why = await self._machine.probes.probe(
+                effect.probe, effect.pid, effect.spec.process, own=own
+            )
         except AdapterError as error:
             why = error.what
         self._runtime.post(Probed(effect.token, why))

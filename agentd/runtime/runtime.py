@@ -17,6 +17,7 @@ from agentd.core.effects import (
     Effect,
     Leave,
     Note,
+    Perform,
     Reply,
     SendReloadSignal,
     Spawn,
@@ -25,7 +26,7 @@ from agentd.core.events import Ask, EffectFailed, Event, SnapshotDone, Token
 from agentd.core.host import Host, Step, step
 from agentd.core.instance import ALIVE
 from agentd.core.manifest import Manifest, Missing
-from agentd.core.memory import Memory
+from agentd.core.memory import Memory, Other
 from agentd.core.process import Exit, Identity
 from agentd.core.spec import Check
 from agentd.journal import Journal
@@ -44,11 +45,17 @@ class Runtime:
         boot: str,
         trouble: Callable[[str], None],
         base_env: Mapping[str, str],
+        *,
+        identify: Callable[[str, int], str],
     ) -> None:
-        """``trouble`` takes one sentence for the log; ``base_env`` is what every service's environment starts from."""
+        """``trouble`` takes one sentence for the log; ``base_env`` is what every service's environment starts from.
+
+        ``identify`` is the ``service.instance.id`` of a service and a generation.
+        """
         self.host: Host
         self.machine = machine
         self.journal = journal
+        self.identify = identify
         self.on_disk: dict[str, Manifest | Missing] = {}
         """The newest reading of each service's inputs."""
         self._boot = boot
@@ -57,7 +64,7 @@ class Runtime:
         self._mail: deque[tuple[Event, float]] = deque()
         self._woken = False
         self._written: dict[str, Memory] = {}
-        self._unborn: dict[str, Identity] = {}
+        self._unborn: dict[str, dict[int, Identity]] = {}
         """Processes that may already run and that the core has not heard of: no write may forget them."""
         self._replies: dict[int, asyncio.Future[Reply]] = {}
         self._next_reply = 0
@@ -129,20 +136,29 @@ class Runtime:
 
     def memory(self, service: str) -> Memory:
         """What would be written for a service now."""
-        memory = replace(self.host.services[service].memory, boot=self._boot)
-        unborn = self._unborn.get(service)
-        if unborn is None:
-            return memory
-        if memory.process is not None or memory.phase not in ALIVE:
-            del self._unborn[service]
-            return memory
-        return replace(memory, process=unborn)
+        s = self.host.services[service]
+        memory = replace(s.memory, boot=self._boot)
+        for generation, born in tuple(self._unborn.get(service, {}).items()):
+            expected = (i for i in (s.instance, s.next, *s.former) if i and i.process is None)
+            its = next((i for i in expected if i.generation == generation), None)
+            if its is None or its.phase not in ALIVE:
+                del self._unborn[service][generation]
+            elif its is s.instance:
+                memory = replace(memory, process=born)
+            else:
+                other = Other(generation, its.phase.value, born)
+                memory = replace(memory, others=(*memory.others, other))
+        return memory
 
-    def remember(self, service: str, identity: Identity) -> asyncio.Future[None]:
+    def remember(self, key: Key, identity: Identity) -> asyncio.Future[None]:
         """Write down a process before it may run: nothing runs that the next agent could not find."""
-        self._unborn[service] = identity
-        memory = self._written[service] = self.memory(service)
+        self._unborn.setdefault(key.service, {})[key.generation] = identity
+        memory = self._written[key.service] = self.memory(key.service)
         return self.journal.add((), (memory,))
+
+    def wall_ns(self) -> int:
+        """Unix time in ns."""
+        return self.journal.wall_ns()
 
     def trouble(self, what: str) -> None:
         """One sentence for the log."""
@@ -176,7 +192,7 @@ class Runtime:
             self._trouble(f"an event was dropped, please report this: {now.refused}")
         memories = self._changed(now.touched)
         committed = self._journal(now.notes, memories)
-        later = [e for e in now.effects if isinstance(e, Spawn | SendReloadSignal)]
+        later = [e for e in now.effects if isinstance(e, Spawn | SendReloadSignal | Perform)]
         for effect in now.effects:
             if not effect.durable:
                 self._effect(effect)
@@ -206,7 +222,7 @@ class Runtime:
         return changed
 
     def _committed(
-        self, effects: Sequence[Spawn | SendReloadSignal], committed: asyncio.Future[None]
+        self, effects: Sequence[Spawn | SendReloadSignal | Perform], committed: asyncio.Future[None]
     ) -> None:
         """Journal before perform: what must not be repeated after a crash is done only now, if it is still wanted."""
         if not self._running:

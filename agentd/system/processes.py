@@ -158,6 +158,11 @@ class OsProcesses:
             ) from error
         return at
 
+    def members(self, key: Key) -> tuple[int, ...]:
+        """See ``Members.members``."""
+        instance = self._instances.get(key)
+        return () if instance is None else tuple(instance.group.members())
+
     async def close(self) -> None:
         """See ``Processes.close``. Nobody is told of anything afterwards."""
         for instance in self._instances.values():

@@ -52,7 +52,7 @@ class LogLines:
         self._json = as_json
         self._with_time = with_time
         self._reloads: dict[str, _Open] = {}
-        self._starts: dict[str, _Open] = {}
+        self._starts: dict[tuple[str, int], _Open] = {}
 
     def line(self, record: Record) -> str | None:
         """Without the newline; None for what is not shown."""
@@ -133,9 +133,9 @@ class LogLines:
     def _entered(self, fact: facts.PhaseEntered, record: Record) -> _Line | None:
         name, more = fact.service, (("phase", fact.phase), ("generation", fact.generation))
         if fact.phase == "starting":
-            self._starts[name] = _Open(record.mono, record.boot, None)
+            self._starts[name, fact.generation] = _Open(record.mono, record.boot, None)
             return None
-        began = self._starts.pop(name, None)
+        began = self._starts.pop((name, fact.generation), None)
         if fact.phase == "ready":
             took = _took(began, record)
             within = "" if took is None else f" in {milliseconds(took)}"
@@ -166,7 +166,7 @@ def _ended(fact: facts.PhaseEntered) -> str:
     return "failed" if fact.exit is None else "exited"
 
 
-def _plain(fact: Fact) -> _Line | None:
+def _plain(fact: Fact) -> _Line | None:  # noqa: C901 - a case for each fact
     """What needs no memory."""
     match fact:
         case facts.AgentStarted(version=version, pid=pid, adopted=adopted):
@@ -180,6 +180,11 @@ def _plain(fact: Fact) -> _Line | None:
             if found:
                 return _Line(f"{name} taken over, pid {pid}", "info", name)
             return _Line(f"{name} ended while no agent was there, pid {pid}", "warning", name)
+        case facts.Drained(service=name, generation=generation, open=open_, cut=cut):
+            told = f"{name} generation {generation} drained"
+            if not cut:
+                return _Line(f"{told}, {open_} connections finished", "info", name)
+            return _Line(f"{told} to its limit, {cut} connections cut", "warning", name)
         case facts.WantSet(service=name, want=want, user=user):
             return _Line(f"{name} wanted {want}{_by(user)}", "info", name)
         case facts.HoldSet(service=name, held=held, reason=reason, user=user):

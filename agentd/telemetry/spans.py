@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from agentd.core.context import Context, parse_traceparent, parse_tracestate, span_id
-from agentd.telemetry.span import Kind, Link, Span
+from agentd.telemetry.span import Event, Kind, Link, Span
 from agentd.telemetry.story import Part, Story, story
 from agentd.wire import Trigger, Verdict
 
@@ -26,6 +26,8 @@ _FILES = 100
 """Changed inputs that are named; the counts tell of all."""
 _CALLERS = ("cicd.", "vcs.", "deployment.")
 """What a caller may say of itself on the root span; everything else is ours to say."""
+_STARTS = frozenset({"start", "restart", "replace"})
+"""Handles whose act is a new process."""
 _WAITED_FOR = (Trigger.CLI, Trigger.API)
 
 
@@ -70,7 +72,7 @@ class _Tree:
                 made[step.path] = self._step(step, span)
             if phase.path == instance_place:
                 made[f"{phase.path}/instance"] = self._instance(span)
-        return list(made.values())
+        return [*made.values(), *self._drains(made)]
 
     # One method for each kind of span.
 
@@ -127,8 +129,38 @@ class _Tree:
         if what == "signal":
             found["reload.signal"] = signal
             return self._child(above, step, step.name, Kind.PRODUCER, found)
+        if what == "exec":
+            found["process.executable.name"] = signal
+            return self._child(above, step, signal, Kind.CLIENT, found)
+        if what == "http":
+            found["http.request.method"] = signal
+            return self._child(above, step, signal, Kind.CLIENT, found)
         kind = Kind.CLIENT if what == "process.start" else Kind.INTERNAL
-        return self._child(above, step, step.name, kind, found)
+        span = self._child(above, step, step.name, kind, found)
+        if what == "traffic.switch" and self.told.flip_ns is not None:
+            at = min(max(self.told.flip_ns, span.start_ns), span.end_ns)
+            span = replace(span, events=(Event("traffic.switched", at),))
+        return span
+
+    def _drains(self, made: dict[str, Span]) -> list[Span]:
+        """Below the act; they end when they end, if need be after everything else."""
+        above = next((made[p.path] for p in reversed(self.told.phases) if p.name == "apply"), None)
+        if above is None:
+            return []
+        asked, spans = self.told.asked, []
+        for n, drain in enumerate(self.told.drains):
+            part = Part(f"apply/drain.{drain.generation}", "reload.drain", drain.began_ns, 0)
+            counts: dict[str, Value] = {
+                "reload.drain.open": drain.open,
+                "reload.drain.cut": drain.cut,
+            }
+            span = self._child(above, part, part.name, Kind.INTERNAL, counts)
+            own = self.resource.instance(asked.service, drain.generation, drain.pid)
+            id_ = span_id(asked.reload_id, part.path if not n else f"{part.path}#{n + 1}")
+            start = max(drain.began_ns, above.start_ns)
+            end = max(drain.ended_ns, start)
+            spans.append(replace(span, span_id=id_, resource=own, start_ns=start, end_ns=end))
+        return spans
 
     def _instance_place(self) -> str | None:
         """Below which span the service's own stands: where it was confirmed; for a start, where it was started."""
@@ -137,7 +169,7 @@ class _Tree:
             return None
         last = {phase.name: phase.path for phase in self.told.phases}
         place = last.get("confirm")
-        if place is None and judged.trigger is Trigger.START:
+        if place is None and judged.handle in _STARTS:
             place = last.get("apply")
         return place
 
@@ -206,6 +238,7 @@ class _Tree:
                 ("reload.confirmation", judged.confirmation),
                 ("reload.confirmation_grade", judged.grade.value if judged.grade else None),
             ]
+            found.append(("reload.downtime_ms", told.downtime_ms))
             if self._error() is not None:
                 found.append(("error.type", judged.error_type or judged.verdict.value))
         return [(name, value) for name, value in found if value is not None]

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from agentd.core.facts import (
     CheckEnded,
+    Drained,
+    Flipped,
     Joined,
     Judged,
     PhaseBegan,
@@ -53,6 +55,18 @@ class Part:
             self.error_type = error_type
 
 
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """A former generation on its way out; it may end long after the verdict."""
+
+    generation: int
+    pid: int | None
+    began_ns: int
+    ended_ns: int
+    open: int
+    cut: int
+
+
 @dataclass(slots=True)
 class Story:
     """Everything the records of one reload say. ``end_ns``: of the verdict, else the last that is known."""
@@ -65,6 +79,19 @@ class Story:
     snapshot: SnapshotTaken | None = None
     check: CheckEnded | None = None
     judged: Judged | None = None
+    flip_ns: int | None = None
+    """When new connections went to the next generation."""
+    drains: list[Drain] = field(default_factory=list)
+
+    @property
+    def downtime_ms(self) -> float | None:
+        """From the stop of the old process until the new one was ready; None where there was no gap."""
+        steps = [step for phase in self.phases for step in phase.steps]
+        stop = next((step for step in steps if step.name == "process.stop"), None)
+        start = next((step for step in reversed(steps) if step.name == "process.start"), None)
+        if stop is None or start is None or start.ended_ns is None or start.error_type:
+            return None
+        return (start.ended_ns - stop.began_ns) / 1e6
 
     @property
     def running(self) -> Part | None:
@@ -104,13 +131,21 @@ def story(records: Sequence[Record], now_ns: int | None = None) -> Story | None:
     told = Story(records[0].fact, first.wall_ns, first.wall_ns)
     latest = first.wall_ns
     for record in records[1:]:
+        if isinstance(record.fact, Drained):
+            told.drains.append(_drain(first, record, record.fact))
+        if told.judged is not None:
+            continue
         # A note may be about a moment before the one written ahead of it; a trace does not run backwards.
         latest = at_ns = max(latest, _moment(first, record))
         _tell(told, record, at_ns)
-        if told.judged is not None:
-            break
     told.end_ns = latest if told.judged or now_ns is None else max(latest, now_ns)
     return told
+
+
+def _drain(first: Record, record: Record, fact: Drained) -> Drain:
+    ended = _moment(first, record)
+    began = ended - round((record.mono - fact.began) * 1e9)
+    return Drain(fact.generation, fact.pid, min(began, ended), ended, fact.open, fact.cut)
 
 
 def _moment(first: Record, record: Record) -> int:
@@ -146,6 +181,8 @@ def _tell(told: Story, record: Record, at_ns: int) -> None:  # noqa: C901, PLR09
             if part is not None:
                 part.end(at_ns, error_type)
                 part.pid = pid if pid is not None else part.pid
+        case Flipped():
+            told.flip_ns = at_ns
         case Judged() as judged:
             told.judged = judged
         case _:

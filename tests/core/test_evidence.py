@@ -111,6 +111,8 @@ def test_delivery_counts_only_after_the_grace() -> None:
 
 def test_kinds_and_grades() -> None:
     assert {name: kind.grade for name, kind in KINDS.items()} == {
+        "notify": Grade.PROVEN,
+        "reply": Grade.PROVEN,
         "workers": Grade.OBSERVED,
         "log": Grade.OBSERVED,
         "delivered": Grade.DECLARED,

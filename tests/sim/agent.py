@@ -6,15 +6,18 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 
+from calls import FakeCalls
 from fakes import (
     BOOT,
     Agent,
     FakeCommands,
     FakeFiles,
+    FakeListeners,
     FakeNotify,
     FakeOutput,
     FakeProbes,
     FakeProcesses,
+    FakeStates,
     FakeStore,
     World,
 )
@@ -56,16 +59,26 @@ class Life:
             logs=output,
             notify=FakeNotify(),
             files=FakeFiles(agent),
+            members=processes,
+            listeners=FakeListeners(agent),
+            calls=FakeCalls({}),
+            states=FakeStates(),
+            own=lambda _: None,  # type: ignore[arg-type,return-value]  # no probe of a fake looks at it
         )
         last = max((r.seq for r in world.records), default=0)
         journal = Journal(store, BOOT, last, lambda: int(loop.time() * 1e9))
-        self.runtime = agent.listener = Runtime(machine, journal, BOOT, self.troubles.append, {})
-        found = {
-            m.service
-            for m in store.memories()
-            if m.process and processes.adopt(Key(m.service, m.generation), m.process)
-        }
-        left = Left({m.service: m for m in store.memories()}, found, store.open_reloads(), BOOT)
+        self.runtime = agent.listener = Runtime(
+            machine, journal, BOOT, self.troubles.append, {}, identify="{}/{}".format
+        )
+        found, beside = set(), set()
+        for m in store.memories():
+            if m.process and processes.adopt(Key(m.service, m.generation), m.process):
+                found.add(m.service)
+            for other in m.others:
+                if processes.adopt(Key(m.service, other.generation), other.process):
+                    beside.add((m.service, other.generation))
+        memories = {m.service: m for m in store.memories()}
+        left = Left(memories, found, store.open_reloads(), BOOT, beside)
         mint = Mint(b"%d" % self._lives, self._lives, loop.time())
         first = boot(self.specs, left, mint, loop.time())
         self.runtime.begin(first)

@@ -9,7 +9,7 @@ import asyncio
 import errno
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from agentd.core.facts import Fact, Judged, Record, Requested
@@ -24,7 +24,9 @@ from agentd.ports import (
     CommandResult,
     Disposition,
     Key,
+    Load,
     Message,
+    Own,
     Permit,
     SpawnError,
     SpawnOrder,
@@ -78,6 +80,8 @@ class World:
         self.before_signal: Callable[[], None] = lambda: None
         self.pid = 100
         self.store_works = True
+        self.serving: dict[str, int] = {}
+        """Which generation new connections go to."""
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -213,6 +217,10 @@ class FakeProcesses:
     async def close(self) -> None:
         self._a.known.clear()
 
+    def members(self, key: Key) -> tuple[int, ...]:
+        child = self._a.world.children.get(key)
+        return (child.identity.pid,) if child and child.alive else ()
+
     def workers(self, pid: int) -> tuple[Worker, ...]:
         child = self._by_pid(pid)
         return (child.workers,) if child else ()
@@ -271,11 +279,17 @@ class FakeCommands:
         await asyncio.sleep(0.05)
         if text in self._a.world.bad:
             return CommandResult(1, timed_out=False, error=None, output=(f"{text} is bad",))
+        if order.argv[0] == "take":
+            for child in self._a.world.running(service):
+                child.config = digest(text)
+            self._a.world.acted()
         return CommandResult(0, timed_out=False, error=None, output=())
 
 
 class FakeProbes:
-    async def probe(self, probe: Probe, pid: int, process: ProcessSpec) -> str | None:
+    async def probe(
+        self, probe: Probe, pid: int, process: ProcessSpec, *, own: Own | None = None
+    ) -> str | None:
         await asyncio.sleep(0.001)
         return None
 
@@ -320,6 +334,34 @@ class FakeNotify:
 
     def unbind(self, key: Key) -> None:
         pass
+
+
+class FakeListeners:
+    """``Listeners``: nobody connects; which generation is served is in the world."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._a = agent
+
+    def lend(self, key: Key, spec: Spec, *, beside: bool) -> tuple[tuple[str, int], ...]:
+        if not beside:
+            self._a.world.serving[key.service] = key.generation
+        return tuple((s.name, 0) for s in spec.sockets)
+
+    def switch(self, key: Key) -> bool:
+        self._a.world.serving[key.service] = key.generation
+        self._a.world.acted()
+        return True
+
+    def count(self, key: Key, pids: Collection[int]) -> Load:
+        return Load(0, 0)
+
+    def release(self, key: Key) -> None:
+        pass
+
+
+class FakeStates:
+    def write(self, service: str, text: str, uid: int, gid: int) -> str:
+        return f"/run/{service}.json"
 
 
 class FakeStore:

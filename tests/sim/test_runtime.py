@@ -27,11 +27,13 @@ from agentd.core.spec import (
     ReadyAfter,
     ReadyNotify,
     ReloadSpec,
+    SocketKind,
+    SocketSpec,
     Spec,
     WatchSpec,
 )
-from agentd.core.steps import SendSignal
-from agentd.evidence.workers import Workers
+from agentd.core.steps import Replace, Restart, RunCommand, SendSignal, Step
+from agentd.evidence import Reply, Workers
 from agentd.wire import Trigger, Verdict
 
 CLI = Cause(Trigger.CLI, user="ann", uid=1000)
@@ -300,6 +302,55 @@ async def _hold_while_it_is_born(life: Life, world: World) -> None:
     await asyncio.sleep(1)
 
 
+async def _two_reloads(life: Life, world: World) -> None:
+    await asyncio.sleep(1)
+    world.text["web"] = "v2"
+    life.post(ReloadAsked("web", CLI))
+    await asyncio.sleep(1)
+    world.text["web"] = "v3"
+    life.post(ReloadAsked("web", CLI))
+    await asyncio.sleep(1)
+
+
+def by(step: Step, **more: object) -> Spec:
+    """The same service with another handle and a socket."""
+    handle = {Replace: "replace", Restart: "restart", RunCommand: "exec"}[type(step)]
+    confirm = (Reply(),) if handle == "exec" else ()
+    reload = ReloadSpec(handle, (step,), Check(("check",)), confirm, timeout=5)
+    sockets = (SocketSpec("http", SocketKind.TCP, "127.0.0.1", 80),)
+    return web(reload=reload, sockets=sockets, **more)
+
+
+@virtual
+async def test_a_replacement_is_ready_before_the_old_one_goes_and_gets_the_connections() -> None:
+    world = World({"web": [Script(ready_after=0.1)]})
+    async with living(world, by(Replace())) as life:
+        await asyncio.sleep(1)
+        (old,) = world.running("web")
+        world.text["web"] = "v2"
+        life.post(ReloadAsked("web", CLI))
+        await asyncio.sleep(0.12)
+        assert [c.key.generation for c in world.running("web")] == [1, 2]
+        assert world.serving["web"] == 1
+        await asyncio.sleep(1)
+        (new,) = world.running("web")
+        assert world.serving["web"] == new.key.generation == 2
+        assert (old.alive, new.config) == (False, digest("v2"))
+        assert verdicts(world) == [(Trigger.CLI, Verdict.APPLIED, "")]
+
+
+@virtual
+async def test_a_next_generation_that_never_gets_ready_leaves_the_old_one() -> None:
+    world = World({"web": [Script(ready_after=0.1), Script(ready_after=None)]})
+    async with living(world, by(Replace(), start_timeout=2)) as life:
+        await asyncio.sleep(1)
+        life.post(ReloadAsked("web", CLI))
+        await asyncio.sleep(5)
+        assert [c.key.generation for c in world.running("web")] == [1]
+        assert world.serving["web"] == 1
+        assert verdicts(world) == [(Trigger.CLI, Verdict.REFUSED, "start_timeout")]
+
+
 STORIES = [
     _hold_while_it_is_born,
     _reload,
@@ -308,6 +359,17 @@ STORIES = [
     _restart,
     _crash,
 ]
+
+
+@pytest.mark.parametrize(
+    "step", [Replace(), Restart(), RunCommand(("take",))], ids=lambda s: s.label
+)
+def test_the_agent_dies_after_every_effect_of_other_handles(step: Step) -> None:
+    """As below; a next generation that was not taken is ended, whoever got the connections."""
+    count = _live(_two_reloads, None, by(step))
+    assert count > 10
+    for k in range(1, count + 1):
+        _live(_two_reloads, k, by(step))
 
 
 @pytest.mark.parametrize("story", STORIES)
@@ -319,13 +381,13 @@ def test_the_agent_dies_after_every_effect(story: Callable[[Life, World], object
         _live(story, k)
 
 
-def _live(story: Callable[[Life, World], object], k: int | None) -> int:
+def _live(story: Callable[[Life, World], object], k: int | None, spec: Spec | None = None) -> int:
     world = World({"web": [Script(ready_after=0.05)]})
 
     async def life_and_death() -> None:
         died = asyncio.Event()
         world.die_after, world.on_death = k, died.set
-        life = Life(world, [web()])
+        life = Life(world, [spec or web()])
         life.begin()
         if k is None:
             await story(life, world)  # type: ignore[misc]
@@ -361,6 +423,9 @@ def _at_rest(life: Life, world: World) -> None:
         assert service.live.hash == running[0].config
     assert service.running is None
     assert service.waiting is None
+    assert len(service.alive) == 1
+    if service.spec.sockets:
+        assert world.serving["web"] == service.instance.generation
     asked = [f.reload_id for f in world.facts(Requested)]  # type: ignore[union-attr]
     judged = [f.reload_id for f in world.facts(Judged)]  # type: ignore[union-attr]
     assert sorted(asked) == sorted(judged), (asked, judged)

@@ -22,6 +22,8 @@ SHAPES = {
     "AgentStopped": "left",
     "BaselineTaken": "at baseline reload_id service",
     "CheckEnded": "executable exit_code output reload_id service timed_out",
+    "Drained": "began cut generation open pid reload_id service",
+    "Flipped": "at generation moved reload_id service",
     "HoldSet": "held reason service user",
     "Joined": "cause must_act reload_id require_proof service",
     "Judged": "confirmation error_type generation grade handle hash_after message output pid reload_id service"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agentd.core import facts as f
 from agentd.core.manifest import Change, Entry, Manifest
-from agentd.core.memory import Attempt, Hold, Last, Memory, Quarantine, Want
+from agentd.core.memory import Attempt, Hold, Last, Memory, Other, Quarantine, Want
 from agentd.core.process import Exit, Identity
 from agentd.core.steps import Baseline, Grade, Worker
 from agentd.wire import Trigger, Verdict
@@ -40,6 +40,8 @@ FACTS: tuple[f.Fact, ...] = (
         "web", "01JD", Verdict.APPLIED, "signal", Trigger.CLI, 3, 4121, "workers",
         Grade.OBSERVED, "none", "said", "sha256:2", "2", ("line",),
     ),
+    f.Flipped("web", "01JD", 4, 12.5, moved=True),
+    f.Drained("web", "01JD", 3, 4121, 12.5, 7, 1),
     f.LiveChanged("web", None, None, "reloaded behind the agent's back"),
     f.Quarantined("web", "sha256:2", "rejected"),
     f.Skipped("web", Trigger.WATCH, "unchanged"),
@@ -60,6 +62,8 @@ MEMORY = Memory(
     attempted=Attempt("sha256:2", "2", Verdict.REJECTED),
     quarantine=Quarantine("sha256:2", "2", "d", "rejected"),
     last=Last("01JD", Verdict.REJECTED, Trigger.WATCH, 1 << 60, "said"),
+    issued=4,
+    others=(Other(4, "draining", Identity(4122, 100, "boot", "cookie", 6), "01JD"),),
 )
 
 
