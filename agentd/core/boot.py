@@ -10,8 +10,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from agentd.core import facts, instance
-from agentd.core.effects import Arm, Effect, Note
-from agentd.core.events import Adopt, Orphaned, Stop, Token
+from agentd.core.effects import Effect, Note
+from agentd.core.events import Adopt, Orphaned, Stop
 from agentd.core.facts import Record
 from agentd.core.host import Host, Step, settle
 from agentd.core.ids import Mint
@@ -21,7 +21,9 @@ from agentd.core.memory import Memory
 from agentd.core.order import dependents, start_order
 from agentd.core.reload_value import Act, Ending, Reload, Stage
 from agentd.core.service import Service, Turn, conclude, go_on
+from agentd.core.service_clocks import rearm
 from agentd.core.service_generations import switch_back
+from agentd.core.service_value import remembered
 from agentd.core.spec import ProcessSpec, Spec
 from agentd.core.value import replace
 from agentd.wire import Verdict
@@ -49,10 +51,10 @@ def boot(specs: Sequence[Spec], left: Left, mint: Mint, now: float) -> Step:
     notes: list[Note] = []
     services: dict[str, Service] = {}
     for name in start_order(specs):
-        t = Turn(_remembered(by_name[name], left.memories.get(name)), now, mint, may_start=False)
+        t = Turn(remembered(by_name[name], left.memories.get(name)), now, mint, may_start=False)
         _take_over(t, left)
         _take_over_others(t, left)
-        _hold_on(t)
+        rearm(t)
         for records in left.open_reloads:
             _resume(t, records, left)
         services[name], mint = t.s, t.mint
@@ -80,23 +82,6 @@ def _removed(specs: Sequence[Spec], left: Left) -> tuple[Spec, ...]:
 def removed(name: str) -> Spec:
     """What is left of a definition that is gone: enough to stop its processes."""
     return Spec(name, ProcessSpec(()), removed=True)
-
-
-def _remembered(spec: Spec, m: Memory | None) -> Service:
-    m = m or Memory(spec.name)
-    return Service(
-        spec,
-        want=m.want,
-        instance=replace(instance.Instance(), generation=m.generation),
-        issued=m.issued,
-        hold=m.hold,
-        restarts=m.restarts,
-        live=m.live,
-        last_good=m.last_good,
-        attempted=m.attempted,
-        quarantine=m.quarantine,
-        last=m.last,
-    )
 
 
 def _take_over(t: Turn, left: Left) -> None:
@@ -147,16 +132,6 @@ def _take_over_others(t: Turn, left: Left) -> None:
         if after.phase.value != other.phase:
             name, why = t.s.spec.name, after.why
             t.note(facts.PhaseEntered(name, other.generation, after.phase.value, other.phase, why))
-
-
-def _hold_on(t: Turn) -> None:
-    """A hold with an end still ends then, or at once when that has passed."""
-    hold = t.s.hold
-    if hold is not None and hold.until_wall_ns:
-        serial = t.s.hold_serial + 1
-        t.s = replace(t.s, hold_serial=serial)
-        remains = (hold.until_wall_ns - t.mint.wall_ns(t.now)) / 1e9
-        t.effects.append(Arm(Token(t.s.spec.name, "hold", serial), max(remains, 0.0)))
 
 
 def _rest(t: Turn, m: Memory, *, same_boot: bool) -> None:
@@ -248,6 +223,8 @@ def _rebuild(asked: facts.Requested, records: Sequence[Record], t: Turn) -> Relo
         act=Act.LAUNCH if asked.handle == "start" else Act.RECIPE,
         must_act=asked.must_act,
         require_proof=asked.require_proof,
+        restore=asked.restore,
+        confirm_within=asked.confirm_within,
         serial=t.s.serial,
         deadline=t.now + t.s.spec.reload.timeout,
     )

@@ -126,6 +126,16 @@ class Cancel:
 
 
 @dataclass(frozen=True, slots=True)
+class Restore:
+    """Write a kept configuration back over the inputs → Restored or EffectFailed; what is overwritten is kept first."""
+
+    durable: ClassVar[bool] = True
+    token: Token
+    spec: Spec
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
 class TakeSnapshot:
     """Read and hash the inputs → SnapshotDone."""
 
@@ -232,6 +242,7 @@ Effect = (
     | Perform
     | Switch
     | Count
+    | Restore
     | Arm
     | Disarm
     | Cancel

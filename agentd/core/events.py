@@ -10,7 +10,10 @@ from dataclasses import dataclass
 
 from agentd.core.facts import Cause
 from agentd.core.manifest import Manifest, Missing
+from agentd.core.memory import Memory
+from agentd.core.plan import Change
 from agentd.core.process import Exit, Identity
+from agentd.core.spec import Spec
 from agentd.core.steps import Baseline, Sight
 
 
@@ -39,6 +42,32 @@ class ReloadAsked:
     force: bool = False
     require_proof: bool = False
     link: str = ""
+    restore: str = ""
+    """Hash of a kept configuration that is put back first: a roll-back."""
+    must_act: bool = False
+    """Even when nothing changed, whoever asks."""
+    confirm_within: float | None = None
+    """Seconds in which somebody must confirm it once it is applied, or what was before is put back."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmAsked:
+    """Keep what this reload changed."""
+
+    service: str
+    reload_id: str
+    cause: Cause
+    reply: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CancelAsked:
+    """Give up this reload, while it has touched nothing."""
+
+    service: str
+    reload_id: str
+    cause: Cause
+    reply: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +123,16 @@ class ShutdownAsked:
     leave: bool
 
 
+@dataclass(frozen=True, slots=True)
+class DefinitionsLoaded:
+    """The operator's files were read again, whole and without a mistake: these are the services from now on."""
+
+    specs: tuple[Spec, ...]
+    cause: Cause
+    memories: tuple[Memory, ...] = ()
+    """What is remembered of services that are new to this agent: they may have been here before."""
+
+
 # What the shell answers.
 
 
@@ -103,6 +142,14 @@ class Spawned:
 
     token: Token
     identity: Identity
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """The files are again what they were; ``files`` were written or removed."""
+
+    token: Token
+    files: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +295,15 @@ class Notified:
 
 
 @dataclass(frozen=True, slots=True)
+class Defined:
+    """Another definition of it is in force as soon as no reload of it runs."""
+
+    change: Change
+    spec: Spec
+    cause: Cause
+
+
+@dataclass(frozen=True, slots=True)
 class Origin:
     """Why a process is started, and what it is to run."""
 
@@ -362,9 +418,19 @@ class Abort:
     message: str
 
 
-Ask = ReloadAsked | StartAsked | StopAsked | RestartAsked | HoldAsked | ReleaseAsked
+Ask = (
+    ReloadAsked
+    | StartAsked
+    | StopAsked
+    | RestartAsked
+    | HoldAsked
+    | ReleaseAsked
+    | ConfirmAsked
+    | CancelAsked
+)
 Completion = (
     Spawned
+    | Restored
     | SnapshotDone
     | CheckDone
     | BaselineDone
@@ -378,7 +444,7 @@ Completion = (
     | Elapsed
 )
 ProcessEvent = Exited | Emptied | Notified
-Event = Ask | ShutdownAsked | Completion | ProcessEvent
+Event = Ask | ShutdownAsked | DefinitionsLoaded | Completion | ProcessEvent
 
 InstanceEvent = (
     Launch
@@ -405,6 +471,7 @@ ReloadEvent = (
     | NextEnded
     | RoomMade
     | Notified
+    | Restored
     | SnapshotDone
     | CheckDone
     | BaselineDone

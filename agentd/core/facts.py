@@ -105,6 +105,9 @@ class Requested:
     """Whether it acts even when nothing changed."""
     require_proof: bool = False
     """Whether evidence that is only observed or declared ends it ``unverified``."""
+    restore: str = ""
+    """Hash of the configuration that is put back first."""
+    confirm_within: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +244,34 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True)
+class Restored:
+    """The inputs were put back to a kept configuration, before they were read."""
+
+    service: str
+    reload_id: str
+    hash: str
+    files: int
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """Somebody keeps what this reload changed; or a later change has taken its place (``user`` empty)."""
+
+    service: str
+    reload_id: str
+    user: str
+
+
+@dataclass(frozen=True, slots=True)
+class DefinitionsTaken:
+    """The agent's own definitions were read again. ``changed`` names service and action."""
+
+    user: str
+    trigger: Trigger
+    changed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LiveChanged:
     """The configuration known to be running moved; None: nobody can know."""
 
@@ -287,6 +318,9 @@ Fact = (
     | Flipped
     | Drained
     | Judged
+    | Restored
+    | Confirmed
+    | DefinitionsTaken
     | LiveChanged
     | Quarantined
     | Skipped

@@ -13,15 +13,23 @@ from agentd.core import service
 from agentd.core.effects import Answer, Effect, Leave, Note, Turned
 from agentd.core.errors import IllegalTransitionError
 from agentd.core.events import (
+    Defined,
+    DefinitionsLoaded,
     Event,
     ShutdownAsked,
     Stop,
 )
+from agentd.core.facts import DefinitionsTaken
 from agentd.core.ids import Mint
 from agentd.core.instance import Phase
 from agentd.core.memory import Want
+from agentd.core.order import dependents, start_order
+from agentd.core.plan import plan
 from agentd.core.service import Service, Turn
 from agentd.core.service_asks import ASKED
+from agentd.core.service_clocks import rearm
+from agentd.core.service_value import remembered
+from agentd.core.value import replace
 from agentd.wire import ExitCode
 
 AT_REST = frozenset({Phase.DOWN, Phase.FAILED})
@@ -72,11 +80,13 @@ def step(host: Host, event: Event, now: float) -> Step:
     w = _Work(dict(host.services), host.dependents, host.mint, host.ending, now)
     if isinstance(event, ShutdownAsked):
         _shutdown(w, event)
+    elif isinstance(event, DefinitionsLoaded):
+        _define(w, event)
     else:
         _route(w, event)
         if w.ending:
             _stop_those_before(w)
-    after = Host(w.services, host.dependents, w.mint, w.ending)
+    after = Host(w.services, w.dependents, w.mint, w.ending)
     return Step(after, tuple(w.effects), tuple(w.notes), tuple(w.touched), w.refused)
 
 
@@ -90,11 +100,11 @@ def settle(host: Host, now: float) -> Step:
 
 
 def _route(w: _Work, event: Event) -> None:
-    assert not isinstance(event, ShutdownAsked)
+    assert not isinstance(event, ShutdownAsked | DefinitionsLoaded)
     name = event.token.service if hasattr(event, "token") else event.service
     if type(event) in ASKED:
         turned = None
-        if name not in w.services:
+        if name not in w.services or w.services[name].spec.removed:
             turned = Turned(ExitCode.NO_SUCH_SERVICE, f"there is no service {name}")
         elif w.ending:
             turned = Turned(ExitCode.NOT_RUNNING, "agentd is stopping its services")
@@ -114,6 +124,39 @@ def _shutdown(w: _Work, event: ShutdownAsked) -> None:
     _stop(w, tuple(w.services))
 
 
+def _define(w: _Work, event: DefinitionsLoaded) -> None:
+    """Only what changed is touched. Those that are gone are stopped and stay known: should they come back, no number is used twice."""
+    if w.ending:
+        return
+    changes = plan({name: s.spec for name, s in w.services.items()}, event.specs)
+    specs = {spec.name: spec for spec in event.specs}
+    memories = {m.service: m for m in event.memories}
+    old, w.services = w.services, {}
+    for name in start_order(event.specs):
+        known = old.pop(name, None)
+        if known is None:
+            new = remembered(specs[name], memories.get(name))
+            t = Turn(new, w.now, w.mint, may_start=False)
+            rearm(t)
+            known = t.s
+            w.effects += t.effects
+        w.services[name] = replace(known, defined=None)
+        w.touched[name] = None
+    w.services |= old
+    gone = tuple(replace(s.spec, removed=True, watch=None) for s in old.values())
+    w.dependents = dependents((*event.specs, *gone))
+    ending = {spec.name: spec for spec in gone}
+    told = tuple(f"{c.service} {c.action.value}" for c in changes)
+    w.notes.append(Note(w.now, DefinitionsTaken(event.cause.user, event.cause.trigger, told)))
+    for change in changes:
+        name = change.service
+        spec = ending.get(name) or specs[name]
+        if w.services[name].spec is not spec:
+            _turn(w, name, Defined(change, spec, event.cause))
+        else:
+            _turn(w, name, None)
+
+
 def _stop_those_before(w: _Work) -> None:
     """Whoever has come to rest lets those stop that it needed."""
     for name in tuple(w.touched):
@@ -123,7 +166,7 @@ def _stop_those_before(w: _Work) -> None:
             _stop(w, [name, *(other for other in needed if other in w.services)])
 
 
-def _turn(w: _Work, name: str, event: Event | Stop | None) -> None:
+def _turn(w: _Work, name: str, event: Event | Stop | Defined | None) -> None:
     """One step of one service, then of those whose turn it makes it."""
     before = w.services[name]
     t = Turn(before, w.now, w.mint, _may_start(w, before))

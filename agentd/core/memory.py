@@ -62,6 +62,16 @@ class Last:
 
 
 @dataclass(frozen=True, slots=True)
+class Pending:
+    """A change that is put back unless somebody confirms it in time."""
+
+    reload_id: str
+    hash: str
+    """What is put back."""
+    until_wall_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class Other:
     """A generation beside the one that serves: started to take its place (starting, ready), or on its way out."""
 
@@ -96,3 +106,4 @@ class Memory:
     issued: int = 0
     """The newest generation there was; 0: that of the instance."""
     others: tuple[Other, ...] = ()
+    pending: Pending | None = None

@@ -25,6 +25,7 @@ from agentd.core.events import (
     Notified,
     Performed,
     ReloadEvent,
+    Restored,
     RoomMade,
     Sighted,
     Signalled,
@@ -57,7 +58,8 @@ def stale(r: Reload, event: ReloadEvent) -> bool:
         case Elapsed(token=token):
             return token.serial != r.timer
         case (
-            SnapshotDone(token=token)
+            Restored(token=token)
+            | SnapshotDone(token=token)
             | CheckDone(token=token)
             | BaselineDone(token=token)
             | Signalled(token=token)
@@ -84,6 +86,8 @@ TABLE: dict[tuple[Stage, type[ReloadEvent]], Row] = {
     (_S.SETTLING, Begin): prepare.settled,
     (_S.SETTLING, Touched): prepare.touched,
     (_S.SETTLING, Elapsed): prepare.settled,
+    (_S.RESTORING, Restored): prepare.restored,
+    (_S.RESTORING, EffectFailed): prepare.not_restored,
     (_S.READING, SnapshotDone): prepare.was_read,
     (_S.READING, EffectFailed): prepare.effect_failed,
     (_S.CHECKING, CheckDone): prepare.was_checked,

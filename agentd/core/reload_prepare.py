@@ -9,6 +9,7 @@ from __future__ import annotations
 from agentd.core import facts, reload_act, reload_confirm, reload_generations
 from agentd.core.effects import (
     Disarm,
+    Restore,
     RunCheck,
     TakeSnapshot,
 )
@@ -16,6 +17,7 @@ from agentd.core.events import (
     CheckDone,
     EffectFailed,
     ReloadEvent,
+    Restored,
     SnapshotDone,
 )
 from agentd.core.manifest import Manifest, Missing, changes, lost
@@ -42,7 +44,12 @@ from agentd.wire import Trigger, Verdict
 
 
 def begin(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
-    """A watch waits until the inputs are quiet; everybody else reads them at once."""
+    """A watch waits until the inputs are quiet; a roll-back puts them back first; everybody else reads them at once."""
+    if r.restore:
+        r = replace(r, stage=Stage.RESTORING)
+        r, notes = note(r, now, began(r, view))
+        r, token = expect(r, view)
+        return r, (Restore(token, view.spec, r.restore),), notes
     if r.cause.trigger is not Trigger.WATCH or view.spec.watch is None:
         return read(r, view, now)
     r = replace(r, stage=Stage.SETTLING)
@@ -50,6 +57,22 @@ def begin(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     quiet = max(view.spec.watch.debounce - (now - r.begun), 0.0)
     r, timer = arm(r, view, quiet)
     return r, (timer,), notes
+
+
+def restored(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
+    """The files are what they were: read them like any others."""
+    assert isinstance(event, Restored)
+    done = facts.Restored(view.spec.name, r.id, r.restore, event.files)
+    r, notes = note(replace(r, awaiting=None), now, done, ended(r, view))
+    r, effects, more = read(r, view, now)
+    return r, effects, (*notes, *more)
+
+
+def not_restored(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
+    """It cannot be put back: nothing was written."""
+    assert isinstance(event, EffectFailed)
+    r, notes = note(replace(r, awaiting=None), now, ended(r, view, event.error_type))
+    return finish(r, view, now, notes, Ending(Verdict.REJECTED, event.error_type, event.message))
 
 
 def touched(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:

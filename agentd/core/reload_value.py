@@ -37,6 +37,7 @@ class Stage(StrEnum):
 
     QUEUED = "queued"
     SETTLING = "settling"
+    RESTORING = "restoring"
     READING = "reading"
     CHECKING = "checking"
     BASELINE = "baseline"
@@ -54,6 +55,7 @@ class Stage(StrEnum):
 PHASE: dict[Stage, str] = {
     Stage.QUEUED: "requested",
     Stage.SETTLING: "settle",
+    Stage.RESTORING: "restore",
     Stage.READING: "snapshot",
     Stage.CHECKING: "check",
     Stage.BASELINE: "apply",
@@ -67,6 +69,10 @@ PHASE: dict[Stage, str] = {
     Stage.CONFIRMING: "confirm",
     Stage.COMPARING: "commit",
 }
+UNTOUCHED = frozenset(
+    {Stage.QUEUED, Stage.SETTLING, Stage.RESTORING, Stage.READING, Stage.CHECKING, Stage.BASELINE}
+)
+"""The stages in which it can still be cancelled."""
 ACTED = frozenset(
     {
         Stage.SENDING,
@@ -144,6 +150,9 @@ class Reload:
     """A person's reload acts even when nothing changed."""
     require_proof: bool = False
     link: str = ""
+    restore: str = ""
+    """Hash of what is put back first."""
+    confirm_within: float | None = None
     handle: str = "signal"
     machine: str = "waiting"
     stage: Stage = Stage.QUEUED
@@ -205,6 +214,8 @@ def requested(r: Reload, view: View, at: float) -> Note:
             r.link,
             r.must_act,
             r.require_proof,
+            r.restore,
+            r.confirm_within,
         ),
     )
 

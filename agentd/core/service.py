@@ -13,19 +13,24 @@ from agentd.core.events import (
     Ask,
     Begin,
     Completion,
+    Defined,
     Emptied,
     Exited,
     InstanceReady,
     Notified,
     ProcessEvent,
+    ReloadAsked,
     Reset,
+    RestartAsked,
     Stop,
 )
 from agentd.core.facts import Cause
 from agentd.core.instance import Ending, Phase
+from agentd.core.plan import Action
 from agentd.core.reload_value import Act, Reload, Stage
 from agentd.core.service_asks import (
     ASKED,
+    confirm_elapsed,
     give_up_start,
     hold_elapsed,
     reload_asked,
@@ -51,7 +56,7 @@ AT_REST = frozenset({Phase.DOWN, Phase.BACKOFF, Phase.FAILED})
 _OF_PROCESSES = frozenset({Exited, Emptied, Notified})
 
 
-def step(t: Turn, event: Ask | Completion | ProcessEvent | Stop | None) -> None:
+def step(t: Turn, event: Ask | Completion | ProcessEvent | Stop | Defined | None) -> None:
     """Work the event into ``t``; None only settles. Raises IllegalTransitionError for a refused pair."""
     kind = type(event)
     if asked := ASKED.get(kind):
@@ -63,11 +68,43 @@ def step(t: Turn, event: Ask | Completion | ProcessEvent | Stop | None) -> None:
         give_up_start(t)
         stop_beside(t)
         move_instance(t, Stop())
+    elif kind is Defined:
+        _defined(t, event)  # type: ignore[arg-type]
     elif event is not None:
         _completion(t, event)  # type: ignore[arg-type]  # nothing else is left
     if t.follow is not None:
         reload_asked(t, t.follow)
+    if t.s.defined is not None and t.s.running is None:
+        _take_definition(t, t.s.defined)
     _settle(t)
+
+
+def _defined(t: Turn, event: Defined) -> None:
+    """One that is declared no more ends now; any other definition waits for the reload that runs."""
+    t.s = replace(t.s, defined=event)
+    if event.change.action is Action.STOP:
+        abort(t, f"{t.s.spec.name} is declared no more")
+        give_up_start(t)
+
+
+def _take_definition(t: Turn, new: Defined) -> None:
+    """It is in force, and its processes get what they need of it."""
+    t.s = replace(t.s, spec=new.spec, defined=None)
+    name, cause = t.s.spec.name, new.cause
+    match new.change.action:
+        case Action.STOP:
+            stop_beside(t)
+            move_instance(t, Stop())
+        case Action.START:
+            move_instance(t, Reset())
+        case Action.RESTART if t.s.wanted:
+            ASKED[RestartAsked](t, RestartAsked(name, cause))
+        case Action.REPLACE if t.s.instance.phase is Phase.READY:
+            reload_asked(t, ReloadAsked(name, cause, force=True, must_act=True))
+        case Action.REPLACE if t.s.wanted:
+            ASKED[RestartAsked](t, RestartAsked(name, cause))
+        case _:
+            pass
 
 
 def _completion(t: Turn, event: Completion) -> None:
@@ -78,6 +115,8 @@ def _completion(t: Turn, event: Completion) -> None:
             waited(t, event)
         case "hold":
             hold_elapsed(t, event)
+        case "confirm":
+            confirm_elapsed(t, event)
         case _:
             move_answered(t, event)
 

@@ -14,7 +14,9 @@ from agentd.core.effects import Accepted, Arm, Disarm, Done, Turned
 from agentd.core.events import (
     Abort,
     Begin,
+    CancelAsked,
     Completion,
+    ConfirmAsked,
     Elapsed,
     HoldAsked,
     ReleaseAsked,
@@ -29,8 +31,8 @@ from agentd.core.events import (
 )
 from agentd.core.facts import Cause
 from agentd.core.instance import Ending, Phase
-from agentd.core.memory import Hold, Want
-from agentd.core.reload_value import Act, Reload, Stage
+from agentd.core.memory import Hold, Quarantine, Want
+from agentd.core.reload_value import UNTOUCHED, Act, Reload, Stage
 from agentd.core.service_generations import stop_beside
 from agentd.core.service_machines import (
     abort,
@@ -41,7 +43,7 @@ from agentd.core.service_machines import (
     new_reload,
 )
 from agentd.core.service_value import Service, Turn
-from agentd.core.service_verdict import judge
+from agentd.core.service_verdict import judge, settle_pending
 from agentd.core.value import replace
 from agentd.wire import ExitCode, Trigger, Verdict
 
@@ -57,10 +59,14 @@ def reload_asked(t: Turn, e: ReloadAsked) -> None:
     elif watch and not e.link:
         if s.spec.inputs and s.spec.watch:
             _touched(t, e)
-    elif s.waiting and not s.waiting.silent:
+    elif e.confirm_within and not (s.live or s.last_good):
+        what = f"cannot reload {s.spec.name} on trial: no version is known that could be put back"
+        t.answer(e.reply, Turned(ExitCode.USAGE, what))
+    elif s.waiting and not s.waiting.silent and not e.restore:
         r = replace(
             s.waiting,
-            must_act=s.waiting.must_act or must_act(e.cause, if_changed=e.if_changed),
+            confirm_within=e.confirm_within or s.waiting.confirm_within,
+            must_act=s.waiting.must_act or _acts(e),
             require_proof=s.waiting.require_proof or e.require_proof,
         )
         t.s = replace(s, waiting=r)
@@ -68,13 +74,25 @@ def reload_asked(t: Turn, e: ReloadAsked) -> None:
         t.answer(e.reply, Accepted(r.id, r.trace_id, joined=True))
     else:
         _drop_silent(t)
+        if t.s.waiting:
+            move_waiting(t, Abort("a roll-back was asked for"))
         r = new_reload(t, e.cause, if_changed=e.if_changed, link=e.link)
-        r = replace(r, require_proof=e.require_proof)
+        r = replace(
+            r,
+            must_act=_acts(e),
+            require_proof=e.require_proof,
+            restore=e.restore,
+            confirm_within=e.confirm_within,
+        )
         t.s = replace(t.s, waiting=r)
         t.notes.append(reload_value.requested(r, t.s.view, t.now))
         t.answer(e.reply, Accepted(r.id, r.trace_id, joined=False))
         if watch and t.s.spec.watch:
             move_waiting(t, Begin())
+
+
+def _acts(e: ReloadAsked) -> bool:
+    return e.must_act or must_act(e.cause, if_changed=e.if_changed)
 
 
 def _reloadable(s: Service) -> bool:
@@ -233,6 +251,52 @@ def release(t: Turn, cause: Cause, reply: int | None) -> None:
     )
 
 
+def confirm_asked(t: Turn, e: ConfirmAsked) -> None:
+    """Somebody keeps the change."""
+    pending = t.s.pending
+    if pending is None or pending.reload_id != e.reload_id:
+        what = f"reload {e.reload_id} waits for no confirmation"
+        t.answer(e.reply, Turned(ExitCode.NOT_RUNNING, what))
+        return
+    settle_pending(t, e.cause.user)
+    t.answer(e.reply, Done())
+
+
+def cancel_asked(t: Turn, e: CancelAsked) -> None:
+    """One that has touched nothing is given up; another one is only named."""
+    by = f" by {e.cause.user}" if e.cause.user else ""
+    running, waiting = t.s.running, t.s.waiting
+    if waiting is not None and waiting.id == e.reload_id:
+        move_waiting(t, Abort(f"cancelled{by}"))
+        t.answer(e.reply, Done())
+    elif running is None or running.id != e.reload_id:
+        what = f"reload {e.reload_id} has ended"
+        t.answer(e.reply, Turned(ExitCode.NOT_RUNNING, what))
+    elif running.stage not in UNTOUCHED or running.act is Act.LAUNCH:
+        what = f"reload {e.reload_id} has begun to act; it cannot be cancelled any more"
+        t.answer(e.reply, Turned(ExitCode.STILL_RUNNING, what))
+    else:
+        move_running(t, Abort(f"cancelled{by}"))
+        t.answer(e.reply, Done())
+
+
+def confirm_elapsed(t: Turn, event: Completion) -> None:
+    """Nobody confirmed: what was before is put back, whoever holds the service; these bytes are not tried again unasked."""
+    pending = t.s.pending
+    if not isinstance(event, Elapsed) or event.token.serial != t.s.pending_serial or not pending:
+        return
+    message = "not confirmed in time"
+    if t.s.live is not None:
+        found, digest = t.s.live, t.s.spec.digest
+        q = Quarantine(found.hash, found.version, digest, message)
+        t.s = replace(t.s, quarantine=q)
+        t.note(facts.Quarantined(t.s.spec.name, found.hash, message))
+    t.s = replace(t.s, pending=None)
+    cause = Cause(Trigger.ROLLBACK, reason=message)
+    name, back = t.s.spec.name, pending.hash
+    reload_asked(t, ReloadAsked(name, cause, force=True, link=pending.reload_id, restore=back))
+
+
 def release_asked(t: Turn, e: ReleaseAsked) -> None:
     """Somebody ends the hold."""
     release(t, e.cause, e.reply)
@@ -245,5 +309,7 @@ ASKED: dict[type, Callable[[Turn, Any], None]] = {
     RestartAsked: restart_asked,
     HoldAsked: hold_asked,
     ReleaseAsked: release_asked,
+    ConfirmAsked: confirm_asked,
+    CancelAsked: cancel_asked,
 }
 """Every request and what answers it."""

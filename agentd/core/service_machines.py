@@ -192,6 +192,11 @@ def new_reload(t: Turn, cause: Cause, *, if_changed: bool = False, link: str = "
     )
 
 
+_ALWAYS = frozenset({Trigger.START, Trigger.ROLLBACK})
+"""Beside a person's: the others do nothing when nothing changed."""
+
+
 def must_act(cause: Cause, *, if_changed: bool) -> bool:
     """Whether it acts even when nothing changed."""
-    return (cause.trigger.person or cause.trigger is Trigger.START) and not if_changed
+    always = cause.trigger.person or cause.trigger in _ALWAYS
+    return always and not if_changed

@@ -8,12 +8,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from agentd.core.effects import Accepted, Answer, Done, Effect, Note, Turned
-from agentd.core.events import ReloadAsked
+from agentd.core.events import Defined, ReloadAsked
 from agentd.core.facts import Cause, Fact
 from agentd.core.ids import Mint
 from agentd.core.instance import ALIVE, Ending, Instance, Phase
 from agentd.core.manifest import Manifest
-from agentd.core.memory import Attempt, Hold, Last, Memory, Other, Quarantine, Want
+from agentd.core.memory import (
+    Attempt,
+    Hold,
+    Last,
+    Memory,
+    Other,
+    Pending,
+    Quarantine,
+    Want,
+)
 from agentd.core.process import Identity
 from agentd.core.reload_value import Reload, View
 from agentd.core.spec import Spec
@@ -33,6 +42,7 @@ Remembered = tuple[
     Last | None,
     int,
     tuple[Other, ...],
+    Pending | None,
 ]
 
 
@@ -61,6 +71,11 @@ class Service:
     last: Last | None = None
     next_start: tuple[Cause, int | None] | None = None
     """Who asked for the start that comes next, and which caller wants to know its id."""
+    pending: Pending | None = None
+    """A change that waits to be confirmed."""
+    pending_serial: int = 0
+    defined: Defined | None = None
+    """Another definition that is in force as soon as no reload runs."""
     hold_serial: int = 0
     serial: int = 0
     """The last number that a reload of this service has put into a token: each is used once, whoever's it was."""
@@ -105,6 +120,7 @@ class Service:
             self.last,
             self.issued,
             self._others() if self.next or self.former else (),
+            self.pending,
         )
 
     def _others(self) -> tuple[Other, ...]:
@@ -155,3 +171,22 @@ class Turn:
         """Tell the caller, if one waits."""
         if reply is not None:
             self.effects.append(Answer(reply, answer))
+
+
+def remembered(spec: Spec, m: Memory | None) -> Service:
+    """A service as it was known last; its processes are not looked at."""
+    m = m or Memory(spec.name)
+    return Service(
+        spec,
+        want=m.want,
+        instance=Instance(generation=m.generation),
+        issued=m.issued,
+        hold=m.hold,
+        restarts=m.restarts,
+        live=m.live,
+        last_good=m.last_good,
+        attempted=m.attempted,
+        quarantine=m.quarantine,
+        last=m.last,
+        pending=m.pending,
+    )

@@ -6,9 +6,10 @@ Does not decide the verdict (``reload``).
 from __future__ import annotations
 
 from agentd.core import facts, reload_value, service_generations
-from agentd.core.events import ReloadAsked
+from agentd.core.effects import Arm, Disarm
+from agentd.core.events import ReloadAsked, Token
 from agentd.core.manifest import Manifest
-from agentd.core.memory import Attempt, Last, Quarantine
+from agentd.core.memory import Attempt, Last, Pending, Quarantine
 from agentd.core.reload_value import Act, Reload
 from agentd.core.service_value import Turn
 from agentd.core.value import replace
@@ -24,6 +25,7 @@ def end(t: Turn, r: Reload, ending: reload_value.Ending) -> None:
     if r.act is Act.REPLACE:
         service_generations.conclude(t, r, ending.verdict)
     s = t.s
+    back = s.live or s.last_good
     if r.manifest and ending.verdict not in (Verdict.UNCHANGED, Verdict.CANCELLED, Verdict.HELD):
         found = r.manifest
         s = replace(s, attempted=Attempt(found.hash, found.version, ending.verdict))
@@ -38,6 +40,7 @@ def end(t: Turn, r: Reload, ending: reload_value.Ending) -> None:
             s = replace(s, quarantine=q)
             t.note(facts.Quarantined(s.spec.name, found.hash, ending.message))
     t.s = s
+    _on_trial(t, r, ending.verdict, back)
     if ending.moved:
         set_live(t, ending.live, f"{ending.verdict.value} {r.id}")
     judge(t, r, ending)
@@ -47,6 +50,30 @@ def end(t: Turn, r: Reload, ending: reload_value.Ending) -> None:
         t.s = replace(t.s, waiting=replace(waiting, started_with=confirmed))
     if ending.again and waiting is None and not r.link and t.s.spec.reload.steps:
         t.follow = ReloadAsked(t.s.spec.name, r.cause, if_changed=True, link=r.id)
+
+
+def _on_trial(t: Turn, r: Reload, verdict: Verdict, back: Manifest | None) -> None:
+    """The change waits to be confirmed, where that was asked for; one that waited has been overtaken."""
+    name = t.s.spec.name
+    if verdict is not Verdict.APPLIED or r.act is Act.LAUNCH:
+        return
+    if t.s.pending is not None:
+        settle_pending(t, "")
+    same = back is None or (r.manifest is not None and back.hash == r.manifest.hash)
+    if r.confirm_within is None or same or back is None:
+        return
+    serial = t.s.pending_serial + 1
+    until = t.mint.wall_ns(t.now + r.confirm_within)
+    t.s = replace(t.s, pending=Pending(r.id, back.hash, until), pending_serial=serial)
+    t.effects.append(Arm(Token(name, "confirm", serial), r.confirm_within))
+
+
+def settle_pending(t: Turn, user: str) -> None:
+    """The change stays; ``user`` empty: since another one has taken its place."""
+    assert t.s.pending is not None
+    t.note(facts.Confirmed(t.s.spec.name, t.s.pending.reload_id, user))
+    t.s = replace(t.s, pending=None)
+    t.effects.append(Disarm(t.s.spec.name, "confirm"))
 
 
 def set_live(t: Turn, live: Manifest | None, why: str) -> None:

@@ -166,7 +166,7 @@ def _ended(fact: facts.PhaseEntered) -> str:
     return "failed" if fact.exit is None else "exited"
 
 
-def _plain(fact: Fact) -> _Line | None:  # noqa: C901 - a case for each fact
+def _plain(fact: Fact) -> _Line | None:  # noqa: C901, PLR0912 - a case for each fact
     """What needs no memory."""
     match fact:
         case facts.AgentStarted(version=version, pid=pid, adopted=adopted):
@@ -180,6 +180,14 @@ def _plain(fact: Fact) -> _Line | None:  # noqa: C901 - a case for each fact
             if found:
                 return _Line(f"{name} taken over, pid {pid}", "info", name)
             return _Line(f"{name} ended while no agent was there, pid {pid}", "warning", name)
+        case facts.Restored(service=name, hash=hash_, files=files):
+            short = hash_.removeprefix("sha256:")[:12]
+            return _Line(f"{name} inputs put back to {short}, {files} files", "info", name)
+        case facts.Confirmed(service=name, reload_id=id_, user=user) if user:
+            return _Line(f"{name} reload {id_} confirmed{_by(user)}", "info", name)
+        case facts.DefinitionsTaken(user=user, changed=changed):
+            what = ", ".join(changed) or "nothing changed"
+            return _Line(f"definitions read again{_by(user)}: {what}")
         case facts.Drained(service=name, generation=generation, open=open_, cut=cut):
             told = f"{name} generation {generation} drained"
             if not cut:

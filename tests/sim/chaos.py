@@ -132,6 +132,7 @@ class Chaos:
         specs: list[Spec] = []
         for name in ("db", "web", "app")[: rng.choice((1, 2, 3, 3))]:
             specs.append(spec(rng, name, [s.name for s in specs]))
+        self.all = tuple(specs)
         self.world = World(specs, seed, faults=rng.choice((0.0, 0.5, 1.0)))
         for s in specs:
             self.world.scripts[s.name] = [script(rng, s) for _ in range(60)] + [Script(takes=0.0)]
@@ -148,6 +149,7 @@ class Chaos:
             (self.busy * 4, self._edit),
             (self.busy * 6, self._hint),
             (20.0, self._journal),
+            (self.busy * 40, self._define),
             (5.0 + self.busy * 20, self._death),
         ):
             self._again(every, what)
@@ -173,14 +175,19 @@ class Chaos:
         event: ev.Ask
         if draw < 0.5:
             flags = [rng.random() < 0.15 for _ in range(3)]
-            event = ev.ReloadAsked(name, cause, None, *flags)
+            trial = rng.choice((None, None, None, 0.5))
+            back = rng.choice(["", "", "", "", *w.kept][:8])
+            flags_ = {"restore": back if back.startswith(f"sha256:{name}") else ""}
+            event = ev.ReloadAsked(name, cause, None, *flags, confirm_within=trial, **flags_)
         elif draw < 0.62:
             event = ev.StartAsked(name, PERSON)
         elif draw < 0.74:
             event = ev.StopAsked(name, PERSON)
         elif draw < 0.84:
             event = ev.RestartAsked(name, PERSON)
-        elif draw < 0.92:
+        elif draw < 0.87:
+            event = self._about(name)
+        elif draw < 0.93:
             event = ev.HoldAsked(name, PERSON, rng.choice((None, rng.random() * 3)))
         else:
             event = ev.ReleaseAsked(name, PERSON)
@@ -188,6 +195,45 @@ class Chaos:
             w.feed(ev.ShutdownAsked(leave=rng.random() < 0.3))
         else:
             w.ask(event)
+
+    def _about(self, name: str) -> ev.Ask:
+        """Somebody confirms or cancels what there is, or something that is over."""
+        w, kind = self.world, self.rng.choice((ev.ConfirmAsked, ev.CancelAsked))
+        s = w.host.services.get(name) if w.host else None
+        there = [] if s is None else [x for x in (s.running, s.waiting) if x is not None]
+        ids = [*(r.id for r in there), *([s.pending.reload_id] if s and s.pending else []), "none"]
+        return kind(name, self.rng.choice(ids), PERSON)
+
+    def _define(self) -> None:
+        """Somebody changes the definitions: a service less or more, another command, another way to reload."""
+        rng, w = self.rng, self.world
+        if w.host is None or w.left or w.host.ending:
+            return
+        specs = []
+        for s in self.all:
+            if rng.random() < 0.15:
+                continue
+            if rng.random() < 0.3:
+                command = (s.name, str(rng.randrange(3)))
+                s = replace(s, process=ProcessSpec(command))  # noqa: PLW2901
+            if rng.random() < 0.2:
+                steps = rng.choice(STEPS)
+                handle = HANDLE[type(steps[0])]
+                confirm = (Reply(),) if handle == "exec" else ()
+                changed = replace(s.reload, steps=steps, handle=handle, confirm=confirm)
+                s = replace(s, reload=changed)  # noqa: PLW2901
+            specs.append(s)
+        names = {s.name for s in specs}
+        w.define(
+            [
+                replace(
+                    s,
+                    after=tuple(n for n in s.after if n in names),
+                    requires=tuple(n for n in s.requires if n in names),
+                )
+                for s in specs
+            ]
+        )
 
     def _edit(self) -> None:
         rng, w = self.rng, self.world
@@ -241,6 +287,7 @@ class Chaos:
             w.die()
         if w.host is None:
             w.start()
+        w.define(self.all)
         for name in w.children:
             w.scripts[name] = [Script(takes=0.0)]
             w.write(name)

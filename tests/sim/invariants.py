@@ -51,7 +51,9 @@ class Open:
 
     def _tell(self, at: float, fact: facts.Fact) -> None:
         id_ = getattr(fact, "reload_id", None)
-        if id_ is None or isinstance(fact, facts.Drained):  # that is told after the verdict
+        if id_ is None or isinstance(
+            fact, facts.Drained | facts.Confirmed
+        ):  # told after the verdict
             return
         if isinstance(fact, facts.Requested):
             assert not self.knows(id_), f"{id_} was requested twice"
@@ -92,7 +94,7 @@ def _applied_is_true(w: World, fact: facts.Judged) -> None:
 def check(w: World, before: Host | None, done: Step) -> None:
     """After every event, for the services that it changed."""
     for name, s in done.host.services.items():
-        if before is not None and s is before.services[name]:
+        if before is not None and s is before.services.get(name):
             continue
         _process(w, s)
         _timers(w, s)
@@ -152,11 +154,12 @@ def _timers(w: World, s: Service) -> None:
     for machine, timer in machines:
         armed = w.armed.get((name, machine))
         assert (armed.serial if armed else None) == timer, f"{machine} {armed} {timer}"
-    mine = {machine for machine, _ in machines} | {"hold"}
+    mine = {machine for machine, _ in machines} | {"hold", "confirm"}
     stray = [machine for owner, machine in w.armed if owner == name and machine not in mine]
     assert not stray, f"{stray} is armed for nobody"
     ends = s.hold is not None and s.hold.until_wall_ns > 0
     assert ((name, "hold") in w.armed) == ends, f"{s.hold} {w.armed.get((name, 'hold'))}"
+    assert ((name, "confirm") in w.armed) == (s.pending is not None), f"{s.pending}"
     for i in (s.instance, *s.former):
         if i.phase in (Phase.BACKOFF, Phase.STOPPING):
             assert i.timer is not None

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from agentd.core import effects as fx
 from agentd.core import events as ev
+from agentd.core.facts import Cause
 from agentd.core.process import Exit, Identity
 from agentd.core.steps import Baseline, Sight, Worker
+from agentd.wire import Trigger
 from tests.sim import invariants
 from tests.sim.children import FOREVER, Child, Script
 
@@ -217,6 +219,17 @@ def count(w: World, e: fx.Count) -> None:
     w.answer(e.token, w.soon(), ev.Counted(e.token, left, 0))
 
 
+def restore(w: World, e: fx.Restore) -> None:
+    """The inputs are what they were when they had this hash; the watch sees it, too."""
+    if w.fault(0.05) or e.hash not in w.kept:
+        w.fail(e.token, "restore_refused")
+        return
+    name = e.spec.name
+    w.inputs[name] = w.kept[e.hash]
+    w.agent_after(0.001, w.feed, ev.ReloadAsked(name, Cause(Trigger.WATCH), if_changed=True))
+    w.answer(e.token, w.soon(), ev.Restored(e.token, 1))
+
+
 def take_snapshot(w: World, e: fx.TakeSnapshot) -> None:
     if w.fault(0.02):
         w.fail(e.token, "snapshot_failed")
@@ -294,6 +307,7 @@ DOES: dict[type, Callable[[World, Any], None]] = {
     fx.Perform: perform,
     fx.Switch: switch,
     fx.Count: count,
+    fx.Restore: restore,
     fx.TakeSnapshot: take_snapshot,
     fx.RunCheck: run_check,
     fx.TakeBaseline: take_baseline,

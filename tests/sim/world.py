@@ -73,6 +73,8 @@ class World:
         self._staged: list[facts.Record] = []
         self._remembered: dict[str, Service] = {}
         self.born: dict[tuple[str, int], Identity] = {}
+        self.kept: dict[str, int] = {}
+        """The bytes behind each hash that was read."""
         self.serving: dict[str, int] = {}
         """Which generation new connections go to."""
         self._durable: list[fx.Effect] = []
@@ -156,6 +158,15 @@ class World:
         assert not done.refused, f"{done.refused} on {event} at {self.now:.4f}"
         self._take(before, done)
 
+    def define(self, specs: Sequence[Spec]) -> None:
+        """The operator's files say this from now on."""
+        self.specs = tuple(specs)
+        for spec in specs:
+            self.children.setdefault(spec.name, [])
+            self.inputs.setdefault(spec.name, 1)
+        memories = tuple(self.memories.values())
+        self.feed(ev.DefinitionsLoaded(self.specs, PERSON, memories))
+
     def ask(self, event: ev.Ask) -> int:
         """Somebody asks and waits for the answer."""
         reply = len(self.answers) + len(self.callers) + 1 + self.life * 1_000_000
@@ -192,7 +203,7 @@ class World:
         self.open.tell(note, self)
         if isinstance(fact, facts.PhaseEntered) and fact.phase == "backoff":
             self.paused[fact.service] = self.now
-        if hasattr(fact, "reload_id") and not isinstance(fact, facts.Drained):
+        if hasattr(fact, "reload_id") and not isinstance(fact, facts.Drained | facts.Confirmed):
             self._staged.append(Record(self._seq, 0, note.at, self.boot_id, fact))
 
     def _commit(self) -> None:
@@ -311,6 +322,7 @@ class World:
         hash_ = self.hash(service)
         if hash_ is None or self.fault(0.01):
             return Missing("missing_input", f"{service}.conf is missing")
+        self.kept[hash_] = self.inputs[service] or 0
         return Manifest(hash_, hash_[7:], (Entry(f"/etc/{service}.conf", hash_, 1),))
 
     def write(self, service: str, *, bad: bool = False) -> None:

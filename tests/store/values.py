@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from agentd.core import facts as f
 from agentd.core.manifest import Change, Entry, Manifest
-from agentd.core.memory import Attempt, Hold, Last, Memory, Other, Quarantine, Want
+from agentd.core.memory import (
+    Attempt,
+    Hold,
+    Last,
+    Memory,
+    Other,
+    Pending,
+    Quarantine,
+    Want,
+)
 from agentd.core.process import Exit, Identity
 from agentd.core.steps import Baseline, Grade, Worker
 from agentd.wire import Trigger, Verdict
@@ -40,6 +49,9 @@ FACTS: tuple[f.Fact, ...] = (
         "web", "01JD", Verdict.APPLIED, "signal", Trigger.CLI, 3, 4121, "workers",
         Grade.OBSERVED, "none", "said", "sha256:2", "2", ("line",),
     ),
+    f.Restored("web", "01JD", "sha256:1", 2),
+    f.Confirmed("web", "01JD", "alice"),
+    f.DefinitionsTaken("alice", Trigger.HANGUP, ("web restart",)),
     f.Flipped("web", "01JD", 4, 12.5, moved=True),
     f.Drained("web", "01JD", 3, 4121, 12.5, 7, 1),
     f.LiveChanged("web", None, None, "reloaded behind the agent's back"),
@@ -63,6 +75,7 @@ MEMORY = Memory(
     quarantine=Quarantine("sha256:2", "2", "d", "rejected"),
     last=Last("01JD", Verdict.REJECTED, Trigger.WATCH, 1 << 60, "said"),
     issued=4,
+    pending=Pending("01JD", "sha256:1", 1 << 60),
     others=(Other(4, "draining", Identity(4122, 100, "boot", "cookie", 6), "01JD"),),
 )
 
