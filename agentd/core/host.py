@@ -135,7 +135,7 @@ def _define(w: _Work, event: DefinitionsLoaded) -> None:
     for name in start_order(event.specs):
         known = old.pop(name, None)
         if known is None:
-            new = remembered(specs[name], memories.get(name))
+            new = replace(remembered(specs[name], memories.get(name)), live=None)
             t = Turn(new, w.now, w.mint, may_start=False)
             rearm(t)
             known = t.s
