@@ -97,7 +97,8 @@ def conclude(t: Turn, r: Reload, verdict: Verdict) -> None:
         t.s = replace(s, instance=replace(s.next, beside=False), next=None)
         if old.phase in ALIVE:
             t.s = replace(t.s, former=(*s.former, old))
-            move_beside(t, old, Drain(r.id, r.moved))
+            serves = old.phase is Phase.READY
+            move_beside(t, old, Drain(r.id, r.moved) if serves else Stop())  # or it ends already
         else:
             t.effects.append(Disarm(s.spec.name, old.machine))
         return
