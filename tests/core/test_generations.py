@@ -164,7 +164,9 @@ def test_a_replacement_from_its_request_to_its_verdict() -> None:
     assert a.last(fx.Switch).generation == 2
     assert a.service().live == manifest(1), "nothing has moved yet"
     a.feed(ev.Switched(a.last(fx.Switch).token, 0.75, moved=True), 1.0)
-    assert a.told(facts.Flipped) == [facts.Flipped("web", a.service().running.id, 2, 0.75, moved=True)]
+    assert a.told(facts.Flipped) == [
+        facts.Flipped("web", a.service().running.id, 2, 0.75, moved=True)
+    ]
     assert kills(a) == [], "the former one stays as it is until the verdict"
     a.read(2)
     judged = a.judged
@@ -270,7 +272,9 @@ def test_what_is_in_flight_may_be_finished() -> None:
     count(a, 2, 1)
     a.elapse()
     count(a, 0)
-    assert kills(a) == [], "a handshake may have been on its way: nothing is left only when it is so twice"
+    assert kills(a) == [], (
+        "a handshake may have been on its way: nothing is left only when it is so twice"
+    )
     assert a.last(fx.Arm).delay == FIRST_COUNT
     a.elapse()
     count(a, 0)
@@ -653,7 +657,9 @@ def test_a_stop_ends_both_and_nothing_was_changed(when: str) -> None:
     assert a.last(fx.Answer) == fx.Answer(1, fx.Done())
     if when == "begun":
         a.spawned(8)
-    assert kills(a) == ([(1, "TERM"), (2, "TERM")] if when == "begun" else [(2, "TERM"), (1, "TERM")])
+    assert kills(a) == (
+        [(1, "TERM"), (2, "TERM")] if when == "begun" else [(2, "TERM"), (1, "TERM")]
+    )
     switched = [e.generation for e in a.effects if isinstance(e, fx.Switch)]
     assert switched == ([2, 1] if when in ("ready", "comparing") else [])
     ends(a, 2, TERM)
