@@ -82,11 +82,10 @@ class Service:
         return tuple(i for i in there if i is not None and i.phase in ALIVE)
 
     @property
-    def origin(self) -> Origin | None:
-        """What a process that is started now is started for."""
+    def origin(self) -> Origin:
+        """What a process that is started now is started for: only a reload starts one."""
         r = self.running
-        if r is None:
-            return None
+        assert r is not None
         found = (r.manifest.hash, r.manifest.version) if r.manifest else ("", "")
         return Origin(r.id, r.trace_id, *found)
 
