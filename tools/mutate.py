@@ -33,19 +33,26 @@ KNOWN = ROOT / "tools" / "mutants.toml"
 CORE = ("backoff", "boot", "host", "ids", "instance", "manifest", "order", "process", "reload")
 MORE = ("reload_act", "reload_prepare", "reload_value", "service", "value", "context")
 PARTS = ("instance_rows", "instance_value", "service_asks", "service_machines", "service_value")
-ALL = (*CORE, *MORE, *PARTS, "service_verdict")
-FIRST = ("reload", "service", "instance", "boot", "host", "values", "totality")
+GENERATIONS = ("reload_confirm", "reload_generations", "service_generations", "service_verdict")
+ALL = (*CORE, *MORE, *PARTS, *GENERATIONS, "steps")
+FIRST = (
+    *("reload", "service", "instance", "generations", "steps", "boot", "left", "restart"),
+    *("host", "values", "totality"),
+)
 """Those that notice most come first."""
 OWN = {
     "context": "context",
     "instance_rows": "instance",
     "instance_value": "instance",
     "service_asks": "service",
+    "service_generations": "generations",
     "service_machines": "service",
     "service_value": "service",
     "service_verdict": "service",
     "order": "host",
     "reload_act": "reload",
+    "reload_confirm": "reload",
+    "reload_generations": "generations",
     "reload_prepare": "reload",
     "reload_value": "reload",
 }
@@ -67,11 +74,19 @@ COMPARE: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.NotIn: ast.In,
 }
 ENUMS = {
-    "Phase": ("DOWN", "STARTING", "READY", "STOPPING", "KILLING", "BACKOFF", "FAILED"),
-    "Stage": ("QUEUED", "SETTLING", "READING", "CHECKING", "BASELINE", "SENDING", "CONFIRMING"),
-    "Verdict": ("APPLIED", "REJECTED", "UNVERIFIED", "FAILED", "CANCELLED", "UNCHANGED", "HELD"),
+    "Phase": (
+        *("DOWN", "STARTING", "READY", "DRAINING", "STOPPING", "KILLING", "BACKOFF", "FAILED"),
+    ),
+    "Stage": (
+        *("QUEUED", "SETTLING", "READING", "CHECKING", "BASELINE", "SENDING", "PERFORMING"),
+        *("ENDING", "CLEARING", "REPLACING", "SWITCHING", "CONFIRMING"),
+    ),
+    "Verdict": (
+        *("APPLIED", "REJECTED", "REFUSED", "TIMED_OUT", "UNVERIFIED", "FAILED", "CANCELLED"),
+        *("UNCHANGED", "HELD"),
+    ),
     "Ending": ("ASKED", "BY_ITSELF", "TOO_SLOW"),
-    "Act": ("RECIPE", "LAUNCH"),
+    "Act": ("RECIPE", "LAUNCH", "RESTART", "REPLACE"),
     "Want": ("UP", "DOWN"),
 }
 ENUMS |= {"_P": ENUMS["Phase"], "_S": ENUMS["Stage"]}
@@ -148,8 +163,9 @@ def changes(node: ast.AST) -> Iterator[tuple[str, int, str]]:  # noqa: C901 - a 
 def effects(elements: list[ast.expr]) -> bool:
     """Whether a tuple holds effects or notes rather than a function's results."""
     made = {"Arm", "Disarm", "Cancel", "Kill", "Forget", "TakeSnapshot", "RunCheck", "TakeBaseline"}
+    made |= {"Count", "Switch"}
     names = {"arm", "timer", "spawn", "ask", "look", "send", "effects", "notes", "more", "launch"}
-    names |= {"began", "looked", "confirmed"}
+    names |= {"began", "looked", "confirmed", "confirming"}
     for e in elements:
         match e:
             case ast.Call(func=ast.Name(id=name)) if name in made:
