@@ -248,8 +248,6 @@ def born_stopping(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> 
 def unborn(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
     """The spawn failed; or the probe could not be done, which says nothing about the process."""
     assert isinstance(event, EffectFailed)
-    if i.process is not None and i.phase is not Phase.STARTING:
-        return replace(i, awaiting=None), ()
     if i.process is not None:
         return _not_yet(i, event.message, spec, now)
     return gone(replace(i, awaiting=None, why=event.message), event, spec, now)

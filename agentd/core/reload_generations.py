@@ -165,7 +165,7 @@ def _gives_way(r: Reload, why: NextEnded, view: View, now: float) -> Result:
         step = START if r.stage is Stage.REPLACING else SWITCH
         done.insert(0, facts.StepEnded(name, r.id, step, now, why.error_type))
     r, notes = note(r, now, *done)
-    if view.pid is None:
+    if not view.serves:
         message = f"{name} died, and its next generation did not come up: {why.message}"
         ending = Ending(Verdict.FAILED, why.error_type, message, output=why.output, moved=True)
     else:

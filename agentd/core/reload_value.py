@@ -131,6 +131,8 @@ class View:
     quarantine: Quarantine | None
     assumed: bool = False
     """Whether the instance counts as ready without having said so."""
+    serves: bool = True
+    """Whether the instance is there for its clients: not when it has died but for its group."""
     alive: int = 1
     """How many generations of it are alive."""
     next_generation: int = 0

@@ -156,7 +156,7 @@ def start_asked(t: Turn, e: StartAsked) -> None:
     running = t.s.running
     if t.s.instance.phase is Phase.READY:
         t.answer(e.reply, Done())
-    elif running is not None and running.act is Act.LAUNCH:
+    elif running is not None and running.act is not Act.RECIPE:
         t.answer(e.reply, Accepted(running.id, running.trace_id, joined=True))
     elif t.s.instance.phase is Phase.STARTING:  # adopted: nothing of this agent's began it
         t.answer(e.reply, Done())

@@ -68,12 +68,11 @@ def move_beside(t: Turn, before: Instance, event: InstanceEvent) -> Instance:
 
 def launch_next(t: Turn) -> None:
     """Start the next generation; the one that serves goes on."""
+    assert t.s.running is not None  # only a reload starts a process
     t.mint = t.mint.next()
     generation = t.s.newest + 1
     blank = Instance(machine=f"instance.{generation}")
-    launch = Launch(
-        t.mint.cookie(), generation, beside=True, origin=t.s.running.origin if t.s.running else None
-    )
+    launch = Launch(t.mint.cookie(), generation, beside=True, origin=t.s.running.origin)
     after = step_instance(t, blank, launch)
     t.s = replace(t.s, next=after, issued=generation)
 
@@ -99,8 +98,8 @@ def conclude(t: Turn, r: Reload, verdict: Verdict) -> None:
         t.s = replace(s, instance=replace(s.next, beside=False), next=None)
         if old.phase in ALIVE:
             t.s = replace(t.s, former=(*s.former, old))
-            ready = old.phase is Phase.READY
-            move_beside(t, old, Drain(r.id, r.moved) if ready else Stop())
+            serves = old.phase is Phase.READY
+            move_beside(t, old, Drain(r.id, r.moved) if serves else Stop())  # or it ends already
         else:
             t.effects.append(Disarm(s.spec.name, old.machine))
         return

@@ -152,14 +152,14 @@ def abort(t: Turn, message: str) -> None:
 
 
 def _launch(t: Turn) -> None:
+    r = t.s.running
+    assert r is not None  # only a reload starts a process
     if t.s.instance.phase is not Phase.DOWN:
         move_instance(t, Reset())
     if t.s.instance.failures:
         t.s = replace(t.s, restarts=t.s.restarts + 1)
     t.mint = t.mint.next()
-    launch = Launch(
-        t.mint.cookie(), t.s.newest + 1, origin=t.s.running.origin if t.s.running else None
-    )
+    launch = Launch(t.mint.cookie(), t.s.newest + 1, origin=r.origin)
     move_instance(t, launch)
 
 

@@ -144,6 +144,7 @@ class Service:
             self.attempted,
             self.quarantine,
             i.assumed,
+            i.phase is Phase.READY,
             len(self.alive),
             self.next.generation if self.next else 0,
         )

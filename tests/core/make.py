@@ -9,7 +9,7 @@ from agentd.core import effects as fx
 from agentd.core import events as ev
 from agentd.core import facts, host
 from agentd.core.boot import Left, boot
-from agentd.core.facts import Cause
+from agentd.core.facts import Cause, Record
 from agentd.core.ids import Mint
 from agentd.core.manifest import Entry, Manifest, Missing
 from agentd.core.process import Exit, Identity
@@ -187,6 +187,32 @@ class Agent:
 
 def agent(*specs: Spec, **left: Any) -> Agent:
     return Agent(specs or (spec("web", Says()),), Left(**{"memories": {}, "found": (), **left}))
+
+
+def survivor(
+    a: Agent, *, found: bool = True, beside: bool = True, boot: str = "boot", **changes: Any
+) -> Agent:
+    """The agent that comes after ``a`` was killed; everything told was committed."""
+    stories: dict[str, list[Record]] = {}
+    for step in a.steps:
+        for note in step.notes:
+            id_ = getattr(note.fact, "reload_id", None)
+            if isinstance(note.fact, facts.Judged):
+                stories.pop(note.fact.reload_id)
+            elif id_ is not None and not isinstance(note.fact, facts.Drained):
+                stories.setdefault(id_, []).append(Record(1, 0, note.at, "boot", note.fact))
+    memories = {
+        s.spec.name: replace(s.memory, boot="boot", **changes) for s in a.host.services.values()
+    }
+    others = {(name, other.generation) for name, m in memories.items() for other in m.others}
+    return agent(
+        *a.specs,
+        memories=memories,
+        found=set(memories) if found else set(),
+        found_beside=others if beside else set(),
+        open_reloads=tuple(map(tuple, stories.values())),
+        boot=boot,
+    )
 
 
 def names(what: Iterable[object]) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -27,32 +26,11 @@ from tests.core.make import (
     manifest,
     names,
     spec,
+    survivor,
     unchecked,
 )
 
 PLAIN = unchecked(spec("web", Says()))
-
-
-def survivor(a: Agent, *, found: bool = True, boot: str = "boot", **changes: Any) -> Agent:
-    """The agent that comes after ``a`` was killed; everything told was committed."""
-    stories: dict[str, list[Record]] = {}
-    for step in a.steps:
-        for note in step.notes:
-            id_ = getattr(note.fact, "reload_id", None)
-            if isinstance(note.fact, facts.Judged):
-                stories.pop(note.fact.reload_id)
-            elif id_ is not None:
-                stories.setdefault(id_, []).append(Record(1, 0, note.at, "boot", note.fact))
-    memories = {
-        s.spec.name: replace(s.memory, boot="boot", **changes) for s in a.host.services.values()
-    }
-    return agent(
-        *a.specs,
-        memories=memories,
-        found=set(memories) if found else set(),
-        open_reloads=tuple(map(tuple, stories.values())),
-        boot=boot,
-    )
 
 
 def up() -> Agent:

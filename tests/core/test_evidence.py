@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentd.core.steps import Baseline, Evidence, Grade, Judgement, Sight, Worker
-from agentd.evidence import KINDS, Delivered, Hints, Log, Workers
+from agentd.core.steps import Baseline, Evidence, Grade, Heard, Judgement, Sight, Worker
+from agentd.evidence import KINDS, Delivered, Hints, Log, Notify, Reply, Workers
 
 CONFIRMED, NOT_YET, CONTRADICTED = Judgement.CONFIRMED, Judgement.NOT_YET, Judgement.CONTRADICTED
 NGINX = Workers(worker="worker process", draining="is shutting down")
@@ -83,9 +83,10 @@ def test_what_was_there_before_never_confirms(old: list[Worker], extra: list[Wor
     assert NGINX.judge(before, now) is NOT_YET
 
 
-@pytest.mark.parametrize("evidence", [NGINX, Workers(), Log("ok"), Delivered()])
+@pytest.mark.parametrize("evidence", [NGINX, Workers(), Log("ok"), Delivered(), Notify(), Reply()])
 def test_a_dead_service_contradicts_everything(evidence: Evidence) -> None:
-    now = Sight(alive=False, since_sent=9.0, workers=(Worker(20, 101, SERVING),), matched="ok")
+    heard = Heard(reloading=True, done=True)
+    now = Sight(False, 9.0, (Worker(20, 101, SERVING),), "ok", heard, replied=True)
     assert evidence.judge(BEFORE, now) is CONTRADICTED
 
 
@@ -109,6 +110,28 @@ def test_delivery_counts_only_after_the_grace() -> None:
     assert evidence.judge(BEFORE, Sight(alive=True, since_sent=0.2)) is CONFIRMED
 
 
+@pytest.mark.parametrize(
+    ("heard", "judgement"),
+    [
+        (Heard(), NOT_YET),
+        (Heard(reloading=True), NOT_YET),
+        (Heard(reloading=True, done=True), CONFIRMED),
+        (Heard(reloading=True, refused="line 3"), CONTRADICTED),
+        (Heard(reloading=True, done=True, refused="line 3"), CONTRADICTED),
+    ],
+    ids=["silent", "it reloads", "done", "a complaint before its end", "done, and it failed"],
+)
+def test_what_the_service_says_of_itself(heard: Heard, judgement: Judgement) -> None:
+    now = Sight(alive=True, since_sent=9.0, heard=heard, replied=True)
+    assert Notify().judge(BEFORE, now) is judgement
+
+
+def test_a_yes_of_the_last_step_is_enough_and_its_absence_is_not_a_no() -> None:
+    done = Heard(reloading=True, done=True)
+    assert Reply().judge(BEFORE, Sight(alive=True, since_sent=9.0, heard=done)) is NOT_YET
+    assert Reply().judge(BEFORE, Sight(alive=True, since_sent=0.0, replied=True)) is CONFIRMED
+
+
 def test_kinds_and_grades() -> None:
     assert {name: kind.grade for name, kind in KINDS.items()} == {
         "notify": Grade.PROVEN,
@@ -119,4 +142,9 @@ def test_kinds_and_grades() -> None:
     }
     assert [name for name, kind in KINDS.items() if kind.workers] == ["workers"]
     assert Workers.declared(None, Hints("w", "d")) == Workers("w", "d")
-    assert (Workers().pattern, Delivered().pattern) == (None, None)
+    silent = (Workers(), Delivered(), Notify(), Reply())
+    assert [e.pattern for e in silent] == [None] * len(silent)
+    nothing = Hints()
+    made = (Notify.declared(None, nothing), Reply.declared(None, nothing))
+    assert made == (Notify(), Reply())
+    assert (Notify.takes, Reply.takes) == ("", "")

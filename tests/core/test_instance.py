@@ -171,6 +171,14 @@ def test_extending_the_timeout_moves_the_deadline_but_never_back() -> None:
     assert a.last(fx.Arm).delay == 25.0
 
 
+def test_other_words_while_it_starts_are_not_ready_and_move_nothing() -> None:
+    a = starting()
+    a.spawned()
+    before = a.service().instance
+    a.feed(ev.Notified("web", 1, reloading=0.5))
+    assert (a.service().instance, a.steps[-1].effects) == (before, ())
+
+
 def test_a_spawn_that_fails_is_a_failure_without_a_process() -> None:
     a = starting()
     a.failed(fx.Spawn, "spawn_failed")
