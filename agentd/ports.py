@@ -56,6 +56,8 @@ class SpawnOrder:
     """The whole environment in order; the adapter adds AGENTD_INSTANCE."""
     output: int
     """Descriptor that becomes stdout and stderr."""
+    sockets: tuple[tuple[str, int], ...] = ()
+    """Name and descriptor of each held socket: they become 3, 4, ... as sd_listen_fds(3) has it. The spawn duplicates them."""
 
 
 Permit = Callable[[Identity], Awaitable[None]]
