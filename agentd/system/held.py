@@ -21,6 +21,8 @@ from agentd.system import sockopen, steer
 _TOLD_APART = 4
 """So many members that vanished at once are put in every order; more cannot be followed."""
 
+Attach = Callable[[socket.socket, tuple[steer.Code, ...]], None]
+
 
 @dataclass(slots=True, eq=False)
 class Member:
@@ -41,9 +43,15 @@ class Held:
     """One declared socket. ``members`` are in the kernel's order, as long as ``ordered``."""
 
     def __init__(
-        self, service: str, spec: SocketSpec, members: list[Member], say: Callable[[str], None]
+        self,
+        service: str,
+        spec: SocketSpec,
+        members: list[Member],
+        say: Callable[[str], None],
+        attach: Attach = steer.attach,
     ) -> None:
         """``members``: what is there already, at least one, in order."""
+        self._attach = attach
         self._service = service
         self._say = say
         self.spec = spec
@@ -121,7 +129,14 @@ class Held:
         if mine is None:
             return
         mine.users.discard(generation)
-        if mine is not self.current and not mine.users:
+        if mine.users:
+            return
+        others = [m for m in self.members if m.users]
+        if mine is self.current and not self.ordered and others:
+            self.current = others[
+                -1
+            ]  # the kernel spreads: who came here would wait although others serve
+        if mine is not self.current:
             self._retire(mine)
 
     def close(self) -> None:
@@ -148,7 +163,7 @@ class Held:
         index = {id(m): i for i, m in enumerate(self.members)}
         aside = [steer.Aside(a, p, index[id(m)]) for a, p, m in self._aside if id(m) in index]
         try:
-            steer.attach(through, steer.program(index[id(self.current)], aside))
+            self._attach(through, steer.program(index[id(self.current)], aside))
         except OSError:
             return False
         return True
@@ -210,6 +225,7 @@ class Held:
                 one.sock.shutdown(socket.SHUT_RDWR)
             one.sock.close()
         self.members = _without(self.members, one)
+        self.ordered = self.ordered or len(self.members) == 1
         self.point()
 
     def _compare(self, there: set[int]) -> None:

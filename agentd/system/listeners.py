@@ -16,9 +16,9 @@ from pathlib import Path
 
 from agentd.core.spec import ProcessSpec, SocketKind, SocketSpec, Spec
 from agentd.ports import Key, Load, Own
-from agentd.system import holders, proctable, sockopen, takeback
+from agentd.system import holders, proctable, sockopen, steer, takeback
 from agentd.system.counting import Counting
-from agentd.system.held import Held, Member, member
+from agentd.system.held import Attach, Held, Member, member
 from agentd.system.listenfile import ListenFile, Noted
 
 
@@ -33,8 +33,11 @@ class _Service:
 class OsListeners:
     """``Listeners`` and ``HeldSockets`` on Linux. All of it runs on the event loop's thread."""
 
-    def __init__(self, directory: Path, say: Callable[[str], None]) -> None:
-        """``directory``: where the order of listeners is written for the next agent."""
+    def __init__(
+        self, directory: Path, say: Callable[[str], None], attach: Attach = steer.attach
+    ) -> None:
+        """``directory``: where the order of listeners is written for the next agent. ``attach``: what steers a group."""
+        self._attach = attach
         self._file = ListenFile(directory)
         self._say = say
         self._services: dict[str, _Service] = {}
@@ -122,7 +125,7 @@ class OsListeners:
 
     def _open(self, service: str, spec: SocketSpec, process: ProcessSpec) -> Held:
         opened = sockopen.open_first(service, spec, process)
-        return Held(service, spec, [member(opened)], self._say)
+        return Held(service, spec, [member(opened)], self._say, self._attach)
 
     def _retire_undeclared(self, service: _Service, spec: Spec) -> None:
         """Addresses that are declared no more, or otherwise: they stay with the generations that have them."""
@@ -190,7 +193,7 @@ class OsListeners:
     ) -> Held:
         """An address as the earlier agent left it; without its note the order is only sure when there is one listener."""
         order = [i for i, _ in noted.members] if noted else sorted(there)
-        held = Held(service, spec, [Member(i) for i in order], self._say)
+        held = Held(service, spec, [Member(i) for i in order], self._say, self._attach)
         current = noted.current if noted else 0
         held.current = next((m for m in held.members if m.inode == current), held.current)
         if held.ordered and noted is None and len(order) > 1:
