@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agentd.core.spec import ProcessSpec, SocketKind, SocketSpec, Spec
-from agentd.ports import Key, Load, Own
+from agentd.ports import AdapterError, Key, Load, Own
 from agentd.system import holders, proctable, sockopen, steer, takeback
 from agentd.system.counting import Counting
 from agentd.system.held import Attach, Held, Member, member
@@ -42,6 +42,8 @@ class OsListeners:
         self._say = say
         self._services: dict[str, _Service] = {}
         self._counting = Counting()
+        self._lost: set[tuple[str, str]] = set()
+        """Service and path of Unix listeners of ours that could not be taken back."""
 
     def lend(self, key: Key, spec: Spec, *, beside: bool) -> tuple[tuple[str, int], ...]:
         """See ``Listeners.lend``. When one of them cannot be had, none was lent."""
@@ -91,7 +93,10 @@ class OsListeners:
         self._file.remove(service)
 
     def adopt(self, key: Key, spec: Spec, pid: int) -> bool:
-        """See ``HeldSockets.adopt``. What could not be had back is said."""
+        """See ``HeldSockets.adopt``. What could not be had back is said.
+
+        TCP that was surely ours is joined by the next generation's listener, a Unix path is bound anew; UDP has to wait.
+        """
         noted = self._file.read(key.service)
         service = self._services.setdefault(key.service, _Service())
         whole = True
@@ -104,7 +109,11 @@ class OsListeners:
 
     def count(self, key: Key, pids: Collection[int]) -> Load:
         """See ``HeldSockets.count``."""
-        return self._counting.count(key, self._held(key.service), pids)
+        try:
+            return self._counting.count(key, self._held(key.service), pids)
+        except OSError as error:
+            what = f"cannot count the connections of {key.service}: {error.strerror}"
+            raise AdapterError(what, error.errno or 0) from error
 
     def own(self, key: Key, pid: int) -> Own:
         """See ``HeldSockets.own``."""
@@ -124,7 +133,9 @@ class OsListeners:
         return [] if known is None else [*known.held.values(), *known.former]
 
     def _open(self, service: str, spec: SocketSpec, process: ProcessSpec) -> Held:
-        opened = sockopen.open_first(service, spec, process)
+        lost = (service, spec.path) in self._lost
+        opened = sockopen.open_first(service, spec, process, instead=lost)
+        self._lost.discard((service, spec.path))
         return Held(service, spec, [member(opened)], self._say, self._attach)
 
     def _retire_undeclared(self, service: _Service, spec: Spec) -> None:
@@ -148,6 +159,7 @@ class OsListeners:
         """A failed note costs the next agent the order, not this one its service."""
         known = self._services.get(service)
         if known is None or not known.held:
+            self._file.remove(service)
             return
         notes = {
             name: Noted(
@@ -178,7 +190,9 @@ class OsListeners:
             got, why = None, (error.strerror or str(error)).lower()
         else:
             why = "none of its processes has it"
-        if got is None and not there & known:
+        if got is None and (spec.kind is not SocketKind.TCP or not there & known):
+            if there & known:
+                self._lost.add((key.service, spec.path))
             return why
         held = service.held.get(spec.name)
         if held is None:

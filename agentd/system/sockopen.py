@@ -23,12 +23,17 @@ _NO_IPV6 = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
 _ACCEPTING = 0.2
 
 
-def open_first(service: str, spec: SocketSpec, process: ProcessSpec) -> socket.socket:
-    """The first socket of an address. Raises AdapterError, also when somebody else listens there."""
+def open_first(
+    service: str, spec: SocketSpec, process: ProcessSpec, *, instead: bool = False
+) -> socket.socket:
+    """The first socket of an address. Raises AdapterError, also when somebody else listens there.
+
+    ``instead``: who listens at the Unix path is our own and could not be taken back; new connections come here from now on.
+    """
     try:
         match spec.kind:
             case SocketKind.UNIX:
-                return _unix(spec, process)
+                return _unix(spec, process, instead=instead)
             case SocketKind.UDP:
                 return _inet(spec, socket.SOCK_DGRAM)
             case SocketKind.TCP:
@@ -126,17 +131,23 @@ def _bound(
 def _alone(spec: SocketSpec) -> socket.socket:
     """Between bind and listen another agent may have done the same: then neither gets it."""
     made = _inet(spec, socket.SOCK_STREAM)
-    if there(spec) - {os.fstat(made.fileno()).st_ino}:
+    others: set[int] = set()
+    with contextlib.suppress(OSError):  # a kernel without sock_diag: bind alone has to do
+        others = there(spec) - {os.fstat(made.fileno()).st_ino}
+    if others:
         made.close()
         raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
     return made
 
 
-def _unix(spec: SocketSpec, process: ProcessSpec) -> socket.socket:
+def _unix(spec: SocketSpec, process: ProcessSpec, *, instead: bool) -> socket.socket:
     """Owner and mode are set between bind and listen: before that nobody can connect."""
     path = Path(spec.path)
     uid, gid = _owner(spec, process)
-    _clear(path)
+    if instead:
+        path.unlink(missing_ok=True)
+    else:
+        _clear(path)
     with contextlib.ExitStack() as undo:
         made = undo.enter_context(socket.socket(socket.AF_UNIX))
         made.bind(spec.path)
