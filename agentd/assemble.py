@@ -12,6 +12,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,25 +26,31 @@ from agentd.core.facts import AgentStarted, AgentStopped, Cause, Record
 from agentd.core.host import Step
 from agentd.core.ids import Mint
 from agentd.core.memory import Memory
-from agentd.core.spec import ReadyNotify, Spec
+from agentd.core.process import Identity
+from agentd.core.spec import Spec
 from agentd.journal import Journal
 from agentd.options import Options
 from agentd.ports import AdapterError, Key, Message
 from agentd.retention import Retention
+from agentd.runtime.births import hears
 from agentd.runtime.environment import owner
 from agentd.runtime.machine import Machine
 from agentd.runtime.runtime import Runtime
 from agentd.store.sqlite import SqliteStore
 from agentd.system import lock, sdnotify
+from agentd.system.calls import OsCalls
 from agentd.system.commands import OsCommands
 from agentd.system.files import OsFiles
 from agentd.system.groups import find_delegated
+from agentd.system.listeners import OsListeners
 from agentd.system.notify import NotifySockets
 from agentd.system.output import SplicedOutput
 from agentd.system.probes import OsProbes
 from agentd.system.processes import OsProcesses
 from agentd.system.proctable import OsProcessTable
+from agentd.system.states import StateFiles
 from agentd.telemetry.loglines import LogLines, stderr_is_the_journal
+from agentd.telemetry.resource import instance_id, read_host_id
 from agentd.triggers.watch import FileWatch
 from agentd.wire import ExitCode, Trigger
 
@@ -134,6 +141,8 @@ class _Agent:
         table = OsProcessTable()
         commands = OsCommands(loop, self._processes.launcher)
         self._output = SplicedOutput(loop, state / "logs")
+        self._calls = OsCalls()
+        self._listeners = OsListeners(options.runtime_dir / "listeners", self._say)
         self._files = OsFiles(state / "snapshots", state / "host.key")
         self._notify = NotifySockets(loop, options.runtime_dir / "notify", hub.notified)
         self._machine = Machine(
@@ -145,9 +154,19 @@ class _Agent:
             logs=self._output,
             notify=self._notify,
             files=self._files,
+            members=self._processes,
+            listeners=self._listeners,
+            held=self._listeners,
+            calls=self._calls,
+            states=StateFiles(options.runtime_dir / "state"),
         )
         self._runtime = hub.runtime = Runtime(
-            self._machine, self._journal, self._boot, self._say, os.environ
+            self._machine,
+            self._journal,
+            self._boot,
+            self._say,
+            os.environ,
+            identify=partial(instance_id, read_host_id()),
         )
         self._api = Api(
             self._runtime,
@@ -166,13 +185,13 @@ class _Agent:
         """Adopt what earlier agents left; what to do first."""
         services = self._definitions.services
         memories = self._store.memories()
-        found = _adopt(self._machine, services, memories, self._say)
+        found, beside = _adopt(self._machine, services, memories, self._say)
         known = {memory.service: memory for memory in memories}
-        left = Left(known, found, self._store.open_reloads(), self._boot)
+        left = Left(known, found, self._store.open_reloads(), self._boot, beside)
         if self._store.notice:
             self._say(self._store.notice)
         mint = Mint(os.urandom(16), time.time_ns() // 1_000_000, loop.time())
-        started = AgentStarted(__version__, os.getpid(), len(found))
+        started = AgentStarted(__version__, os.getpid(), len(found) + len(beside))
         self._journal.add((Note(loop.time(), started),), ())
         return boot(services, left, mint, loop.time())
 
@@ -187,6 +206,8 @@ class _Agent:
         self._notify.close()
         self._output.stop()
         self._files.close()
+        self._listeners.close()
+        self._calls.close()
         await self._store.close()
 
     def _tell(self, record: Record) -> None:
@@ -242,24 +263,39 @@ def _adopt(
     specs: tuple[Spec, ...],
     memories: tuple[Memory, ...],
     say: Callable[[str], None],
-) -> set[str]:
-    """Take over every process an earlier agent started that is still there; the names of their services."""
+) -> tuple[set[str], set[tuple[str, int]]]:
+    """Take over every process an earlier agent started that is still there.
+
+    The services whose serving generation is, and the other generations that are.
+    """
     by_name = {spec.name: spec for spec in specs}
-    found = set()
+    found, beside = set(), set()
     for memory in memories:
-        key = Key(memory.service, memory.generation)
-        if memory.process is None or not machine.processes.adopt(key, memory.process):
-            continue
-        found.add(memory.service)
         spec = by_name.get(memory.service) or removed(memory.service)
-        try:
-            machine.output.adopt(key, spec, memory.process.pid, memory.process.output)
-            if isinstance(spec.ready, ReadyNotify):
-                machine.notify.bind(key, *owner(spec.process, os.getuid(), os.getgid()))
-                machine.notify.allow(key, memory.process.pid)
-        except AdapterError as error:  # it runs, and that matters more than hearing from it
-            say(f"{memory.service}: taken over, but {error.what}")
-    return found
+        key = Key(memory.service, memory.generation)
+        if memory.process is not None and _adopt_one(machine, spec, key, memory.process, say):
+            found.add(memory.service)
+        for other in memory.others:
+            key = Key(memory.service, other.generation)
+            if _adopt_one(machine, spec, key, other.process, say):
+                beside.add((memory.service, other.generation))
+    return found, beside
+
+
+def _adopt_one(
+    machine: Machine, spec: Spec, key: Key, process: Identity, say: Callable[[str], None]
+) -> bool:
+    if not machine.processes.adopt(key, process):
+        return False
+    try:
+        machine.output.adopt(key, spec, process.pid, process.output)
+        machine.held.adopt(key, spec, process.pid)
+        if hears(spec):
+            machine.notify.bind(key, *owner(spec.process, os.getuid(), os.getgid()))
+            machine.notify.allow(key, process.pid)
+    except AdapterError as error:  # it runs, and that matters more than hearing from it
+        say(f"{key.service}: taken over, but {error.what}")
+    return True
 
 
 def _allow_many_descriptors() -> None:

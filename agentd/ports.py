@@ -7,9 +7,9 @@ raises ``AdapterError`` (or the subclass named) and nothing else; expected endin
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
+from socket import socket
 from typing import Protocol
 
 from agentd.core.facts import Record
@@ -200,10 +200,10 @@ class Calls(Protocol):
 
 
 class Own(Protocol):
-    """How to tell an answer of one generation from another's."""
+    """One generation, as a probe needs to know it: an answer counts only when it comes from there."""
 
-    def connect(self, address: tuple[str, int]) -> socket.socket | None:
-        """A connection, begun and non-blocking, that reaches this generation alone; None: there is no such way to this address."""
+    async def connect(self, host: str, port: int) -> socket | None:
+        """A connection that this generation alone can accept; None: connect as anybody, and look who is there. Raises OSError."""
 
     def holds(self, inode: int) -> bool:
         """Whether one of its processes has this socket."""
@@ -213,40 +213,54 @@ class Probes(Protocol):
     """Asks a service whether it is ready."""
 
     async def probe(
-        self, probe: Probe, pid: int, process: ProcessSpec, *, own: Own | None = None
+        self, probe: Probe, pid: int, process: ProcessSpec, own: Own | None = None
     ) -> str | None:
-        """None: it passed. Otherwise why not, one line. With ``own`` only that generation's answer counts."""
+        """None: it passed. Otherwise why not, one line. With ``own`` an answer of any other process is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """The connections of one generation on its declared addresses."""
+    """What a generation still has to do on the declared addresses, as the kernel counts it."""
 
     queued: int
-    """Such as wait for it to accept them."""
+    """Connections that wait to be accepted by it."""
     open: int
-    handshakes: int = 0
-    """Such as are being made."""
+    """Connections that its processes have."""
+    handshakes: int
+    """Connections that will be queued for it in a moment."""
 
 
 class Listeners(Protocol):
-    """The sockets that the agent opens, keeps and lends to generations."""
+    """The declared sockets of services: opened once, kept over generations and agents, and lent."""
 
     def lend(self, key: Key, spec: Spec, *, beside: bool) -> tuple[tuple[str, int], ...]:
         """Name and descriptor of each declared socket, in declared order; they stay the agent's. Raises AdapterError.
 
-        ``beside``: another generation serves, so TCP gets a listener of its own that nothing reaches before ``switch``; otherwise
-        what is there is handed on, with what queues in it.
+        ``beside``: another generation is alive and serves. Then TCP gets a listener of its own, which gets no connection until
+        ``switch``. Otherwise, and where nobody is left to serve the current one, that is handed on with what waits in it.
         """
 
     def switch(self, key: Key) -> bool:
-        """From now on every new connection goes to this generation; False: they share what listens. Raises AdapterError."""
-
-    def count(self, key: Key, pids: Collection[int]) -> Load:
-        """The connections of a generation, and of its processes. Raises AdapterError."""
+        """Every new connection goes to this generation from now on. False: it shares its listeners, nothing was moved."""
 
     def release(self, key: Key) -> None:
-        """The generation is gone: its own listeners are closed, unless they are what clients wait at."""
+        """The generation is gone. Its own listeners are closed unless they are current: there clients wait for the next one."""
+
+    def drop(self, service: str) -> None:
+        """The service is stopped for good: close everything, remove the paths of Unix sockets."""
+
+
+class HeldSockets(Protocol):
+    """What can be learnt of the sockets that were lent, and taken back of those that an earlier agent lent."""
+
+    def adopt(self, key: Key, spec: Spec, pid: int) -> bool:
+        """Take them back from a living process; False: not all, and the next generation gets new ones."""
+
+    def count(self, key: Key, pids: Collection[int]) -> Load:
+        """What these processes still have to do for the generation."""
+
+    def own(self, key: Key, pid: int) -> Own:
+        """For probes of this generation, whose main process is ``pid``."""
 
 
 class Output(Protocol):

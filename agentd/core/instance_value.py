@@ -45,10 +45,6 @@ class Instance:
 
     phase: Phase = Phase.DOWN
     generation: int = 0
-    machine: str = "instance"
-    """What its tokens and its timer go by: those of two generations that are alive at a time differ."""
-    beside: bool = False
-    """It was started to take another one's place: when it ends nothing is started in its stead."""
     process: Identity | None = None
     adopted: bool = False
     ending: Ending | None = None
@@ -79,6 +75,10 @@ class Instance:
     serial: int = 0
     timer: int | None = None
     awaiting: int | None = None
+    machine: str = "instance"
+    """What its tokens and its timer go by: those of two generations that are alive at a time differ."""
+    beside: bool = False
+    """It was started to take another one's place: when it ends nothing is started in its stead."""
 
     @property
     def assumed(self) -> bool:

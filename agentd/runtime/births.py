@@ -30,6 +30,12 @@ PLACE = "apply/process.start"
 """Of the span below which a new process's own spans belong."""
 
 
+def hears(spec: Spec) -> bool:
+    """Whether the service is given a notify socket: it says when it is ready, or when it has reloaded."""
+    said = any(evidence.name == "notify" for evidence in spec.reload.confirm)
+    return said or isinstance(spec.ready, ReadyNotify)
+
+
 class Births:
     """The hands of the runtime for what does not live yet."""
 
@@ -89,7 +95,7 @@ class Births:
         output = machine.output.open(key, spec)
         try:
             ids = await self._owner(spec)
-            if isinstance(spec.ready, ReadyNotify) or spec.reload.handle == "notify":
+            if hears(spec):
                 more["NOTIFY_SOCKET"] = machine.notify.bind(key, *ids)
             if effect.origin is not None:
                 more |= outwards.context(effect.origin, PLACE)

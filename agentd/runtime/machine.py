@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from agentd.ports import (
     Calls,
     Commands,
     Files,
-    Key,
+    HeldSockets,
     Listeners,
     Logs,
     Members,
     Notify,
     Output,
-    Own,
     Probes,
     Processes,
     ProcessTable,
@@ -39,5 +37,4 @@ class Machine:
     listeners: Listeners
     calls: Calls
     states: States
-    own: Callable[[Key], Own]
-    """How answers of one generation are told from another's."""
+    held: HeldSockets

@@ -198,7 +198,7 @@ class Performer:
     def _count(self, effect: Count) -> None:
         key = Key(effect.token.service, effect.generation)
         try:
-            load = self._machine.listeners.count(key, self._machine.members.members(key))
+            load = self._machine.held.count(key, self._machine.members.members(key))
         except AdapterError as error:
             self._runtime.post(EffectFailed(effect.token, "count_failed", error.what))
         else:
@@ -280,7 +280,7 @@ class Performer:
         try:
             own = None
             if effect.beside:
-                own = self._machine.own(Key(effect.spec.name, effect.generation))
+                own = self._machine.held.own(Key(effect.spec.name, effect.generation), effect.pid)
             why = await self._machine.probes.probe(
                 effect.probe, effect.pid, effect.spec.process, own=own
             )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
@@ -107,13 +108,25 @@ async def reach(where: Place) -> Streams:
     return await connect(where.host, where.port)
 
 
-async def get_status(streams: Streams, host: str, target: str) -> int | None:
-    """The status of the final answer; its body is not read. None when there was no answer at all."""
+async def get_status(
+    streams: Streams,
+    host: str,
+    target: str,
+    before_the_last_byte: Callable[[], Awaitable[bool]] | None = None,
+) -> int | None:
+    """The status of the final answer; its body is not read. None when there was no answer at all.
+
+    ``before_the_last_byte`` is awaited when all but that of the request is sent; False: it is not worth asking.
+    """
     reader, writer = streams
     connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_LIMIT)
     headers = [("Host", host), ("User-Agent", "agentd"), ("Accept", "*/*"), ("Connection", "close")]
     asked = connection.send(h11.Request(method="GET", target=target, headers=headers))
-    writer.write((asked or b"") + (connection.send(h11.EndOfMessage()) or b""))
+    request = (asked or b"") + (connection.send(h11.EndOfMessage()) or b"")
+    writer.write(request[:-1])
+    if before_the_last_byte is not None and not await before_the_last_byte():
+        return None
+    writer.write(request[-1:])
     await writer.drain()
     while True:
         event = connection.next_event()
@@ -126,13 +139,18 @@ async def get_status(streams: Streams, host: str, target: str) -> int | None:
             connection.receive_data(data)
 
 
+def addresses(host: str) -> tuple[str, ...]:
+    """What is tried for a host, in this order."""
+    return _LOCALHOST if host == "localhost" else (host,)
+
+
 async def connect(host: str, port: int) -> Streams:
     """Each address in turn; the last one's error counts."""
-    addresses = _LOCALHOST if host == "localhost" else (host,)
-    for address in addresses[:-1]:
+    *first, last = addresses(host)
+    for address in first:
         with suppress(OSError):
             return await asyncio.open_connection(address, port)
-    return await asyncio.open_connection(addresses[-1], port)
+    return await asyncio.open_connection(last, port)
 
 
 async def hang_up(writer: asyncio.StreamWriter) -> None:

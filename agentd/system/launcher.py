@@ -52,6 +52,8 @@ class Plan:
     output: int
     leaf: int | None = None
     """Descriptor of the cgroup's directory."""
+    sockets: tuple[tuple[str, int], ...] = ()
+    """Names and descriptors that it gets from 3 on, with the variables of the socket activation protocol."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,26 +182,29 @@ class Launcher:
                 memory = os.memfd_create("spawn", os.MFD_CLOEXEC)
                 passed.callback(os.close, memory)
                 os.write(memory, spec)
-                fds = [theirs.fileno(), plan.output, memory]
-                self._send(fds if plan.leaf is None else [*fds, plan.leaf])
+                fds = [theirs.fileno(), plan.output, memory, *(fd for _, fd in plan.sockets)]
+                if plan.leaf is None:
+                    self._send(b"s", fds)
+                else:
+                    self._send(b"l", [*fds, plan.leaf])
             except OSError as error:
                 why = f"cannot start {plan.what}: spawner: {error.strerror}"
                 raise SpawnError(why, error.errno or 0, "spawner") from error
             undo.pop_all()
         return ours
 
-    def _send(self, fds: list[int]) -> None:
+    def _send(self, what: bytes, fds: list[int]) -> None:
         """To the spawner, or to a new one when there is none any more."""
         if self._requests is not None:
             try:
-                socket.send_fds(self._requests, [b"s"], fds, socket.MSG_NOSIGNAL)
+                socket.send_fds(self._requests, [what], fds, socket.MSG_NOSIGNAL)
             except (BrokenPipeError, ConnectionResetError):
                 self._requests.close()
                 self._requests = None
             else:
                 return
         self._requests = self._start()
-        socket.send_fds(self._requests, [b"s"], fds, socket.MSG_NOSIGNAL)
+        socket.send_fds(self._requests, [what], fds, socket.MSG_NOSIGNAL)
 
     def _start(self) -> socket.socket:
         """Start a spawner. In its own session: a Ctrl-C in the agent's terminal is not meant for it."""
@@ -271,6 +276,9 @@ def encode(plan: Plan) -> bytes:
     process = plan.process
     argv = [os.fsencode(a) for a in plan.argv]
     env = {os.fsencode(k): os.fsencode(v) for k, v in plan.env}
+    if plan.sockets:  # the child itself adds LISTEN_PID, which nobody can know before it is born
+        env[b"LISTEN_FDS"] = b"%d" % len(plan.sockets)
+        env[b"LISTEN_FDNAMES"] = b":".join(os.fsencode(name) for name, _ in plan.sockets)
     cwd = None if process.cwd is None else os.fsencode(process.cwd)
     limits = [(name, _limit(plan, name), value) for name, value in process.limits]
     return marshal.dumps((argv, env, cwd, process.umask, process.nice, limits, identify(plan)))

@@ -1,24 +1,30 @@
 """Asks a service whether it is ready: one question, one answer, within the probe's own time.
 
-Decides what counts as a pass and words the reason when it does not. When and how often to ask is the core's business,
-and so is what an answer is worth while two generations share an address.
+Decides what counts as a pass, who must have given the answer for it to count, and words the reason when it does not. When
+and how often to ask is the core's business.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 import h11
 
 from agentd.core.spec import ExecProbe, HttpProbe, Probe, ProcessSpec, TcpProbe, WorkersProbe
-from agentd.ports import CommandOrder, Commands, Probes, ProcessTable
-from agentd.system.http import connect, get_status, hang_up, split, words
+from agentd.ports import CommandOrder, Commands, Own, Probes, ProcessTable
+from agentd.system import holders, sockdiag
+from agentd.system.http import Streams, addresses, get_status, hang_up, split, words
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
+
+_SOON, _LATE = 0.001, 0.05
+"""Pauses between two looks for who has accepted."""
 
 Environment = tuple[tuple[str, str], ...]
 
@@ -30,17 +36,22 @@ class OsProbes(Probes):
         self._commands = commands
         self._table = table
 
-    async def probe(self, probe: Probe, pid: int, process: ProcessSpec) -> str | None:
-        """None: it passed. Otherwise why not, in a few words; never raises for anything the service does."""
+    async def probe(
+        self, probe: Probe, pid: int, process: ProcessSpec, own: Own | None = None
+    ) -> str | None:
+        """None: it passed. Otherwise why not, in a few words; never raises for anything the service does.
+
+        ``own``: an answer counts only when a process of this generation gave it.
+        """
         match probe:
             case WorkersProbe():
                 return None if self._table.workers(pid) else "no child process yet"
             case ExecProbe():
                 return await self._exec(probe, process)
             case HttpProbe():
-                return await _bounded(_http(probe.url), probe.timeout)
+                return await _bounded(_http(probe.url, own), probe.timeout)
             case TcpProbe():
-                return await _bounded(_tcp(probe.host, probe.port), probe.timeout)
+                return await _bounded(_tcp(probe.host, probe.port, own), probe.timeout)
 
     async def _exec(self, probe: ExecProbe, process: ProcessSpec) -> str | None:
         order = CommandOrder(probe.argv, process, _environment(process), probe.timeout)
@@ -68,13 +79,15 @@ async def _bounded(question: Coroutine[None, None, str | None], seconds: float) 
         return words(error)
 
 
-async def _tcp(host: str, port: int) -> str | None:
-    _, writer = await connect(host, port)
-    await hang_up(writer)
-    return None
+async def _tcp(host: str, port: int, own: Own | None) -> str | None:
+    _, writer = await _connect(host, port, own)
+    try:
+        return None if own is None else await _stranger(writer, own)
+    finally:
+        await hang_up(writer)
 
 
-async def _http(url: str) -> str | None:
+async def _http(url: str, own: Own | None) -> str | None:
     scheme, _, rest = url.partition("://")
     authority, slash, path = rest.partition("/")
     if scheme == "http+unix":
@@ -82,18 +95,84 @@ async def _http(url: str) -> str | None:
         host = "localhost"
     elif scheme == "http":
         name, port = split(authority)
-        streams = await connect(name, port)
+        streams = await _connect(name, port, own)
         host = authority
     else:
         return f"cannot ask {scheme}:// URLs; known: http, http+unix"
     try:
-        status = await get_status(streams, host, slash + path or "/")
+        status = await _get(streams, host, slash + path or "/", own)
     except h11.LocalProtocolError as error:
         return f"cannot ask for {url}: {error}"
     except h11.RemoteProtocolError:
         return "the answer is not HTTP"
     finally:
         await hang_up(streams[1])
-    if status is None:
-        return "closed without an answer"
+    if status is None or isinstance(status, str):
+        return status or "closed without an answer"
     return None if 200 <= status < 400 else f"answered {status}"  # noqa: PLR2004 (success or a redirect, not followed)
+
+
+async def _get(streams: Streams, host: str, target: str, own: Own | None) -> int | str | None:
+    """The status of the final answer. None when there was no answer at all, a text when it would not count.
+
+    The last byte is kept back until it is known who has the connection: who answers and closes at once is gone by the time
+    of the answer, and who waits for data before it accepts (TCP_DEFER_ACCEPT) has some.
+    """
+    if own is None:
+        return await get_status(streams, host, target)
+    why: list[str | None] = []
+
+    async def known() -> bool:
+        why.append(await _stranger(streams[1], own))
+        return why[0] is None
+
+    status = await get_status(streams, host, target, before_the_last_byte=known)
+    return why[0] if why and why[0] is not None else status
+
+
+async def _stranger(writer: asyncio.StreamWriter, own: Own) -> str | None:
+    """None as soon as a process of the generation has the other end; why it does not count when another one has it.
+
+    The kernel does not tell when a connection is accepted, so it is asked again until the probe's own time is over.
+    """
+    transport = writer.get_extra_info("socket")
+    unix = transport.family == socket.AF_UNIX
+    me = os.fstat(transport.fileno()).st_ino
+    pause = _SOON
+    while True:
+        if unix:
+            inode = sockdiag.unix_peer(me)
+        else:
+            row = sockdiag.other_end(transport)
+            if row is None:
+                return "cannot tell who answers: the other end is not on this host, or gone"
+            if not row.inode and not row.talking:
+                return "closed without an answer"
+            inode = row.inode
+        if inode:
+            break
+        if writer.transport.is_closing():
+            return "closed without an answer"
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, _LATE)
+    if own.holds(inode):
+        return None
+    pid = holders.holder(inode)
+    return "answered by another process" + ("" if pid is None else f" ({holders.named(pid)})")
+
+
+async def _connect(host: str, port: int, own: Own | None) -> Streams:
+    """Each address in turn; the last one's error counts."""
+    *first, last = addresses(host)
+    for address in first:
+        with suppress(OSError):
+            return await _connect_one(address, port, own)
+    return await _connect_one(last, port, own)
+
+
+async def _connect_one(address: str, port: int, own: Own | None) -> Streams:
+    """Only to the generation that is meant, where that can be arranged."""
+    alone = None if own is None else await own.connect(address, port)
+    if alone is not None:
+        return await asyncio.open_connection(sock=alone)
+    return await asyncio.open_connection(address, port)

@@ -76,7 +76,15 @@ class OsProcesses:
             await permit(identity)
 
         env = (*order.env, (groups.COOKIE, order.cookie))
-        plan = Plan(key.service, order.process.command, order.process, env, order.output, directory)
+        plan = Plan(
+            key.service,
+            order.process.command,
+            order.process,
+            env,
+            order.output,
+            directory,
+            order.sockets,
+        )
         child: Child | None = None
         try:
             child = await self.launcher.launch(plan, permitted)

@@ -5,7 +5,8 @@ because the steps between fork and exec (session, cgroup, limits, user, the wait
 code after a fork is only sound in a process with one thread. The agent has several; this program has one and imports
 little. This is the one place where the product forks.
 
-A request is one byte on the SOCK_SEQPACKET socket that is descriptor 0, with SCM_RIGHTS [channel, output, spec, leaf?].
+A request is one byte on the SOCK_SEQPACKET socket that is descriptor 0, with SCM_RIGHTS [channel, output, spec,
+listeners...], and with "l" instead of "s" as its byte the leaf as the last one.
 ``channel`` is a SEQPACKET socket of this child alone, so that a thousand births need no routing of answers:
 
     child → agent   ("born", pid, in_leaf) with a pidfd      it exists, and waits
@@ -27,7 +28,7 @@ SYS_CLONE3 = 435  # the same on every architecture
 SYS_RT_SIGACTION = 13 if posix.uname().machine == "x86_64" else 134
 EPERM, EINTR, EAGAIN, EACCES, EINVAL, ENOTDIR, ENOSYS = 1, 4, 11, 13, 22, 20, 38
 ENOENT = 2
-SCRATCH = 64
+MOST = 253  # descriptors in one message: SCM_MAX_FD of the kernel
 DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 end = posix._exit  # noqa: SLF001 - its public name is os._exit, and os is not imported to stay small
@@ -150,7 +151,7 @@ def execute(argv: list[bytes], env: dict[bytes, bytes]) -> OSError:
 
 
 def prepare(
-    channel: _socket.socket, output: int, spec: int, null: int
+    channel: _socket.socket, output: int, spec: int, null: int, listeners: list[int]
 ) -> tuple[list[bytes], dict[bytes, bytes]]:
     """Everything before exec, in the order that rights allow; the failing step is named to the agent."""
     step = "descriptors"
@@ -159,10 +160,14 @@ def prepare(
         posix.dup2(null, 0)  # this also lets go of the spawner's own socket
         posix.dup2(output, 1)
         posix.dup2(output, 2)
+        for i, listener in enumerate(listeners):
+            posix.dup2(listener, 3 + i)
         size = posix.fstat(spec).st_size
         argv, env, cwd, umask, nice, limits, ids = marshal.loads(  # noqa: S302 - from the agent
             posix.pread(spec, size, 0)
         )
+        if listeners:
+            env[b"LISTEN_PID"] = b"%d" % posix.getpid()
         if nice is not None:
             step, what = "nice", b"%d" % nice
             posix.setpriority(posix.PRIO_PROCESS, 0, nice)
@@ -205,14 +210,27 @@ def fail(channel: _socket.socket, errno: int, step: str, what: bytes, *, wait: b
     end(127)
 
 
-def child(channel: _socket.socket, output: int, spec: int, null: int, *, inside: bool) -> None:
-    """From birth to exec. Never returns."""
+def lift(fds: list[int], beyond: int) -> list[int]:
+    """Copies above all of them and above ``beyond``, so that none is overwritten while others are put in their places."""
+    base = max(beyond, *fds) + 1
+    return [posix.dup2(fd, base + i, inheritable=False) for i, fd in enumerate(fds)]
+
+
+def child(fds: list[int], null: int, *, inside: bool) -> None:
+    """From birth to exec; ``fds`` are channel, output, spec and listeners. Never returns."""
+    channel = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, fds[0])
     posix.setsid()
     pid = posix.getpid()
     pidfd = posix.pidfd_open(pid, 0).to_bytes(4, sys.byteorder)
     rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, pidfd)]
     channel.sendmsg([marshal.dumps(("born", pid, inside))], rights, _socket.MSG_NOSIGNAL)
-    argv, env = prepare(channel, output, spec, null)
+    if len(fds) > 3:  # noqa: PLR2004
+        try:
+            fds = lift(fds, max(null, len(fds)))
+        except OSError as error:
+            fail(channel, error.errno or EINVAL, "descriptors", b"", wait=True)
+        channel = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, fds[0])
+    argv, env = prepare(channel, fds[1], fds[2], null, fds[3:])
     if not channel.recv(1):
         end(127)  # no permit, or no agent any more: nothing may run that is not written down
     try:
@@ -222,9 +240,8 @@ def child(channel: _socket.socket, output: int, spec: int, null: int, *, inside:
     fail(channel, why.errno or EINVAL, "exec", argv[0], wait=False)
 
 
-def born(clone: Clone, fds: list[int], null: int) -> None:
+def born(clone: Clone, fds: list[int], leaf: int | None, null: int) -> None:
     """Serve one request. What goes wrong before there is a child is told on its channel."""
-    leaf = fds[3] if len(fds) > 3 else None  # noqa: PLR2004
     channel = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, fds[0])
     try:
         pid, inside = clone(leaf)
@@ -233,12 +250,14 @@ def born(clone: Clone, fds: list[int], null: int) -> None:
         pid = -1
     if pid == 0:
         try:
-            child(channel, fds[1], fds[2], null, inside=inside)
+            child(fds, null, inside=inside)
         finally:
             end(127)  # whatever happened: a second spawner must not come out of a child
     channel.close()
     for fd in fds[1:]:
         posix.close(fd)
+    if leaf is not None:
+        posix.close(leaf)
 
 
 def main() -> None:
@@ -248,7 +267,7 @@ def main() -> None:
         pass  # 0 to 2 are taken from now on: no received descriptor can be one of them
     clone = Clone(allowed=sys.argv[1:] != ["fork"])
     requests = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, 0)
-    size = _socket.CMSG_SPACE(4 * 4)
+    size = _socket.CMSG_SPACE(MOST * 4)
     while True:
         data, rights, _, _ = requests.recvmsg(1, size, _socket.MSG_CMSG_CLOEXEC)
         if not data:
@@ -258,7 +277,7 @@ def main() -> None:
             for _, _, block in rights
             for i in range(0, len(block) - 3, 4)
         ]
-        born(clone, fds, null)
+        born(clone, fds, fds.pop() if data == b"l" else None, null)
 
 
 if __name__ == "__main__":

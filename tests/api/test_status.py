@@ -164,9 +164,7 @@ async def test_what_changed_is_seen_at_the_next_request(tmp_path: Path) -> None:
 
 def test_a_landmine_is_one_only_when_the_bytes_are_bad() -> None:
     def following(**more: Any) -> Any:
-        return views.service(replace(troubled("app"), **more), BAD, Cost(), lambda *_: "")[
-            "next_start"
-        ]
+        return views.service(replace(troubled("app"), **more), BAD, (), lambda *_: "")["next_start"]
 
     assert following()["verdict"] == "rejected"
     assert following(quarantine=None) is None, "rejected for another reason than the bytes"

@@ -49,7 +49,7 @@ class Life:
         self._lives += 1
         agent = Agent(world)
         processes, output, store = FakeProcesses(agent), FakeOutput(), FakeStore(agent)
-        commands = FakeCommands(agent)
+        commands, listeners = FakeCommands(agent), FakeListeners(agent)
         machine = Machine(
             processes=processes,
             table=processes,
@@ -60,10 +60,10 @@ class Life:
             notify=FakeNotify(),
             files=FakeFiles(agent),
             members=processes,
-            listeners=FakeListeners(agent),
+            listeners=listeners,
+            held=listeners,
             calls=FakeCalls({}),
             states=FakeStates(),
-            own=lambda _: None,  # type: ignore[arg-type,return-value]  # no probe of a fake looks at it
         )
         last = max((r.seq for r in world.records), default=0)
         journal = Journal(store, BOOT, last, lambda: int(loop.time() * 1e9))

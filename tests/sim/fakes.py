@@ -11,6 +11,7 @@ import hashlib
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from socket import socket
 
 from agentd.core.facts import Fact, Judged, Record, Requested
 from agentd.core.manifest import Entry, Manifest, Missing
@@ -62,6 +63,20 @@ class Child:
     handles: list[asyncio.TimerHandle] = field(default_factory=list)
 
 
+class Queues:
+    """The listeners of one service. ``waiting``: connections in the queue of each, by its descriptor."""
+
+    def __init__(self) -> None:
+        self.waiting: dict[int, int] = {100: 0}
+        self.users: dict[int, set[int]] = {100: set()}
+        self.current = 100
+        self.open: dict[int, int] = {}
+        """Connections that a generation has, as a scenario says."""
+
+    def of(self, generation: int) -> int | None:
+        return next((fd for fd, users in self.users.items() if generation in users), None)
+
+
 class World:
     """One host. ``effects`` counts what agents did to it; ``die_after`` ends the agent after that many."""
 
@@ -80,12 +95,16 @@ class World:
         self.before_signal: Callable[[], None] = lambda: None
         self.pid = 100
         self.store_works = True
-        self.serving: dict[str, int] = {}
-        """Which generation new connections go to."""
+        self.held: dict[str, Queues] = {}
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
         return asyncio.get_running_loop()
+
+    def serving(self, service: str) -> int:
+        """Which generation new connections go to."""
+        held = self.held[service]
+        return max(held.users[held.current])
 
     def acted(self) -> None:
         """One more effect has happened; the agent may die of it."""
@@ -288,7 +307,7 @@ class FakeCommands:
 
 class FakeProbes:
     async def probe(
-        self, probe: Probe, pid: int, process: ProcessSpec, *, own: Own | None = None
+        self, probe: Probe, pid: int, process: ProcessSpec, own: Own | None = None
     ) -> str | None:
         await asyncio.sleep(0.001)
         return None
@@ -322,6 +341,73 @@ class FakeOutput:
         await asyncio.Event().wait()
 
 
+class FakeListeners:
+    """``Listeners`` and ``HeldSockets``: every service's sockets are one TCP address, unless ``shared`` names it."""
+
+    def __init__(self, agent: Agent, shared: Sequence[str] = ()) -> None:
+        self._a = agent
+        self._shared = shared
+
+    def lend(self, key: Key, spec: Spec, *, beside: bool) -> tuple[tuple[str, int], ...]:
+        if not spec.sockets or self._a.dead:
+            return ()
+        held = self._a.world.held.setdefault(key.service, Queues())
+        fd = held.of(key.generation)
+        if fd is None:
+            fd = held.current
+            if beside and held.users[fd] and key.service not in self._shared:
+                fd = max(held.waiting) + 1
+                held.waiting[fd], held.users[fd] = 0, set()
+            held.users[fd].add(key.generation)
+        return tuple((one.name, fd) for one in spec.sockets)
+
+    def switch(self, key: Key) -> bool:
+        held = self._a.world.held.get(key.service)
+        fd = held.of(key.generation) if held else None
+        if held is None or fd is None or held.users[fd] != {key.generation} or self._a.dead:
+            return False
+        held.current = fd
+        self._a.world.acted()
+        return True
+
+    def release(self, key: Key) -> None:
+        held = self._a.world.held.get(key.service)
+        fd = held.of(key.generation) if held else None
+        if held is None or fd is None or self._a.dead:
+            return
+        held.users[fd].discard(key.generation)
+        held.open.pop(key.generation, None)
+        if fd != held.current and not held.users[fd]:
+            del held.users[fd], held.waiting[fd]
+
+    def drop(self, service: str) -> None:
+        if not self._a.dead:
+            self._a.world.held.pop(service, None)
+
+    def adopt(self, key: Key, spec: Spec, pid: int) -> bool:
+        held = self._a.world.held.get(key.service)
+        return not spec.sockets or (held is not None and held.of(key.generation) is not None)
+
+    def count(self, key: Key, pids: Collection[int]) -> Load:
+        held = self._a.world.held.get(key.service)
+        fd = held.of(key.generation) if held else None
+        if held is None or fd is None:
+            return Load(0, 0, 0)
+        queued = held.waiting[fd] if key.generation == max(held.users[fd]) else 0
+        return Load(queued, held.open.get(key.generation, 0), 0)
+
+    def own(self, key: Key, pid: int) -> Own:
+        return FakeOwn()
+
+
+class FakeOwn:
+    async def connect(self, host: str, port: int) -> socket | None:
+        return None
+
+    def holds(self, inode: int) -> bool:
+        return True
+
+
 class FakeNotify:
     def bind(self, key: Key, uid: int, gid: int) -> str:
         return f"/run/{key.service}.sock"
@@ -333,29 +419,6 @@ class FakeNotify:
         pass
 
     def unbind(self, key: Key) -> None:
-        pass
-
-
-class FakeListeners:
-    """``Listeners``: nobody connects; which generation is served is in the world."""
-
-    def __init__(self, agent: Agent) -> None:
-        self._a = agent
-
-    def lend(self, key: Key, spec: Spec, *, beside: bool) -> tuple[tuple[str, int], ...]:
-        if not beside:
-            self._a.world.serving[key.service] = key.generation
-        return tuple((s.name, 0) for s in spec.sockets)
-
-    def switch(self, key: Key) -> bool:
-        self._a.world.serving[key.service] = key.generation
-        self._a.world.acted()
-        return True
-
-    def count(self, key: Key, pids: Collection[int]) -> Load:
-        return Load(0, 0)
-
-    def release(self, key: Key) -> None:
         pass
 
 

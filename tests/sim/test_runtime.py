@@ -331,10 +331,10 @@ async def test_a_replacement_is_ready_before_the_old_one_goes_and_gets_the_conne
         life.post(ReloadAsked("web", CLI))
         await asyncio.sleep(0.12)
         assert [c.key.generation for c in world.running("web")] == [1, 2]
-        assert world.serving["web"] == 1
+        assert world.serving("web") == 1
         await asyncio.sleep(1)
         (new,) = world.running("web")
-        assert world.serving["web"] == new.key.generation == 2
+        assert world.serving("web") == new.key.generation == 2
         assert (old.alive, new.config) == (False, digest("v2"))
         assert verdicts(world) == [(Trigger.CLI, Verdict.APPLIED, "")]
 
@@ -347,7 +347,7 @@ async def test_a_next_generation_that_never_gets_ready_leaves_the_old_one() -> N
         life.post(ReloadAsked("web", CLI))
         await asyncio.sleep(5)
         assert [c.key.generation for c in world.running("web")] == [1]
-        assert world.serving["web"] == 1
+        assert world.serving("web") == 1
         assert verdicts(world) == [(Trigger.CLI, Verdict.REFUSED, "start_timeout")]
 
 
@@ -425,7 +425,7 @@ def _at_rest(life: Life, world: World) -> None:
     assert service.waiting is None
     assert len(service.alive) == 1
     if service.spec.sockets:
-        assert world.serving["web"] == service.instance.generation
+        assert world.serving("web") == service.instance.generation
     asked = [f.reload_id for f in world.facts(Requested)]  # type: ignore[union-attr]
     judged = [f.reload_id for f in world.facts(Judged)]  # type: ignore[union-attr]
     assert sorted(asked) == sorted(judged), (asked, judged)

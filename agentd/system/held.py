@@ -1,0 +1,276 @@
+"""One declared socket and its listeners: one for all generations, or for TCP one for each, of which one is current.
+
+Decides which listener a generation gets and where the kernel's index of it is. The order of a group is known, or else it
+is not steered: the kernel then spreads over all of it, and generations share. When generations come and go is decided in
+the core.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from agentd.core.spec import Family, ProcessSpec, SocketKind, SocketSpec
+from agentd.system import sockopen, steer
+
+_TOLD_APART = 4
+"""So many members that vanished at once are put in every order; more cannot be followed."""
+
+Attach = Callable[[socket.socket, tuple[steer.Code, ...]], None]
+
+
+@dataclass(slots=True, eq=False)
+class Member:
+    """One listener. ``sock`` None: a process of an earlier agent has it, and we could not take it back."""
+
+    inode: int
+    sock: socket.socket | None = None
+    users: set[int] = field(default_factory=set)
+    """The generations it was lent to that are not gone."""
+
+
+def member(sock: socket.socket) -> Member:
+    """A socket that we have."""
+    return Member(os.fstat(sock.fileno()).st_ino, sock)
+
+
+class Held:
+    """One declared socket. ``members`` are in the kernel's order, as long as ``ordered``."""
+
+    def __init__(
+        self,
+        service: str,
+        spec: SocketSpec,
+        members: list[Member],
+        say: Callable[[str], None],
+        attach: Attach = steer.attach,
+    ) -> None:
+        """``members``: what is there already, at least one, in order."""
+        self._attach = attach
+        self._service = service
+        self._say = say
+        self.spec = spec
+        self.members = members
+        self.current = members[-1]
+        self.ordered = spec.kind is SocketKind.TCP
+        self.before: Member | None = None
+        """Who was current before it."""
+        self.switched = 0.0
+        """When the current one became it, in seconds of CLOCK_MONOTONIC."""
+        self._aside: list[tuple[str, int, Member]] = []
+
+    def lend(self, generation: int, *, beside: bool) -> Member:
+        """The listener of this generation. Raises AdapterError."""
+        self.look()
+        if not self.members:  # a process shut it down, and it was the only one
+            opened = sockopen.open_first(self._service, self.spec, ProcessSpec(()))
+            self.members, self.ordered = [member(opened)], True
+            self.current = self.members[0]
+        found = self.of(generation)
+        if found is None or found.sock is None:
+            found = self._lendable(beside=beside)
+            found.users.add(generation)
+        if found.sock is not None and found.users == {generation}:
+            found.sock.setblocking(True)  # whoever had it before may have said otherwise
+        return found
+
+    @property
+    def family(self) -> socket.AddressFamily:
+        """Of the sockets that are open; where nothing is, as declared."""
+        found = next((m.sock.family for m in self.members if m.sock is not None), None)
+        if found is not None:
+            return socket.AddressFamily(found)
+        return socket.AF_INET if self.spec.family is Family.INET else socket.AF_INET6
+
+    def of(self, generation: int) -> Member | None:
+        """The listener that a generation has."""
+        return next((m for m in self.members if generation in m.users), None)
+
+    def found(self, got: socket.socket, generation: int) -> None:
+        """Taken back from a process of this generation."""
+        inode = os.fstat(got.fileno()).st_ino
+        one = next((m for m in self.members if m.inode == inode), None)
+        if one is None:  # the note is older than the listener
+            one = Member(inode)
+            self.members.append(one)
+        if one.sock is None:
+            one.sock = got
+        else:
+            got.close()
+        one.users.add(generation)
+        if not self.ordered:
+            self.spread()
+
+    def switch(self, generation: int) -> bool:
+        """Every new connection goes to this generation from now on; False: it shares its listener."""
+        self.look()
+        mine = self.of(generation)
+        if mine is None or mine.users != {generation} or self.spec.kind is not SocketKind.TCP:
+            return False
+        if mine is self.current:
+            return self.ordered or len(self.members) == 1
+        former, self.current = self.current, mine
+        if not self.point():
+            self.current = former
+            return False
+        self.before = former
+        self.switched = time.monotonic()
+        return True
+
+    def release(self, generation: int) -> None:
+        """The generation is gone. What only it had is closed, unless clients wait there for the next one."""
+        self.look()
+        mine = self.of(generation)
+        if mine is None:
+            return
+        mine.users.discard(generation)
+        if mine.users:
+            return
+        others = [m for m in self.members if m.users]
+        if mine is self.current and not self.ordered and others:
+            self.current = others[
+                -1
+            ]  # the kernel spreads: who came here would wait although others serve
+        if mine is not self.current:
+            self._retire(mine)
+
+    def close(self) -> None:
+        """Nobody is to listen here any more, also no process that was forgotten with a copy."""
+        for one in self.members:
+            if one.sock is not None:
+                with contextlib.suppress(OSError):
+                    one.sock.shutdown(socket.SHUT_RDWR)
+                one.sock.close()
+        self.members = []
+
+    def look(self) -> None:
+        """Compare with the kernel: who has left the group since, and is its order still known?"""
+        if self.spec.kind is not SocketKind.TCP:
+            return
+        with contextlib.suppress(OSError):
+            self._compare(sockopen.there(self.spec))
+
+    def point(self) -> bool:
+        """Tell the kernel who is current, and which probes go elsewhere; False: it does not let us."""
+        through = next((m.sock for m in self.members if m.sock is not None), None)
+        if not self.ordered or through is None:
+            return False
+        index = {id(m): i for i, m in enumerate(self.members)}
+        aside = [steer.Aside(a, p, index[id(m)]) for a, p, m in self._aside if id(m) in index]
+        try:
+            self._attach(through, steer.program(index[id(self.current)], aside))
+        except OSError:
+            return False
+        return True
+
+    @contextlib.contextmanager
+    def aside(self, source: str, port: int, to: Member) -> Iterator[bool]:
+        """While it lasts, connections from this place go to a member that is not current; whether they do."""
+        entry = (source, port, to)
+        self._aside.append(entry)
+        try:
+            yield self.point()
+        finally:
+            self._aside.remove(entry)
+            self.point()
+
+    def lose_order(self) -> None:
+        """Nothing can be steered until one listener is left; that is said."""
+        self.ordered = False
+        what = "the order of its listeners is not known, so the kernel spreads connections over all of them"
+        self._say(f"{self._service}: {self.spec.address}: {what} until one is left")
+
+    def spread(self) -> None:
+        """Let the kernel spread over all members, so that nobody waits in a queue that is not served."""
+        self.ordered = False
+        for one in self.members:
+            if one.sock is not None:
+                with contextlib.suppress(OSError):  # ENOENT: nothing was attached
+                    steer.detach(one.sock)
+                return
+
+    def _lendable(self, *, beside: bool) -> Member:
+        """A current one that nobody serves is handed on with what waits in it, whoever else is alive."""
+        if self.current.sock is None:
+            return self._join()
+        if not beside or not self.current.users or not self.ordered:
+            return self.current
+        spare = next((m for m in self.members if not m.users and m is not self.current), None)
+        if spare is not None and spare.sock is not None:
+            return spare
+        # Before it joins: with no program the kernel would give it connections at once.
+        return self._join() if self.point() else self.current
+
+    def _join(self) -> Member:
+        """A listener more, the last of the group."""
+        made = member(sockopen.open_beside(self._service, self.spec))
+        self.members.append(made)
+        return made
+
+    def _retire(self, one: Member) -> None:
+        """Out of the group at once, even if somebody kept a copy. The last member takes its place.
+
+        The current one must not be moved while the program points at it, or for a moment connections would go anywhere: with
+        a fresh listener behind it, that is moved instead, and the next generation gets it. Of two it may be: one is left.
+        """
+        if self.ordered and self.members[-1] is self.current and len(self.members) > 2:  # noqa: PLR2004
+            self._join()
+        if one.sock is not None:
+            with contextlib.suppress(OSError):
+                one.sock.shutdown(socket.SHUT_RDWR)
+            one.sock.close()
+        self.members = _without(self.members, one)
+        self.ordered = self.ordered or len(self.members) == 1
+        self.point()
+
+    def _compare(self, there: set[int]) -> None:
+        known = {m.inode for m in self.members}
+        gone = [m for m in self.members if m.inode not in there]
+        strangers = there - known
+        if not gone and not strangers and (self.ordered or len(self.members) > 1):
+            return
+        orders = _orders(self.members, gone) if self.ordered else []
+        self.members = orders[0] if orders else [m for m in self.members if m not in gone]
+        for one in gone:
+            if one.sock is not None:
+                one.sock.close()
+        self.members += [Member(inode) for inode in sorted(strangers)]
+        if not self.members:
+            return
+        if self.current not in self.members:
+            self.current = next((m for m in self.members[::-1] if m.sock), self.members[-1])
+        known_order = not strangers and len(orders) == 1
+        if len(self.members) == 1:
+            self.ordered = True
+        elif self.ordered and not known_order:
+            self.lose_order()
+        if not self.ordered or not self.point():
+            self.spread()
+
+
+def _without(order: list[Member], one: Member) -> list[Member]:
+    """What the kernel does when a member leaves: the last one takes its place."""
+    at = order.index(one)
+    left = order[:-1]
+    if at < len(left):
+        left[at] = order[-1]
+    return left
+
+
+def _orders(order: list[Member], gone: list[Member]) -> list[list[Member]]:
+    """What the order can be after these left, in whatever sequence they did; more than one: it cannot be told."""
+    if len(gone) > _TOLD_APART:
+        return []
+    found: list[list[Member]] = []
+    for sequence in itertools.permutations(gone):
+        left = order
+        for one in sequence:
+            left = _without(left, one)
+        if left not in found:
+            found.append(left)
+    return found

@@ -1,0 +1,130 @@
+"""What every ``Listeners`` keeps, the real one and the fake. A rig connects as a client would, and accepts as a service."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from agentd.core.spec import Spec
+from agentd.ports import Key, Listeners
+
+G1, G2, G3 = (Key("web", n) for n in (1, 2, 3))
+
+
+class Rig(Protocol):
+    listeners: Listeners
+    spec: Spec
+    """With one TCP socket, named http."""
+
+    def connect(self) -> bool:
+        """One client more, whose connection waits to be accepted; False: refused."""
+
+    def accept(self, descriptor: int) -> int:
+        """How many wait at this listener; they are accepted and closed."""
+
+
+Make = Callable[[], AbstractContextManager[Rig]]
+Check = Callable[[Make], None]
+
+
+def lend(rig: Rig, key: Key, *, beside: bool = False) -> int:
+    ((name, descriptor),) = rig.listeners.lend(key, rig.spec, beside=beside)
+    assert name == "http"
+    return descriptor
+
+
+def check_connections_go_to_the_only_one(make: Make) -> None:
+    with make() as rig:
+        assert not rig.connect()
+        first = lend(rig, G1)
+        assert rig.connect()
+        assert rig.accept(first) == 1
+        assert rig.accept(first) == 0
+
+
+def check_the_switch_is_an_instant(make: Make) -> None:
+    with make() as rig:
+        first = lend(rig, G1)
+        second = lend(rig, G2, beside=True)
+        for _ in range(20):
+            rig.connect()
+        assert (rig.accept(first), rig.accept(second)) == (20, 0)
+        assert rig.listeners.switch(G2)
+        for _ in range(20):
+            rig.connect()
+        assert (rig.accept(first), rig.accept(second)) == (0, 20)
+
+
+def check_what_was_not_switched_to_leaves_nothing(make: Make) -> None:
+    with make() as rig:
+        first = lend(rig, G1)
+        lend(rig, G2, beside=True)
+        rig.listeners.release(G2)
+        for _ in range(20):
+            rig.connect()
+        assert rig.accept(first) == 20
+
+
+def check_clients_wait_for_the_next_one(make: Make) -> None:
+    with make() as rig:
+        lend(rig, G1)
+        rig.listeners.release(G1)
+        assert rig.connect()
+        assert rig.accept(lend(rig, G2)) == 1
+
+
+def check_what_waits_at_the_current_one_is_served_though_a_former_one_lives(make: Make) -> None:
+    with make() as rig:
+        lend(rig, G1)
+        lend(rig, G2, beside=True)
+        rig.listeners.switch(G2)
+        rig.listeners.release(G2)
+        rig.connect()
+        assert rig.accept(lend(rig, G3, beside=True)) == 1
+
+
+def check_generation_after_generation(make: Make) -> None:
+    with make() as rig:
+        before = lend(rig, Key("web", 1))
+        for n in range(2, 12):
+            after = lend(rig, Key("web", n), beside=True)
+            rig.connect()
+            assert (rig.accept(before), rig.accept(after)) == (1, 0)
+            rig.listeners.switch(Key("web", n))
+            rig.listeners.release(Key("web", n - 1))
+            for _ in range(5):
+                rig.connect()
+            assert rig.accept(after) == 5
+            before = after
+
+
+def check_three_alive_and_the_first_two_end_in_either_order(make: Make) -> None:
+    for ends in ((G1, G2), (G2, G1)):
+        with make() as rig:
+            lend(rig, G1)
+            lend(rig, G2, beside=True)
+            rig.listeners.switch(G2)
+            third = lend(rig, G3, beside=True)
+            rig.listeners.switch(G3)
+            for key in ends:
+                rig.listeners.release(key)
+                for _ in range(20):
+                    assert rig.connect()
+                assert rig.accept(third) == 20
+
+
+def check_dropped_is_refused(make: Make) -> None:
+    with make() as rig:
+        lend(rig, G1)
+        lend(rig, G2, beside=True)
+        rig.listeners.drop("web")
+        assert not rig.connect()
+        assert not rig.listeners.switch(G2)
+        rig.listeners.release(G1)
+        rig.listeners.drop("web")
+
+
+CHECKS: list[Check] = [
+    check for name, check in sorted(globals().items()) if name.startswith("check_")
+]
