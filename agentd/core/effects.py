@@ -90,6 +90,14 @@ class Switch:
 
 
 @dataclass(frozen=True, slots=True)
+class CloseSockets:
+    """Nobody is going to serve: close what listens, so that clients are refused instead of kept waiting."""
+
+    durable: ClassVar[bool] = False
+    service: str
+
+
+@dataclass(frozen=True, slots=True)
 class Count:
     """Count the connections of a former generation → Counted or EffectFailed."""
 
@@ -241,6 +249,7 @@ Effect = (
     | SendReloadSignal
     | Perform
     | Switch
+    | CloseSockets
     | Count
     | Restore
     | Arm

@@ -203,6 +203,12 @@ def _stop(i: Instance, spec: Spec) -> Result:
     if i.awaiting is not None and i.process is not None:
         effects = (Cancel(_token(i, spec, i.awaiting)),)
         i = replace(i, awaiting=None)
+    if i.beside and i.phase is Phase.STARTING:  # it was to take a place, and serves nobody
+        i = replace(i, phase=Phase.KILLING, timer=None)
+        effects = (*effects, Disarm(spec.name, i.machine))
+        if i.process is not None:
+            effects = (*effects, Kill(spec.name, i.generation, "KILL", group=True))
+        return i, effects
     i, arm = _arm(replace(i, phase=Phase.STOPPING), spec, spec.stop_timeout)
     if i.process is None:
         return i, (*effects, arm)

@@ -8,7 +8,7 @@ nor who waits for whom among services (``host``).
 from __future__ import annotations
 
 from agentd.core import reload_confirm, reload_value
-from agentd.core.effects import Accepted
+from agentd.core.effects import Accepted, CloseSockets
 from agentd.core.events import (
     Ask,
     Begin,
@@ -59,6 +59,7 @@ _OF_PROCESSES = frozenset({Exited, Emptied, Notified})
 def step(t: Turn, event: Ask | Completion | ProcessEvent | Stop | Defined | None) -> None:
     """Work the event into ``t``; None only settles. Raises IllegalTransitionError for a refused pair."""
     kind = type(event)
+    had = t.s.alive if t.s.spec.sockets else ()
     if asked := ASKED.get(kind):
         asked(t, event)
     elif kind in _OF_PROCESSES:
@@ -77,6 +78,14 @@ def step(t: Turn, event: Ask | Completion | ProcessEvent | Stop | Defined | None
     if t.s.defined is not None and t.s.running is None:
         _take_definition(t, t.s.defined)
     _settle(t)
+    if had and not t.s.alive and _stays_down(t.s):
+        t.effects.append(CloseSockets(t.s.spec.name))
+
+
+def _stays_down(s: Service) -> bool:
+    """Nothing of it comes by itself any more."""
+    finished = s.instance.phase is Phase.DOWN and s.instance.ending is Ending.BY_ITSELF
+    return not s.wanted or s.instance.phase is Phase.FAILED or finished
 
 
 def _defined(t: Turn, event: Defined) -> None:

@@ -18,6 +18,7 @@ from agentd.core.effects import (
     Arm,
     Ask,
     Cancel,
+    CloseSockets,
     Count,
     Disarm,
     Effect,
@@ -128,6 +129,8 @@ class Performer:
                 self._start(effect.token, self._acts.perform(effect))
             case Switch():
                 self._switch(effect)
+            case CloseSockets(service=service):
+                self._machine.listeners.drop(service)
             case Count():
                 self._count(effect)
             case TakeSnapshot():
@@ -279,7 +282,7 @@ class Performer:
     async def _probe(self, effect: Ask) -> None:
         try:
             own = None
-            if effect.beside:
+            if effect.beside or effect.spec.sockets:  # the kernel accepts before the service does
                 own = self._machine.held.own(Key(effect.spec.name, effect.generation), effect.pid)
             why = await self._machine.probes.probe(
                 effect.probe, effect.pid, effect.spec.process, own=own

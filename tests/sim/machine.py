@@ -206,6 +206,11 @@ def switch(w: World, e: fx.Switch) -> None:
     w.answer(e.token, w.soon(), ev.Switched(e.token, w.now, moved=w.rng.random() < 0.8))
 
 
+def close_sockets(w: World, e: fx.CloseSockets) -> None:
+    assert not any(c.main for c in w.children[e.service]), f"{e} while somebody serves"
+    w.serving.pop(e.service, None)
+
+
 def count(w: World, e: fx.Count) -> None:
     serves = w.serving[e.token.service]
     assert serves != e.generation or not w.main(e.token.service), "what serves is drained"
@@ -307,6 +312,7 @@ DOES: dict[type, Callable[[World, Any], None]] = {
     fx.Perform: perform,
     fx.Switch: switch,
     fx.Count: count,
+    fx.CloseSockets: close_sockets,
     fx.Restore: restore,
     fx.TakeSnapshot: take_snapshot,
     fx.RunCheck: run_check,
