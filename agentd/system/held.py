@@ -74,9 +74,10 @@ class Held:
         found = self.of(generation)
         if found is None or found.sock is None:
             found = self._lendable(beside=beside)
+            if found.sock is not None and not found.users:
+                # Who had it before may have said otherwise; never while somebody has it: its accept would block.
+                found.sock.setblocking(True)
             found.users.add(generation)
-        if found.sock is not None and found.users == {generation}:
-            found.sock.setblocking(True)  # whoever had it before may have said otherwise
         return found
 
     @property

@@ -22,7 +22,8 @@ async def main(word: str, mode: str) -> None:
         for fd in fds:
             os.close(fd)
         fds = moved
-    sockets = [socket.socket(fileno=fd) for fd in fds]
+    given = [socket.socket(fileno=fd) for fd in fds]  # kept: without a name they would be closed
+    sockets = [s for s in given if s.type == socket.SOCK_STREAM]
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     busy: set[asyncio.Task[None]] = set()

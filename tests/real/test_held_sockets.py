@@ -111,6 +111,12 @@ def tcp(port: int, host: str = "127.0.0.1", family: Family = Family.INET) -> Soc
     return SocketSpec("http", TCP, host, port, family=family)
 
 
+def sockets(directory: Path, port: int) -> tuple[SocketSpec, ...]:
+    """One of each kind."""
+    unix = SocketSpec("u", UNIX, path=str(directory / "x.sock"))
+    return tcp(port), unix, SocketSpec("d", SocketKind.UDP, "127.0.0.1", port)
+
+
 @contextlib.contextmanager
 def loaded(port: int, per_second: int) -> Iterator[dict[str, object]]:
     """New connections at a rate; its account is there at the end."""
@@ -373,10 +379,10 @@ AGENT = """
 import asyncio, sys
 from pathlib import Path
 sys.path[:0] = sys.argv[3:]
-from test_held_sockets import Agent, key, tcp
+from test_held_sockets import Agent, key, sockets
 
 async def main(directory, port):
-    made = Agent(Path(directory), tcp(int(port)))
+    made = Agent(Path(directory), *sockets(Path(directory), int(port))[:KINDS])
     for n, mode in enumerate(MODES, 1):
         await made.start(n, mode, beside=n > 1)
         if SWITCH:
@@ -389,9 +395,12 @@ asyncio.run(main(*sys.argv[1:3]))
 
 
 @contextlib.contextmanager
-def killed_agent(directory: Path, port: int, *modes: str, switch: bool) -> Iterator[list[int]]:
+def killed_agent(
+    directory: Path, port: int, *modes: str, switch: bool, kinds: int = 1
+) -> Iterator[list[int]]:
     """The services of an agent that is no more, while connections keep coming."""
     program = AGENT.replace("MODES", repr(modes)).replace("SWITCH", repr(switch))
+    program = program.replace("KINDS", str(kinds))
     child = subprocess.Popen(
         [
             sys.executable,
@@ -534,3 +543,59 @@ def test_without_the_note_nothing_is_lost_and_it_is_said(tmp_path: Path) -> None
     with killed_agent(tmp_path, port, "serve", "serve", switch=True) as pids:
         (tmp_path / "listeners" / "web").unlink()
         asyncio.run(scenario(pids))
+
+
+@pytest.mark.parametrize("mode", ["serve", "moved"])
+def test_every_kind_is_taken_back(tmp_path: Path, mode: str) -> None:
+    port = free_port()
+    kinds = sockets(tmp_path, port)
+
+    async def scenario(pid: int) -> None:
+        async with agent(tmp_path, *kinds) as made:
+            assert made.listeners.adopt(key(1), made.spec, pid), made.said
+            lent = made.listeners.lend(key(1), made.spec, beside=False)
+            assert [name for name, _ in lent] == ["http", "u", "d"]
+            with (
+                socket.socket(socket.AF_UNIX) as client,
+                socket.socket(type=socket.SOCK_DGRAM) as d,
+            ):
+                client.connect(kinds[1].path)
+                client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+                assert client.recv(100)
+                d.sendto(b"hello", ("127.0.0.1", port))
+                os.kill(pid, signal.SIGKILL)
+                until(lambda: gone(pid), "it ends")
+                made.listeners.release(key(1))
+                client.close()
+                with socket.socket(socket.AF_UNIX) as waits:
+                    waits.connect(kinds[1].path)
+                    waits.sendall(b"GET / HTTP/1.1\r\n\r\n")
+                    await made.start(2)
+                    waits.settimeout(10)
+                    assert await asyncio.to_thread(waits.recv, 100)
+            with socket.socket(fileno=os.dup(lent[2][1])) as udp:
+                assert udp.recv(10) == b"hello"
+            assert made.said == []
+            made.listeners.drop("web")
+            assert not Path(kinds[1].path).exists()
+
+    with killed_agent(tmp_path, port, mode, switch=True, kinds=3) as pids:
+        asyncio.run(scenario(pids[0]))
+
+
+def test_a_unix_path_that_cannot_be_taken_back_is_bound_anew(tmp_path: Path) -> None:
+    port = free_port()
+    kinds = sockets(tmp_path, port)[:2]
+
+    async def scenario(pid: int) -> None:
+        async with agent(tmp_path, *kinds) as made:
+            other = await asyncio.create_subprocess_exec("sleep", "60")
+            assert not made.listeners.adopt(key(1), made.spec, other.pid)
+            await made.start(2, beside=True)
+            url = HttpProbe(f"http+unix://{quote(kinds[1].path, safe='')}/")
+            assert await made.probe(url, 2) is None
+            other.kill()
+            await other.wait()
+
+    with killed_agent(tmp_path, port, "serve", switch=True, kinds=2) as pids:
+        asyncio.run(scenario(pids[0]))
