@@ -521,7 +521,10 @@ def test_a_next_one_that_is_too_slow_is_ended() -> None:
     a.elapse("instance.2")
     refused(a, "start_timeout", "not ready within 30s")
     assert kills(a) == [(2, "KILL")], "it serves nobody"
-    assert [e.machine for e in a.effects if isinstance(e, fx.Disarm)][-2:] == ["instance.2", "reload"]
+    assert [e.machine for e in a.effects if isinstance(e, fx.Disarm)][-2:] == [
+        "instance.2",
+        "reload",
+    ]
     ends(a, 2, CLEAN)
     assert generations(a) == [(1, "ready")]
     assert a.service().instance.failures == 0, "the one that serves has not failed"
