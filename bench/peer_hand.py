@@ -8,9 +8,12 @@ from __future__ import annotations
 import socket
 import subprocess
 import time
+from typing import TYPE_CHECKING
 
-from app import Site
 from bell import ENV, PATIENCE
+
+if TYPE_CHECKING:
+    from app import Site
 
 _GATE = "import os, sys; os.dup2(int(sys.argv[1]), 3); os.execv(sys.argv[2], sys.argv[2:])"
 
