@@ -29,6 +29,7 @@ ListenStream=127.0.0.1:{site.port}
 """,
             "app.service": f"""[Unit]
 DefaultDependencies=no
+StartLimitIntervalSec=0
 [Service]
 Type=notify
 Environment=APP_FILE={site.file}
