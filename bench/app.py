@@ -95,8 +95,7 @@ class Site:
             check=False,
         )  # fmt: skip
         if got.returncode:
-            last = (got.stdout + got.stderr).strip().splitlines()[-1:]
-            raise RuntimeError(f"{Path(words[0]).name} exits {got.returncode}: {''.join(last)}")
+            raise RuntimeError(f"{Path(words[0]).name} exits {got.returncode}: {_last(got)}")
 
 
 class Daemon(Server):
@@ -127,7 +126,7 @@ def environment(place: Place, package: str) -> str:
             env=ENV, capture_output=True, text=True, check=False,
         )  # fmt: skip
         if got.returncode:
-            raise Unavailable(f"{package} cannot be installed: {got.stderr.strip()[-100:]}")
+            raise Unavailable(f"{package} cannot be installed: {_last(got)}")
     return python
 
 
@@ -146,5 +145,10 @@ def node_modules(place: Place, package: str) -> Path:
             words, cwd=home, env=ENV, capture_output=True, text=True, check=False
         )  # fmt: skip
         if got.returncode:
-            raise Unavailable(f"{package} cannot be installed: {got.stderr.strip()[-100:]}")
+            raise Unavailable(f"{package} cannot be installed: {_last(got)}")
     return programs
+
+
+def _last(got: subprocess.CompletedProcess[str]) -> str:
+    """The last line that it said."""
+    return next(iter((got.stdout + got.stderr).strip().splitlines()[::-1]), "nothing was said")

@@ -138,7 +138,7 @@ def run(place: Place, name: str, restarts: int | None = None) -> Row:
         peer = way.make(site)
         peer.start()
     except (Unavailable, subprocess.CalledProcessError, OSError, RuntimeError) as why:
-        row.note = f"not available: {why}"
+        row.note = f"not available: {_line(why)}"
         return row
     try:
         with _load(site) as row.load:
@@ -159,10 +159,15 @@ def _restarts(site: Site, peer: Peer, row: Row, count: int) -> None:
             peer.restart()
             site.changed(version)
         except (RuntimeError, TimeoutError, subprocess.TimeoutExpired) as error:
-            row.note = f"restart {version}: {error}"
+            row.note = f"restart {version}: {_line(error)}"
             return
         row.took.append((time.monotonic() - began) * 1000)
         time.sleep(REST)
+
+
+def _line(error: Exception) -> str:
+    """A log may be part of it."""
+    return " ".join(str(error).split())[-200:]
 
 
 def table(rows: list[Row]) -> str:
