@@ -21,7 +21,8 @@ Requests on **new connections** come at a fixed rate, whether the server keeps u
 A server may close a kept connection that is idle, and a client cannot see that in time: RFC 9110 §9.2.2 lets it ask again on a new
 connection when the request is idempotent and no byte of an answer came. That is done once, and counted apart (``retried``).
 
-It measures itself too: ``late_ms`` is the longest that a request left after its time. A gap of that length may be ours.
+It measures itself too: ``late_ms`` is the longest that a request left after its time. Of the longest gaps between two good answers,
+``server`` is the longest once what the load itself was late within it is taken off.
 """
 
 from __future__ import annotations
@@ -35,34 +36,13 @@ import json
 import resource
 import signal
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import Any
 
 from connection import GOOD, Connection
+from tally import Count, Gap
 
 UNANSWERED = ("reset", "closed")
 LOCAL = (errno.EADDRNOTAVAIL, errno.EMFILE, errno.ENFILE, errno.ENOBUFS)
-
-
-@dataclass
-class Gap:
-    """The longest time between two good answers."""
-
-    longest: float = 0.0
-    last: float = 0.0
-
-    def now(self, at: float) -> None:
-        self.longest = max(self.longest, at - self.last if self.last else 0.0)
-        self.last = at
-
-
-@dataclass
-class Count:
-    """The requests of one kind."""
-
-    good: int = 0
-    bad: Counter[str] = field(default_factory=Counter)
-    gap: Gap = field(default_factory=Gap)
 
 
 class Load:
@@ -76,7 +56,7 @@ class Load:
         self.retried: Counter[str] = Counter()
         self.opened = self.closed_idle = self.announced = self.older = 0
         self.newest = -1
-        self.late = 0.0
+        self.late = self.due = 0.0
         self.stop = asyncio.Event()
         self.loop = asyncio.get_running_loop()
         head = f"GET {options.path} HTTP/1.1\r\nHost: {options.host}\r\n"
@@ -90,12 +70,14 @@ class Load:
         async with asyncio.TaskGroup() as tasks:
             for number in range(self.options.keep):
                 tasks.create_task(self._keep(number / self.options.keep))
-            due, step = began, 1 / self.options.per_second
+            self.due, step = began, 1 / self.options.per_second
             while not self.stop.is_set():
-                await asyncio.sleep(max(0.0, due - self.loop.time()))
-                self.late = max(self.late, self.loop.time() - due)
+                await asyncio.sleep(max(0.0, self.due - self.loop.time()))
+                late = self.loop.time() - self.due
+                self.late = max(self.late, late)
+                self.any.own(late)
                 tasks.create_task(self._fresh())
-                due += step
+                self.due += step
             end = self.loop.time()
         return self._result(end - began, end)
 
@@ -182,6 +164,7 @@ class Load:
         kind.good += 1
         now = self.loop.time()
         kind.gap.now(now)
+        self.any.own(now - self.due)  # answers are taken before the next request leaves
         self.any.now(now)
 
     def _result(self, seconds: float, end: float) -> dict[str, Any]:
@@ -208,6 +191,7 @@ class Load:
                 "any": _ms(self.any.longest),
                 "new": _ms(self.new.gap.longest),
                 "kept": _ms(self.kept.gap.longest),
+                "server": _ms(self.any.less_own),
             },
             "took_ms": {
                 "median": _ms(took[len(took) // 2]),

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
+import signal
 import socket
 import struct
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import pytest
 from host import free_port, load, until
@@ -188,8 +191,29 @@ def test_the_longest_gap_is_that_of_the_server() -> None:
                 never.wait(0.4)
             until(lambda: server.given["held"] > 300, "200 more")
         assert counts["bad"] == {}
-        assert 390 <= counts["gap_ms"]["any"] <= counts["gap_ms"]["new"]
+        gap = counts["gap_ms"]
+        assert 390 <= gap["any"] <= gap["new"]
+        assert 390 - counts["late_ms"] <= gap["server"] <= gap["any"]
         assert counts["took_ms"]["max"] >= 390
+
+
+def test_a_gap_that_the_load_made_itself_is_not_the_servers() -> None:
+    with serving(("good", says(WHOLE))) as server:
+        with load(server.port, 200) as counts:
+            until(lambda: server.given["good"] > 100, "100 requests")
+            pid = next(iter(children()))
+            os.kill(pid, signal.SIGSTOP)
+            threading.Event().wait(0.5)
+            os.kill(pid, signal.SIGCONT)
+            until(lambda: server.given["good"] > 300, "200 more")
+        assert counts["late_ms"] >= 490
+        assert counts["gap_ms"]["any"] >= 490
+        assert counts["gap_ms"]["server"] < 250
+
+
+def children() -> list[int]:
+    tasks = Path("/proc/self/task").iterdir()
+    return [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
 
 
 def test_an_answer_by_an_older_version_after_a_newer_one_is_seen() -> None:

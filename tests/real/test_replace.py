@@ -15,7 +15,7 @@ from host import Host, free_port, host, load, until
 REPLACES = 50
 RATE = 600
 KEPT = ("--keep", "10", "--pause", "50")
-LONGEST_GAP = 250.0
+LONGEST_GAP = 150.0
 """Milliseconds between two answers on a machine that others share; ``make bench ONLY=graceful`` holds the figure to 30."""
 REFUSED = (151, "refused")
 
@@ -82,7 +82,7 @@ def replaced(running: Host, server: App, version: int) -> None:
 
 @pytest.mark.parametrize("app", COMMANDS)
 def test_fifty_replaces_under_load_lose_nothing(app: str, tmp_path: Path) -> None:
-    with serving(app, tmp_path, 'drain_timeout = "500ms"') as (running, server):
+    with serving(app, tmp_path, 'drain_timeout = "300ms"') as (running, server):
         before = running.pid("app")
         with load(server.port, RATE, *KEPT) as counts:
             for number in range(2, REPLACES + 2):
@@ -95,7 +95,7 @@ def test_fifty_replaces_under_load_lose_nothing(app: str, tmp_path: Path) -> Non
         assert counts["older"] == 0, "the switch is not one instant"
         assert counts["rate"] >= 500
         assert len(bodies) > REPLACES * 0.9
-        assert counts["gap_ms"]["any"] < LONGEST_GAP
+        assert counts["gap_ms"]["server"] < LONGEST_GAP
         assert alone(running)["pid"] != before
         assert alone(running)["generation"] == REPLACES + 1
 
@@ -163,7 +163,7 @@ def test_a_slow_start_is_waited_for_while_the_old_one_serves(tmp_path: Path) -> 
             assert (code, reload["verdict"]) == (0, "applied"), reload
             assert reload["duration_ms"] >= 2000
         assert (counts["bad"], counts["kept"]["bad"]) == ({}, {})
-        assert counts["gap_ms"]["any"] < LONGEST_GAP
+        assert counts["gap_ms"]["server"] < LONGEST_GAP
 
 
 def test_without_overlap_the_socket_stays_and_clients_wait(tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_without_overlap_the_socket_stays_and_clients_wait(tmp_path: Path) -> No
 def test_the_sockets_outlive_a_killed_agent_and_are_replaced_again(
     app: str, tmp_path: Path
 ) -> None:
-    with serving(app, tmp_path, 'drain_timeout = "500ms"') as (running, server):
+    with serving(app, tmp_path, 'drain_timeout = "300ms"') as (running, server):
         with load(server.port, RATE, *KEPT) as counts:
             for number in range(2, 7):
                 replaced(running, server, number)

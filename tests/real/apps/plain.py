@@ -17,7 +17,7 @@ from typing import Any
 
 from said import PARTS, asked, read, ready
 
-LINGER = 1.0
+LINGER = 0.3
 SAID = read()
 
 
