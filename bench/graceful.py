@@ -1,11 +1,11 @@
 """A graceful restart of the same small app, under the same load, by agentd and by what else is used for it.
 
-New connections come at a fixed rate, and kept-alive clients ask on theirs (``tests/real/load.py`` says what counts as lost). A restart is
-over when the tool said so and new connections are answered by the new version, ten in a row. Each peer is restarted as its manual
-says; a peer that cannot be had here is a row that says why. The longest gap is between two answers of any kind, less what the load
-itself was late meanwhile; in brackets as it was seen, when that is more. It prints a table of its own, as the peers are more than two.
+New connections come at a fixed rate, and kept-alive clients ask on theirs (``tests/real/load.py`` says what counts as lost). A restart
+is over when the tool said so and new connections are answered by the new version, ten in a row. Each peer is restarted as its manual
+says; a peer that cannot be had here is a row that says why. The longest gap is between two answers on new connections, less what the
+load itself was late meanwhile; in brackets as it was seen, when that is more. It prints a table of its own: the peers are more than two.
 
-Alone: ``graceful.py --bin DIR [--restarts N] [PEER …]``.
+Alone: ``make bench ONLY=graceful``; some of it: ``graceful.py --bin DIR [--restarts N] [WORD of a peer's name …]``.
 """
 
 from __future__ import annotations
@@ -91,13 +91,13 @@ class Row:
 
     @property
     def gap(self) -> float:
-        """Milliseconds between two good answers, less what the load itself was late meanwhile."""
+        """Milliseconds between two good answers on new connections, less what the load itself was late."""
         return float(self.load["gap_ms"]["server"])
 
     @property
     def gaps(self) -> str:
         """And as it was seen, when that is another figure."""
-        seen = self.load["gap_ms"]["any"]
+        seen = self.load["gap_ms"]["new"]
         return f"{self.gap:.0f} ms" + (f" ({seen:.0f})" if seen > self.gap + 5 else "")
 
     def cells(self) -> tuple[str, ...]:

@@ -22,7 +22,8 @@ A server may close a kept connection that is idle, and a client cannot see that 
 connection when the request is idempotent and no byte of an answer came. That is done once, and counted apart (``retried``).
 
 It measures itself too: ``late_ms`` is the longest that a request left after its time. Of the longest gaps between two good answers,
-``server`` is the longest once what the load itself was late within it is taken off.
+``server`` is that of new connections, less what the load itself was late within it: while those wait, kept-alive clients may well be
+answered by who leaves.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ class Load:
                 await asyncio.sleep(max(0.0, self.due - self.loop.time()))
                 late = self.loop.time() - self.due
                 self.late = max(self.late, late)
-                self.any.own(late)
+                self.new.gap.own(late)
                 tasks.create_task(self._fresh())
                 self.due += step
             end = self.loop.time()
@@ -163,8 +164,8 @@ class Load:
             return
         kind.good += 1
         now = self.loop.time()
+        self.new.gap.own(now - self.due)  # answers are taken before the next request leaves
         kind.gap.now(now)
-        self.any.own(now - self.due)  # answers are taken before the next request leaves
         self.any.now(now)
 
     def _result(self, seconds: float, end: float) -> dict[str, Any]:
@@ -191,7 +192,7 @@ class Load:
                 "any": _ms(self.any.longest),
                 "new": _ms(self.new.gap.longest),
                 "kept": _ms(self.kept.gap.longest),
-                "server": _ms(self.any.less_own),
+                "server": _ms(self.new.gap.less_own),
             },
             "took_ms": {
                 "median": _ms(took[len(took) // 2]),
