@@ -2,7 +2,7 @@
 #   make demo    a real reload, watched; needs Python 3.11 or newer and nothing else
 #   make check   format, lint, types, core and simulator: what runs before every commit
 #   make test    all of it, on real servers too
-#   make bench   this project beside its peers; prints goals, figures and ratios
+#   make bench   this project beside its peers; prints goals, figures and ratios; ONLY=graceful: that part
 #   make mutants how many planted bugs in the core the tests find
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -61,7 +61,7 @@ tests/servers:
 		else echo "nginx is missing: the tests on real nginx will fail; on Debian: apt-get install nginx" >&2; fi; fi
 
 bench: .venv/run/done .venv/dev/done
-	@$(DEV)/python bench/run.py --bin $(RUN)
+	@$(DEV)/python bench/run.py --bin $(RUN) $(ONLY)
 
 mutants: .venv/dev/done
 	@$(DEV)/python tools/mutate.py

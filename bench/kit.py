@@ -38,33 +38,39 @@ class Place:
 
     def supervisor(self, services: list[Service]) -> Supervisor:
         """One that is not started yet."""
-        self._supervisor = self._supervisor or _install(self.bin)
+        self._supervisor = self._supervisor or _install(self)
         return Supervisor(self._supervisor, self.directory(), services)
+
+    def environment(self) -> Path:
+        """An environment beside ours, of the same Python, where peers are installed. Raises CalledProcessError."""
+        home = self.bin.parent.parent / "bench"
+        if not (home / "bin" / "python").exists():
+            print(f"preparing {home} (once) ...", file=sys.stderr)
+            base = os.path.realpath(self.bin / "python")
+            subprocess.run([base, "-m", "venv", str(home)], check=True, env=ENV)
+        return home
 
     def close(self) -> None:
         """Remove the directories."""
         self._stack.close()
 
 
-def _install(bin_: Path) -> Path:
-    """A supervisord in an environment of its own beside ours, of the same Python, compiled like ours.
+def _install(place: Place) -> Path:
+    """A supervisord beside ours, compiled like ours.
 
     Where no index of packages can be reached, the host's own will do. Raises RuntimeError when there is none.
     """
-    home = bin_.parent.parent / "bench"
-    if not (home / "bin" / "supervisord").exists():
-        print(f"preparing {home} (once) ...", file=sys.stderr)
-        base = os.path.realpath(bin_ / "python")
-        pip = [str(home / "bin/python"), "-m", "pip", "install", "--quiet", "--compile"]
-        try:
-            subprocess.run([base, "-m", "venv", str(home)], check=True, env=ENV)
+    try:
+        bin_ = place.environment() / "bin"
+        if not (bin_ / "supervisord").exists():
+            pip = [str(bin_ / "python"), "-m", "pip", "install", "--quiet", "--compile"]
             argv = [*pip, "--disable-pip-version-check", "supervisor"]
             subprocess.run(argv, check=True, env=ENV)
-        except subprocess.CalledProcessError as error:
-            if own := shutil.which("supervisord"):
-                return Path(own).parent
-            raise RuntimeError("supervisord can neither be installed nor found") from error
-    return home / "bin"
+    except subprocess.CalledProcessError as error:
+        if own := shutil.which("supervisord"):
+            return Path(own).parent
+        raise RuntimeError("supervisord can neither be installed nor found") from error
+    return bin_
 
 
 @contextlib.contextmanager

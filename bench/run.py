@@ -18,6 +18,7 @@ from pathlib import Path
 
 import capture
 import crash
+import graceful
 import idle
 import memory
 import react
@@ -35,6 +36,7 @@ FAMILIES: dict[str, Callable[[Place], list[Figure]]] = {
     "scale": scale.measure,
     "idle": idle.measure,
     "capture": capture.measure,
+    "graceful": graceful.measure,
 }
 
 

@@ -33,14 +33,19 @@ def render(groups: Iterable[tuple[str, Sequence[Figure]]]) -> str:
     rows: list[tuple[str, tuple[str, ...]]] = [("", HEAD)]
     for family, figures in groups:
         rows += [(family if n == 0 else "", _cells(figure)) for n, figure in enumerate(figures)]
-    widths = [max(len(cells[column]) for _, cells in rows) for column in range(len(HEAD))]
     lines: list[str] = []
-    for family, cells in rows:
+    for (family, _), line in zip(rows, columns([cells for _, cells in rows]), strict=True):
         if family:
             lines += ["", f"[{family}]"]
-        padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
-        lines.append("  ".join(padded).rstrip())
+        lines.append(line)
     return "\n".join(lines)
+
+
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """A line for each row, all columns as wide as their widest cell."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    padded = ((c.ljust(w) for c, w in zip(cells, widths, strict=True)) for cells in rows)
+    return ["  ".join(cells).rstrip() for cells in padded]
 
 
 def _cells(figure: Figure) -> tuple[str, ...]:

@@ -250,14 +250,16 @@ def unchunked(body: bytes) -> bytes:
 
 
 @contextlib.contextmanager
-def load(port: int, per_second: float) -> Iterator[dict[str, Any]]:
-    """Requests on new connections meanwhile; filled with the counts at the end."""
+def load(port: int, per_second: float, *options: str) -> Iterator[dict[str, Any]]:
+    """Requests meanwhile, from the first answer on; filled with the counts at the end."""
     result: dict[str, Any] = {}
     process = subprocess.Popen(
-        [sys.executable, HERE / "load.py", str(port), str(per_second)],
+        [sys.executable, HERE / "load.py", str(port), str(per_second), *options],
         stdout=subprocess.PIPE,
         env=clean_env(),
     )
+    assert process.stdout is not None
+    process.stdout.readline()
     try:
         yield result
     finally:
