@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from agentd.core.facts import Record
-from agentd.core.manifest import Manifest, Missing
+from agentd.core.manifest import Entry, Manifest, Missing
 from agentd.core.memory import Memory
 from agentd.core.process import Exit, Identity
 from agentd.core.spec import Probe, ProcessSpec, Spec
 from agentd.core.steps import Worker
+from agentd.wire import Trigger, Verdict
 
 
 class AdapterError(Exception):
@@ -268,6 +269,41 @@ class Files(Protocol):
 
     async def version(self, spec: Spec, manifest: Manifest) -> str:
         """The short human name of these bytes: a key of a file, a git commit when clean, else 12 hex digits."""
+
+
+class KeptInput(Protocol):
+    """One input of a configuration that was kept."""
+
+    @property
+    def entry(self) -> Entry: ...  # noqa: D102
+    @property
+    def stored(self) -> bool:
+        """Whether its bytes are there; those of secret inputs never are."""
+
+
+class Archive(Protocol):
+    """The configurations that were kept. Every method may block on the disk."""
+
+    def kept(self, digest: str) -> Sequence[KeptInput] | None:
+        """The inputs of the configuration of this hash; None: it is not kept."""
+
+    def holds(self, digest: str) -> bool:
+        """Whether it is kept, without looking closely."""
+
+    def read(self, entry: Entry) -> bytes:
+        """The bytes of an input, proven by their hash. Raises AdapterError: never kept, pruned, damaged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a reload or a start found the inputs to be."""
+
+    hash: str
+    version: str
+    reload_id: str
+    trigger: Trigger
+    verdict: Verdict | None
+    wall_ns: int
 
 
 class Store(Protocol):

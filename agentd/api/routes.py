@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from agentd.api.context import Context
+from agentd.api.handlers_diff import diff, versions
 from agentd.api.handlers_history import history, otlp, show
 from agentd.api.handlers_operate import check, hold, release, restart, start, stop
 from agentd.api.handlers_reloads import reload, reload_several
@@ -40,6 +41,12 @@ ROUTES = (
     Route("GET", "/v1/status", READ, status, "how services stand"),
     Route("GET", "/v1/services/{name}", READ, service, "how one service stands"),
     Route("GET", "/v1/services/{name}/logs", INSPECT, logs, "what a service printed"),
+    Route(
+        "GET", "/v1/services/{name}/diff", INSPECT, diff, "what changed between two configurations"
+    ),
+    Route(
+        "GET", "/v1/services/{name}/versions", READ, versions, "the configurations that are kept"
+    ),
     Route("POST", "/v1/services/{name}/reload", OPERATE, reload, "reload a service"),
     Route("POST", "/v1/services/{name}/start", OPERATE, start, "want a service up"),
     Route("POST", "/v1/services/{name}/stop", OPERATE, stop, "want a service down"),
