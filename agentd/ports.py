@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from agentd.core.facts import Record
 from agentd.core.manifest import Entry, Manifest, Missing
@@ -304,6 +304,15 @@ class Reading:
     trigger: Trigger
     verdict: Verdict | None
     wall_ns: int
+
+
+class Asked(NamedTuple):
+    """One reload in the order of requests: the number of the record that asked, and when that was."""
+
+    seq: int
+    reload_id: str
+    wall_ns: int
+    ended: bool
 
 
 class Store(Protocol):

@@ -19,7 +19,7 @@ from agentd.core.context import parse_traceparent, parse_tracestate
 from agentd.core.facts import Cause, Record
 from agentd.core.host import Host
 from agentd.core.service import Service
-from agentd.ports import Archive, Logs, Reading
+from agentd.ports import Archive, Asked, Logs, Reading
 from agentd.runtime.runtime import Runtime
 from agentd.wire import ExitCode, Trigger, Verdict
 
@@ -58,6 +58,9 @@ class Reader(Protocol):
 
     def records(self, reload_id: str) -> tuple[Record, ...]:
         """Everything about one reload, oldest first."""
+
+    def asked(self, seq: int, limit: int) -> Sequence[Asked]:
+        """The reloads and starts that were asked for after record ``seq``, oldest first."""
 
     def readings(self, service: str, limit: int) -> Sequence[Reading]:
         """What its reloads and starts found the inputs to be, newest first."""

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from agentd.api.context import Context
 from agentd.api.handlers_diff import diff, versions
+from agentd.api.handlers_export import export
 from agentd.api.handlers_history import history, otlp, show
 from agentd.api.handlers_operate import check, hold, release, restart, start, stop
 from agentd.api.handlers_reloads import reload, reload_several
@@ -59,6 +60,7 @@ ROUTES = (
     Route("GET", "/v1/reloads/{ref}", READ, show, "one reload with its trace"),
     Route("GET", "/v1/reloads/{ref}/otlp", READ, otlp, "a trace as OTLP/JSON"),
     Route("GET", "/v1/reloads/{ref}/wait", READ, wait, "how a reload ends, once it has"),
+    Route("GET", "/v1/export", READ, export, "the traces as OTLP JSON Lines"),
     Route("GET", "/v1/events", READ, events, "the journal as it is written"),
 )
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agentd.core.facts import Record
-from agentd.ports import AdapterError, Reading
+from agentd.ports import AdapterError, Asked, Reading
 from agentd.store.codec import CodecError, decode_fact, decode_memory
 from agentd.store.schema import read_only
 from agentd.wire import Trigger, Verdict
@@ -127,6 +127,16 @@ class Journal:
         """The records of each reload without a verdict, oldest first."""
         rows = self._rows("verdict IS NULL ORDER BY seq", ())
         return tuple(self.records(row.reload_id) for row in rows)
+
+    def asked(self, seq: int, limit: int) -> tuple[Asked, ...]:
+        """The reloads and starts that were asked for after record ``seq``, oldest first."""
+        query = (
+            "SELECT seq, reload_id, requested_ns, verdict IS NOT NULL FROM reload"
+            " WHERE seq > ? ORDER BY seq LIMIT ?"
+        )
+        with self._reading():
+            rows = self._db.execute(query, (seq, limit)).fetchall()
+        return tuple(Asked(at, id_, wall_ns, bool(ended)) for at, id_, wall_ns, ended in rows)
 
     def readings(self, service: str, limit: int) -> tuple[Reading, ...]:
         """What the reloads and starts of a service found its inputs to be, newest first."""

@@ -30,7 +30,7 @@ from agentd.core.service import Service
 from agentd.core.spec import Check, ProcessSpec, ReloadSpec, Spec
 from agentd.core.steps import Grade
 from agentd.journal import Journal
-from agentd.ports import AdapterError, CommandResult, Reading, Usage
+from agentd.ports import AdapterError, Asked, CommandResult, Reading, Usage
 from agentd.wire import Trigger, Verdict
 
 WALL = 1_795_341_600_000_000_000
@@ -149,6 +149,14 @@ class MemoryReader:
             raise AdapterError("cannot read the journal: damaged")
         named = (r for r in self.store.records if hasattr(r.fact, "reload_id"))
         return tuple(r for r in named if r.fact.reload_id == reload_id)  # type: ignore[union-attr]
+
+    def asked(self, seq: int, limit: int) -> tuple[Asked, ...]:
+        ended = {r.fact.reload_id for r in self.store.records if isinstance(r.fact, f.Judged)}
+        return tuple(
+            Asked(r.seq, r.fact.reload_id, r.wall_ns, r.fact.reload_id in ended)
+            for r in self.store.records
+            if isinstance(r.fact, f.Requested) and r.seq > seq
+        )[:limit]
 
     def readings(self, service: str, limit: int) -> tuple[Reading, ...]:
         verdicts = {
