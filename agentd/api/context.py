@@ -59,7 +59,7 @@ class Reader(Protocol):
     def records(self, reload_id: str) -> tuple[Record, ...]:
         """Everything about one reload, oldest first."""
 
-    def asked(self, seq: int, limit: int) -> Sequence[Asked]:
+    def requested(self, seq: int, limit: int) -> Sequence[Asked]:
         """The reloads and starts that were asked for after record ``seq``, oldest first."""
 
     def readings(self, service: str, limit: int) -> Sequence[Reading]:

@@ -49,7 +49,7 @@ def _moment(text: str) -> int:
 
 async def _lines(context: Context, since_ns: int) -> AsyncGenerator[bytes, None]:
     last = 0
-    while page := context.reader.asked(last, _PAGE):
+    while page := context.reader.requested(last, _PAGE):
         for one in page:
             last = one.seq
             if not one.ended or one.wall_ns < since_ns:

@@ -128,7 +128,7 @@ class Journal:
         rows = self._rows("verdict IS NULL ORDER BY seq", ())
         return tuple(self.records(row.reload_id) for row in rows)
 
-    def asked(self, seq: int, limit: int) -> tuple[Asked, ...]:
+    def requested(self, seq: int, limit: int) -> tuple[Asked, ...]:
         """The reloads and starts that were asked for after record ``seq``, oldest first."""
         query = (
             "SELECT seq, reload_id, requested_ns, verdict IS NOT NULL FROM reload"

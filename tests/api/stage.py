@@ -150,7 +150,7 @@ class MemoryReader:
         named = (r for r in self.store.records if hasattr(r.fact, "reload_id"))
         return tuple(r for r in named if r.fact.reload_id == reload_id)  # type: ignore[union-attr]
 
-    def asked(self, seq: int, limit: int) -> tuple[Asked, ...]:
+    def requested(self, seq: int, limit: int) -> tuple[Asked, ...]:
         ended = {r.fact.reload_id for r in self.store.records if isinstance(r.fact, f.Judged)}
         return tuple(
             Asked(r.seq, r.fact.reload_id, r.wall_ns, r.fact.reload_id in ended)
