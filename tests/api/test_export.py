@@ -52,7 +52,8 @@ async def test_each_line_is_what_the_reload_says_of_itself(tmp_path: Path) -> No
     ids = [f"{ID[:-3]}{n:03}" for n in range(250)]
     async with serving(tmp_path, ready("web")) as stage:
         assert await export(stage) == []
-        tell(stage, *ids)
+        tell(stage, *ids, end=False)  # all are asked for before the first ends
+        stage.runtime.note(*(judged("web", reload_id, Verdict.APPLIED) for reload_id in ids))
         tell(stage, f"{ID[:-3]}999", end=False)
         await soon(lambda: len(stage.runtime.store.records) == 501)
         lines = await export(stage)
