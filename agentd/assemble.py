@@ -174,6 +174,7 @@ class _Agent:
             self._output,
             self._definitions.agent.access,
             options.socket,
+            archive=self._files.snapshots,
         )
         self._api.bind()
         self._watch = FileWatch(loop, self._files, self._say)

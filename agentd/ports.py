@@ -10,14 +10,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from socket import socket
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from agentd.core.facts import Record
-from agentd.core.manifest import Manifest, Missing
+from agentd.core.manifest import Entry, Manifest, Missing
 from agentd.core.memory import Memory
 from agentd.core.process import Exit, Identity
 from agentd.core.spec import Probe, ProcessSpec, Spec
 from agentd.core.steps import Worker
+from agentd.wire import Trigger, Verdict
 
 
 class AdapterError(Exception):
@@ -342,6 +343,50 @@ class Files(Protocol):
 
     async def version(self, spec: Spec, manifest: Manifest) -> str:
         """The short human name of these bytes: a key of a file, a git commit when clean, else 12 hex digits."""
+
+
+class KeptInput(Protocol):
+    """One input of a configuration that was kept."""
+
+    @property
+    def entry(self) -> Entry: ...  # noqa: D102
+    @property
+    def stored(self) -> bool:
+        """Whether its bytes are there; those of secret inputs never are."""
+
+
+class Archive(Protocol):
+    """The configurations that were kept. Every method may block on the disk."""
+
+    def kept(self, digest: str) -> Sequence[KeptInput] | None:
+        """The inputs of the configuration of this hash; None: it is not kept."""
+
+    def holds(self, digest: str) -> bool:
+        """Whether it is kept, without looking closely."""
+
+    def read(self, entry: Entry) -> bytes:
+        """The bytes of an input, proven by their hash. Raises AdapterError: never kept, pruned, damaged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a reload or a start found the inputs to be."""
+
+    hash: str
+    version: str
+    reload_id: str
+    trigger: Trigger
+    verdict: Verdict | None
+    wall_ns: int
+
+
+class Asked(NamedTuple):
+    """One reload in the order of requests: the number of the record that asked, and when that was."""
+
+    seq: int
+    reload_id: str
+    wall_ns: int
+    ended: bool
 
 
 class Store(Protocol):

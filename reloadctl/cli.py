@@ -79,6 +79,8 @@ def _command(verb: str, understood: list[Line]) -> "Callable[..., None]":
         args = (
             list(words) if isinstance(words, (list, tuple)) else [str(words)] * (words is not None)
         )
+        if len(args) > most:
+            raise typer.BadParameter(f"{verb} takes at most {most} arguments")
         understood.append((verb, args, defaults(verb) | context.obj | _values(given, every)))
 
     parameters = _options(every)

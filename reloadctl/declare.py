@@ -57,6 +57,10 @@ VERBS: dict[str, Verb] = {
         "REF", 0, 1, "one reload as a waterfall; default: the newest",
         (("--otlp", "", "flag", "", "print its trace as one OTLP/JSON document"),),
     ),
+    "diff": (
+        "SVC", 1, 3, "what changed between two configurations, secrets masked; default: live and on_disk",
+        (("--exit-code", "", "flag", "", "exit with 1 when they differ"),),
+    ),
     "hold": (
         "SVC", 1, 1, "no reload of a service until it is released",
         (_REASON, ("--for", "", "duration", "D", "release by itself after this long")),
@@ -73,13 +77,20 @@ VERBS: dict[str, Verb] = {
         "RELOAD", 1, 1, "follow a reload that was started with --no-wait, and print its verdict",
         (("--timeout", "", "duration", "D", "wait at most this long; the reload goes on"),),
     ),
+    "export": (
+        "", 0, 0, "the traces of all reloads and starts as OTLP JSON Lines, oldest first",
+        (("--since", "", "duration", "D", "only what was asked for in this last while"),),
+    ),
     "version": ("", 0, 0, "the version of reloadctl and of the agent", ()),
     "demo": ("", 0, 0, "see reloads work and fail, on an agent of its own", ()),
 }  # fmt: skip
 
 EXITS: tuple[tuple[int, str], ...] = (
     (0, "done: applied, unchanged, passed"),
-    (1, "a bug of reloadctl itself, or its output could not be written"),
+    (
+        1,
+        "a bug of reloadctl itself, or its output could not be written; diff --exit-code: they differ",
+    ),
     (2, "the command line is not understood"),
     (3, "status: a service that is named, or wanted up, is not up"),
     (4, "status: no such service"),
@@ -129,7 +140,7 @@ WORST_FIRST = (
 LONGEST = 9
 """Digits of a number on the command line; more is a mistake, and some would overflow a timeout."""
 
-_UNITS = (("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0))
+_UNITS = (("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0), ("d", 86400.0))
 
 
 def name(option: Option) -> str:
@@ -165,4 +176,4 @@ def _duration(text: str) -> float:
             and len(digits) <= LONGEST
         ):
             return float(number) * seconds
-    raise ValueError("durations are written like 500ms, 5s, 2m, 1h")
+    raise ValueError("durations are written like 500ms, 5s, 2m, 1h, 7d")

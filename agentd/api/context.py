@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 from functools import cached_property
@@ -18,13 +19,14 @@ from agentd.core.context import parse_traceparent, parse_tracestate
 from agentd.core.facts import Cause, Record
 from agentd.core.host import Host
 from agentd.core.service import Service
-from agentd.ports import Logs
+from agentd.ports import Archive, Asked, Logs, Reading
 from agentd.runtime.runtime import Runtime
 from agentd.wire import ExitCode, Trigger, Verdict
 
 if TYPE_CHECKING:
     from agentd.telemetry.resource import Resource
 
+_COMPARED_AT_ONCE = 2
 COMMIT_S = 5.0
 """A verdict that is on its way to the disk is heard of within the store's deadline; after this it is lost."""
 _BAGGAGE = 8192
@@ -57,6 +59,12 @@ class Reader(Protocol):
     def records(self, reload_id: str) -> tuple[Record, ...]:
         """Everything about one reload, oldest first."""
 
+    def requested(self, seq: int, limit: int) -> Sequence[Asked]:
+        """The reloads and starts that were asked for after record ``seq``, oldest first."""
+
+    def readings(self, service: str, limit: int) -> Sequence[Reading]:
+        """What its reloads and starts found the inputs to be, newest first."""
+
     def after(self, seq: int, limit: int) -> tuple[Record, ...]:
         """What was written after a record, oldest first."""
 
@@ -65,11 +73,21 @@ class Context:
     """One for each agent; all on the event loop's thread."""
 
     def __init__(
-        self, runtime: Runtime, reader: Reader, logs: Logs, version: str, socket_path: str
+        self,
+        runtime: Runtime,
+        reader: Reader,
+        logs: Logs,
+        version: str,
+        socket_path: str,
+        *,
+        archive: Archive,
     ) -> None:
         self.runtime = runtime
         self.reader = reader
         self.logs = logs
+        self.archive = archive
+        self.comparing = asyncio.Semaphore(_COMPARED_AT_ONCE)
+        """Who compares configurations: each holds the bytes of two in memory, and a thread."""
         self.version = version
         self.socket_path = socket_path
         self.disk = Disk(runtime)

@@ -49,6 +49,7 @@ class Exchange:
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.head)
         # Nothing is buffered beyond the piece under way: draining means that the kernel has it all.
         writer.transport.set_write_buffer_limits(high=0)
+        self._write_s = limits.write_s
         self.method = ""
         self.answered = False
         """Whether the head of an answer was sent: after that a failure can only end the connection."""
@@ -90,6 +91,7 @@ class Exchange:
 
     async def send(self, response: Response) -> None:
         """The answer, whole; lines as they come until there are no more."""
+        self._write_s = response.write_s or self._limits.write_s
         self._begin(response)
         if self.method == "HEAD":
             await self._drain()
@@ -162,5 +164,5 @@ class Exchange:
         await self._drain()
 
     async def _drain(self) -> None:
-        async with asyncio.timeout(self._limits.write_s):
+        async with asyncio.timeout(self._write_s):
             await self._writer.drain()

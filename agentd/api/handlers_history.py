@@ -69,8 +69,17 @@ async def otlp(context: Context, request: Request) -> Response:
     """One trace, or one reload's part of it, as an OTLP/JSON ExportTraceServiceRequest."""
     query(request, ())
     ids = found(context, request.args["ref"])
-    # The SDK takes a tenth of a second to import: not while supervision waits.
+    await sdk_loaded()
+    return Response(exported(context, ids))
+
+
+async def sdk_loaded() -> None:
+    """Before ``exported``: the SDK takes a tenth of a second to import, not while supervision waits."""
     await asyncio.to_thread(importlib.import_module, "agentd.telemetry.sdk")
+
+
+def exported(context: Context, ids: Sequence[str]) -> bytes:
+    """The spans of these reloads as one line of OTLP/JSON. Raises Problem 404."""
     from agentd.telemetry.otlp import export_request  # noqa: PLC0415
     from agentd.telemetry.sdk import to_sdk  # noqa: PLC0415
 
@@ -78,7 +87,7 @@ async def otlp(context: Context, request: Request) -> Response:
     for reload_id in ids:
         spans += _spans(context, recorded(context, reload_id))
     document = export_request(to_sdk(spans, context.version))
-    return Response(json.dumps(document).encode() + b"\n")
+    return json.dumps(document).encode() + b"\n"
 
 
 def found(context: Context, ref: str) -> Sequence[str]:

@@ -54,3 +54,5 @@ class Response:
     kind: str = JSON
     headers: tuple[tuple[str, str], ...] = ()
     lines: AsyncGenerator[bytes, None] | None = None
+    write_s: float = 0.0
+    """How long the caller may take to read a piece of it; 0: as long as any."""

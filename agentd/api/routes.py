@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from agentd.api.context import Context
+from agentd.api.handlers_diff import diff, versions
+from agentd.api.handlers_export import export
 from agentd.api.handlers_history import history, otlp, show
 from agentd.api.handlers_operate import check, hold, release, restart, start, stop
 from agentd.api.handlers_reloads import reload, reload_several
@@ -40,6 +42,12 @@ ROUTES = (
     Route("GET", "/v1/status", READ, status, "how services stand"),
     Route("GET", "/v1/services/{name}", READ, service, "how one service stands"),
     Route("GET", "/v1/services/{name}/logs", INSPECT, logs, "what a service printed"),
+    Route(
+        "GET", "/v1/services/{name}/diff", INSPECT, diff, "what changed between two configurations"
+    ),
+    Route(
+        "GET", "/v1/services/{name}/versions", READ, versions, "the configurations that are kept"
+    ),
     Route("POST", "/v1/services/{name}/reload", OPERATE, reload, "reload a service"),
     Route("POST", "/v1/services/{name}/start", OPERATE, start, "want a service up"),
     Route("POST", "/v1/services/{name}/stop", OPERATE, stop, "want a service down"),
@@ -52,6 +60,7 @@ ROUTES = (
     Route("GET", "/v1/reloads/{ref}", READ, show, "one reload with its trace"),
     Route("GET", "/v1/reloads/{ref}/otlp", READ, otlp, "a trace as OTLP/JSON"),
     Route("GET", "/v1/reloads/{ref}/wait", READ, wait, "how a reload ends, once it has"),
+    Route("GET", "/v1/export", READ, export, "the traces as OTLP JSON Lines"),
     Route("GET", "/v1/events", READ, events, "the journal as it is written"),
 )
 

@@ -26,7 +26,7 @@ from agentd.api.peers import Peer, peer_of
 from agentd.api.problem import Problem, busy, malformed, printable
 from agentd.api.routes import find
 from agentd.config.access import Access, Level, allows
-from agentd.ports import AdapterError, Logs
+from agentd.ports import AdapterError, Archive, Logs
 from agentd.runtime.runtime import Runtime
 from agentd.wire import EXIT_HEADER, ExitCode
 
@@ -87,12 +87,13 @@ class Api:
         access: Access,
         path: Path,
         *,
+        archive: Archive,
         version: str = __version__,
         who: Callable[[socket.socket], Peer] = peer_of,
         limits: Limits | None = None,
     ) -> None:
-        """``reader`` is the journal's read side; ``who`` says who is at the other end."""
-        self._context = Context(runtime, reader, logs, version, str(path))
+        """``reader`` is the journal's read side, ``archive`` the kept configurations; ``who`` says who is at the other end."""
+        self._context = Context(runtime, reader, logs, version, str(path), archive=archive)
         self._access = access
         self._path = path
         self._who = who

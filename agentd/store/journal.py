@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agentd.core.facts import Record
-from agentd.ports import AdapterError
+from agentd.ports import AdapterError, Asked, Reading
 from agentd.store.codec import CodecError, decode_fact, decode_memory
 from agentd.store.schema import read_only
 from agentd.wire import Trigger, Verdict
@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 
 _ROWS = """
 SELECT reload_id, trace_id, service, trigger, handle, verdict, requested_ns, ended_ns FROM reload WHERE
+"""
+_READINGS = """
+SELECT json_extract(record.data, '$.hash'), json_extract(record.data, '$.version'), reload.reload_id, reload.trigger,
+  reload.verdict, record.wall_ns
+FROM reload CROSS JOIN record ON record.reload_id = reload.reload_id AND record.kind = 'SnapshotTaken'
+WHERE reload.service = ? ORDER BY reload.seq DESC LIMIT ?
 """
 _RECORDS = "SELECT seq, wall_ns, mono, boot, kind, data FROM record WHERE"
 _BACK = re.compile(r"(.+)\^(\d{1,6})")
@@ -121,6 +127,25 @@ class Journal:
         """The records of each reload without a verdict, oldest first."""
         rows = self._rows("verdict IS NULL ORDER BY seq", ())
         return tuple(self.records(row.reload_id) for row in rows)
+
+    def requested(self, seq: int, limit: int) -> tuple[Asked, ...]:
+        """The reloads and starts that were asked for after record ``seq``, oldest first."""
+        query = (
+            "SELECT seq, reload_id, requested_ns, verdict IS NOT NULL FROM reload"
+            " WHERE seq > ? ORDER BY seq LIMIT ?"
+        )
+        with self._reading():
+            rows = self._db.execute(query, (seq, limit)).fetchall()
+        return tuple(Asked(at, id_, wall_ns, bool(ended)) for at, id_, wall_ns, ended in rows)
+
+    def readings(self, service: str, limit: int) -> tuple[Reading, ...]:
+        """What the reloads and starts of a service found its inputs to be, newest first."""
+        with self._reading():
+            rows = self._db.execute(_READINGS, (service, limit)).fetchall()
+        return tuple(
+            Reading(hash_, version, id_, Trigger(by), Verdict(verdict) if verdict else None, at)
+            for hash_, version, id_, by, verdict, at in rows
+        )
 
     def read_hashes(self, limit: int) -> tuple[str, ...]:
         """The hashes of the newest readings of inputs, newest first."""

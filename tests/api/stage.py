@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import hashlib
 import json
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -29,7 +30,7 @@ from agentd.core.service import Service
 from agentd.core.spec import Check, ProcessSpec, ReloadSpec, Spec
 from agentd.core.steps import Grade
 from agentd.journal import Journal
-from agentd.ports import AdapterError, CommandResult, Usage
+from agentd.ports import AdapterError, Asked, CommandResult, Reading, Usage
 from agentd.wire import Trigger, Verdict
 
 WALL = 1_795_341_600_000_000_000
@@ -149,6 +150,34 @@ class MemoryReader:
         named = (r for r in self.store.records if hasattr(r.fact, "reload_id"))
         return tuple(r for r in named if r.fact.reload_id == reload_id)  # type: ignore[union-attr]
 
+    def requested(self, seq: int, limit: int) -> tuple[Asked, ...]:
+        ended = {r.fact.reload_id for r in self.store.records if isinstance(r.fact, f.Judged)}
+        return tuple(
+            Asked(r.seq, r.fact.reload_id, r.wall_ns, r.fact.reload_id in ended)
+            for r in self.store.records
+            if isinstance(r.fact, f.Requested) and r.seq > seq
+        )[:limit]
+
+    def readings(self, service: str, limit: int) -> tuple[Reading, ...]:
+        verdicts = {
+            r.fact.reload_id: r.fact.verdict
+            for r in self.store.records
+            if isinstance(r.fact, f.Judged)
+        }
+        found = [r for r in self.store.records if isinstance(r.fact, f.SnapshotTaken)]
+        return tuple(
+            Reading(
+                r.fact.hash,
+                r.fact.version,
+                r.fact.reload_id,
+                Trigger.CLI,
+                verdicts.get(r.fact.reload_id),
+                r.wall_ns,
+            )
+            for r in found[::-1]
+            if isinstance(r.fact, f.SnapshotTaken) and r.fact.service == service
+        )[:limit]
+
     def after(self, seq: int, limit: int) -> tuple[f.Record, ...]:
         return tuple(r for r in self.store.records if r.seq > seq)[:limit]
 
@@ -175,9 +204,10 @@ class Files:
     def __init__(self) -> None:
         self.on_disk: dict[str, Any] = {}
         self.read: list[str] = []
+        self.kept = 0
 
     async def snapshot(self, spec: Spec, *, keep: bool) -> Any:
-        assert not keep
+        self.kept += keep
         self.read.append(spec.name)
         await asyncio.sleep(0)
         found = self.on_disk.get(spec.name, NEW)
@@ -257,6 +287,45 @@ def judged(service: str, reload_id: str, verdict: Verdict, **more: Any) -> f.Jud
     return f.Judged(service, reload_id, verdict, **(given | more))
 
 
+@dataclass(frozen=True)
+class KeptInput:
+    entry: Entry
+    stored: bool = True
+
+
+class Archive:
+    """Configurations by hash; of an input without bytes nothing is stored."""
+
+    def __init__(self) -> None:
+        self.manifests: dict[str, tuple[KeptInput, ...]] = {}
+        self.bytes: dict[str, bytes] = {}
+
+    def keep(
+        self, version: str, files: dict[str, bytes], *, secret: tuple[str, ...] = ()
+    ) -> Manifest:
+        """A configuration of these files."""
+        entries = tuple(
+            Entry(path, hashlib.sha256(data).hexdigest(), len(data)) for path, data in files.items()
+        )
+        whole = hashlib.sha256(repr((version, entries)).encode()).hexdigest()
+        self.manifests[f"sha256:{whole}"] = tuple(
+            KeptInput(e, stored=e.path not in secret) for e in entries
+        )
+        self.bytes |= {e.hash: files[e.path] for e in entries if e.path not in secret}
+        return Manifest(f"sha256:{whole}", version, entries)
+
+    def kept(self, digest: str) -> tuple[KeptInput, ...] | None:
+        return self.manifests.get(digest)
+
+    def holds(self, digest: str) -> bool:
+        return digest in self.manifests
+
+    def read(self, entry: Entry) -> bytes:
+        if entry.hash not in self.bytes:
+            raise AdapterError(f"cannot read the snapshot of {entry.path}: it is pruned")
+        return self.bytes[entry.hash]
+
+
 class Logs:
     """Lines in a list; an offset is a number of lines."""
 
@@ -309,12 +378,14 @@ class Stage:
         self.runtime = Runtime(fixed)
         self.reader = MemoryReader(self.runtime.store)
         self.logs = Logs()
+        self.archive = Archive()
         self.api = Api(
             self.runtime,  # type: ignore[arg-type]
             self.reader,
             self.logs,
             access,
             path,
+            archive=self.archive,
             version="1.0",
             who=lambda _: self.peer,
             limits=limits,

@@ -57,6 +57,8 @@ sys.exit(code)
         (["--json", "history"], {"reloads": [reload()]}, {"_socket"}),
         (["history"], {"reloads": [reload()]}, {"_socket", "_json"}),
         (["stop", "web"], {"service": "web", "phase": "down"}, {"_socket", "_json", "agentd"}),
+        (["wait", "01JD"], reload(), {"_socket", "_json"}),
+        (["--json", "diff", "web"], {"service": "web", "differs": False}, {"_socket"}),
         (["logs", "web"], {"service": "web", "lines": ["a"]}, {"_socket", "_json"}),
     ],
 )

@@ -46,17 +46,19 @@ class Server:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.serving.add(asyncio.current_task())
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            if callable(self.answer):
-                await self.answer(reader, writer)
-            else:
-                self.asked.append(await whole(reader))
-                writer.write(self.answer)
-                await writer.drain()
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
-        self.serving.discard(asyncio.current_task())
+        try:
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                if callable(self.answer):
+                    await self.answer(reader, writer)
+                else:
+                    self.asked.append(await whole(reader))
+                    writer.write(self.answer)
+                    await writer.drain()
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+        finally:
+            self.serving.discard(asyncio.current_task())
 
     async def end(self) -> None:
         """Every connection is closed by the other side, or it waits in vain."""
@@ -283,14 +285,21 @@ def test_a_big_body_to_a_slow_reader_arrives_whole(tmp_path: Path) -> None:
 def test_an_early_no_is_heard_while_the_body_is_sent(tmp_path: Path) -> None:
     (tmp_path / "big").write_bytes(bytes(16 << 20))
 
-    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(said(413, "too large"))
-        await writer.drain()
-        await reader.read()
+    async def scenario() -> None:
+        heard = asyncio.Event()
 
-    result, _ = call(refuse, body_file=str(tmp_path / "big"), timeout=15)
-    assert (result.status, result.error, result.output) == (413, "answered 413", ("too large",))
+        async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(said(413, "too large"))
+            await heard.wait()  # and reads no more
+
+        async with serving(refuse) as server, calling() as calls:
+            order = replace(ORDER, url=server.url, body_file=str(tmp_path / "big"), timeout=15)
+            result = await calls.call(order)
+            heard.set()
+        assert (result.status, result.error, result.output) == (413, "answered 413", ("too large",))
+
+    asyncio.run(scenario())
 
 
 def test_of_a_huge_answer_the_end_is_kept_and_an_endless_one_is_left() -> None:
