@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from agentd.core.facts import Record
 from agentd.core.manifest import Manifest, Missing
@@ -261,8 +261,7 @@ class Due:
     """The trace of the reload that this one follows from."""
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """How much of a signal waits to be sent, how much was set aside, and since when (Unix ns) the oldest waits."""
 
     waiting: int

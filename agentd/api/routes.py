@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from agentd.api.context import Context
 from agentd.api.handlers_history import history, otlp, show
+from agentd.api.handlers_metrics import metrics
 from agentd.api.handlers_operate import check, hold, release, restart, start, stop
 from agentd.api.handlers_reloads import reload, reload_several
 from agentd.api.handlers_status import service, status
@@ -50,6 +51,7 @@ ROUTES = (
     Route("GET", "/v1/reloads", READ, history, "past and running reloads, newest first"),
     Route("GET", "/v1/reloads/{ref}", READ, show, "one reload with its trace"),
     Route("GET", "/v1/reloads/{ref}/otlp", READ, otlp, "a trace as OTLP/JSON"),
+    Route("GET", "/metrics", READ, metrics, "what is counted, for Prometheus"),
     Route("GET", "/v1/events", READ, events, "the journal as it is written"),
 )
 

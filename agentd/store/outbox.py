@@ -43,20 +43,20 @@ class SqliteOutbox:
         self, path: Path, change: Callable[[Callable[[sqlite3.Connection], object]], None]
     ) -> None:
         """``change`` hands a change to the writer, from any thread."""
-        self._journal = Journal(path)
+        self.journal = Journal(path)
         self._change = change
 
     def due(self, signal: str, after: int, limit: int) -> tuple[Due, ...]:
         """The oldest that are numbered above ``after``."""
-        rows = self._journal.rows(_DUE, (signal, after, limit))
+        rows = self.journal.rows(_DUE, (signal, after, limit))
         return tuple(self._due(*row) for row in rows)
 
     def _due(self, seq: int, reload_id: str, resource: str | None) -> Due:
-        records = self._journal.records(reload_id)
+        records = self.journal.records(reload_id)
         link = ""
         if records and isinstance(records[0].fact, Requested):
             link = records[0].fact.link
-        linked = self._journal.row(link) if link else None
+        linked = self.journal.row(link) if link else None
         return Due(seq, reload_id, resource or "", records, linked.trace_id if linked else None)
 
     def delivered(self, signal: str, upto: int) -> None:
@@ -70,14 +70,14 @@ class SqliteOutbox:
     def standing(self, signal: str) -> Standing:
         """How much waits, since when, and how much was set aside."""
         try:
-            ((waiting, aside, oldest),) = self._journal.rows(_STANDING, (signal,))
+            ((waiting, aside, oldest),) = self.journal.rows(_STANDING, (signal,))
         except AdapterError:
             return Standing(0, 0, None)
         return Standing(int(waiting or 0), int(aside or 0), oldest)
 
     def close(self) -> None:
         """No more questions."""
-        self._journal.close()
+        self.journal.close()
 
 
 def _delivered(signal: str, upto: int, db: sqlite3.Connection) -> None:

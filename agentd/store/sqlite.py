@@ -65,6 +65,11 @@ class SqliteStore(Store):
         self._writer.start()
 
     @property
+    def path(self) -> Path:
+        """Of the database."""
+        return self._path
+
+    @property
     def notice(self) -> str:
         """What the operator should know of the file: set aside, or rows that could not be understood. Else empty."""
         return "; ".join(filter(None, (self._opening, self.journal.notice)))
