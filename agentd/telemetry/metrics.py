@@ -15,7 +15,7 @@ from agentd.core.manifest import Manifest, Missing
 from agentd.telemetry.tally import Durations, Ended, Passed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from agentd.core.service_value import Service
     from agentd.telemetry.tally import Tally
@@ -124,11 +124,16 @@ def families(
     tally: Tally, services: Sequence[Now], outbox: Sequence[Sending], *, agent_ns: int, wall_ns: int
 ) -> tuple[Family, ...]:
     """Everything. ``agent_ns``: when this agent started; ``wall_ns``: now. Times are Unix nanoseconds."""
-    return (*_counted(tally), *_standing(services, tally), *_outbox(outbox, agent_ns, wall_ns))
+    return (
+        *_counted(tally, {s.service for s in services}),
+        *_standing(services, tally),
+        *_outbox(outbox, agent_ns, wall_ns),
+    )
 
 
-def _counted(tally: Tally) -> tuple[Family, ...]:
-    began, last = tally.began_ns, tally.last
+def _counted(tally: Tally, there: Collection[str]) -> tuple[Family, ...]:
+    """What is said of the last reload is said of services that are there."""
+    began, last = tally.began_ns, {n: x for n, x in tally.last.items() if n in there}
     ended: Mapping[Ended, int] = tally.ended
     passed: Mapping[Passed, int] = tally.passed
     return (

@@ -89,18 +89,24 @@ class Sender:
         version: str,
         observe: Observe,
         say: Callable[[str], None],
+        start_s: float = _START_S,
+        chance: Callable[[], float] = random.random,
     ) -> None:
-        """``outbox`` opens the rows for this thread; ``own`` is the agent's resource; ``say`` takes a sentence, from any thread."""
+        """``outbox`` opens the rows for this thread; ``own`` is the agent's resource; ``say`` takes a sentence, from any thread.
+
+        ``start_s``: how long nothing is sent at first; ``chance``: between 0 and 1, for pauses.
+        """
         self._open = outbox
         self._own = own
         self._version = version
         self._observe = observe
         self._say = say
         self._interval = to.interval_s
+        self._chance = chance
         self.ledgers = {target.signal: Ledger() for target in to.targets}
         self._signals = [_Signal(target, self.ledgers[target.signal]) for target in to.targets]
         for signal in self._signals:
-            wait = min(self._interval, _METRICS_S) if signal.measures else _START_S
+            wait = min(self._interval, _METRICS_S) if signal.measures else start_s
             signal.lane = Lane(not_before=time.monotonic() + wait)
         self._news = threading.Condition()
         self._told = False
@@ -242,7 +248,7 @@ class Sender:
             items,
             now=time.monotonic(),
             wall_s=time.time(),
-            chance=random.random(),  # noqa: S311 - of a pause
+            chance=self._chance(),
         )
         signal.lane = decision.lane
         signal.ledger.trouble = decision.lane.trouble
