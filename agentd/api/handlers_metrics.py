@@ -1,12 +1,13 @@
 """``/metrics``: everything that is counted, and how all services stand, as text for Prometheus and those like it.
 
-Made in pieces, between which the loop gets its turn: a scrape of a thousand services is some hundred kilobytes and keeps
-nobody waiting.
+Made and sent in pieces, between which the loop gets its turn: a scrape of a thousand services is some megabytes, which are
+never in memory at once and keep nobody waiting.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator, Iterator
 
 from agentd.api.body import query
 from agentd.api.context import Context
@@ -25,9 +26,12 @@ async def metrics(context: Context, request: Request) -> Response:
     await context.disk.refresh(list(context.host.services.values()), named=False)
     await meter.keep_up()
     kind = openmetrics.wanted(request.headers.get("accept", ""))
-    found = []
-    families = meter.families(context.measured())
-    for piece in openmetrics.pieces(families, kind):
-        found.append(piece)
-        await asyncio.sleep(0)
-    return Response("".join(found).encode(), kind=kind)
+    pieces = openmetrics.pieces(meter.families(context.measured()), kind)
+    return Response(kind=kind, lines=_sent(pieces))
+
+
+async def _sent(pieces: Iterator[str]) -> AsyncGenerator[bytes, None]:
+    for piece in pieces:
+        if piece:
+            yield piece.encode()
+            await asyncio.sleep(0)
