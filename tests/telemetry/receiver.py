@@ -168,7 +168,7 @@ def receiving(script: Script = lambda _: Said()) -> Iterator[Receiver]:
 
 
 @contextlib.contextmanager
-def silent() -> Iterator[int]:
+def silent(port: int = 0) -> Iterator[int]:
     """A port that accepts and never says anything."""
-    with socket.create_server(("127.0.0.1", 0), backlog=64) as listening:
+    with socket.create_server(("127.0.0.1", port), backlog=64) as listening:
         yield listening.getsockname()[1]
