@@ -20,6 +20,7 @@ import capture
 import crash
 import idle
 import memory
+import outbox
 import react
 import scale
 import status
@@ -35,6 +36,7 @@ FAMILIES: dict[str, Callable[[Place], list[Figure]]] = {
     "scale": scale.measure,
     "idle": idle.measure,
     "capture": capture.measure,
+    "outbox": outbox.measure,
 }
 
 
