@@ -11,6 +11,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from agentd import __version__
@@ -44,6 +45,8 @@ class Exporting:
         self._dropped: Counter[str] = Counter()
         self._sender: Sender | None = None
         self._meter: Meter | None = None
+        self._senders: Meter | None = None
+        self._opened: list[SqliteOutbox] = []
         self._since = (time.time_ns(), 0)
 
     @property
@@ -66,7 +69,7 @@ class Exporting:
         loop = asyncio.get_running_loop()
 
         def said(what: str) -> None:
-            if not loop.is_closed():
+            with suppress(RuntimeError):  # the loop is closed: nobody listens any more
                 loop.call_soon_threadsafe(say, what)
 
         self._rows = self._outbox()
@@ -126,14 +129,16 @@ class Exporting:
 
     def close(self) -> None:
         """End the sender; blocks for half a second at most."""
-        if self._sender is not None:
-            self._sender.close(PATIENCE_S)
-            self._rows.close()
+        if self._sender is not None and self._sender.close(PATIENCE_S):
+            for rows in self._opened:
+                rows.close()  # before the store: the last to close folds the log into the database
 
     # Also on the sender's thread.
 
     def _outbox(self) -> SqliteOutbox:
-        return SqliteOutbox(self._store.path, self._store.change)
+        rows = SqliteOutbox(self._store.path, self._store.change)
+        self._opened.append(rows)
+        return rows
 
     def _stands(self, rows: SqliteOutbox) -> tuple[Sending, ...]:
         from agentd.telemetry.metrics import Sending  # noqa: PLC0415 - when first asked
@@ -155,15 +160,13 @@ class Exporting:
         meter = self._senders_meter()
         while meter.more():
             time.sleep(0)
-        return request(meter.families(self._services()), self._own, time.time_ns())
+        return request(meter.families(self._services()), self._own.lasting(), time.time_ns())
 
     def _senders_meter(self) -> Meter:
-        if self._theirs is None:
+        if self._senders is None:
             rows = self._outbox()
-            self._theirs = self._new_meter(rows.journal, lambda: self._stands(rows))
-        return self._theirs
-
-    _theirs: Meter | None = None
+            self._senders = self._new_meter(rows.journal, lambda: self._stands(rows))
+        return self._senders
 
     def _new_meter(self, journal: Any, sending: Callable[[], Sequence[Sending]]) -> Meter:
         from agentd.telemetry.meter import Meter  # noqa: PLC0415 - when first asked

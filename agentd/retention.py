@@ -20,7 +20,7 @@ from agentd.system.snapshots import Snapshots
 SNAPSHOTS = 1000
 """How many of the newest readings keep their snapshot."""
 EVERY = 500
-"""Verdicts from one round to the next."""
+"""Verdicts from one round to the next; fewer where less is kept."""
 
 
 class Retention:
@@ -48,7 +48,7 @@ class Retention:
         """Listen to the journal."""
         if isinstance(record.fact, Judged):
             self._verdicts += 1
-            if self._verdicts % EVERY == 0:
+            if self._verdicts % min(EVERY, max(self._retain.count // 10, 1)) == 0:
                 self._due.set()
 
     async def run(self) -> None:

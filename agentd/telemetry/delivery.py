@@ -40,6 +40,8 @@ class Answer:
     retry_after: str = ""
     rejected: int = 0
     """What the receiver did not take of what it has received."""
+    foreign: bool = False
+    """It is a page for people: whoever answers so is no receiver, whatever the status says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ def decide(
 ) -> Decision:
     """What an answer to a request with so many items means. ``chance`` is between 0 and 1."""
     status = answer.status
-    if status is not None and _OK <= status < _REDIRECTED:
+    if status is not None and _OK <= status < _REDIRECTED and not answer.foreign:
         return _taken(lane, answer)
     if status in _MALFORMED:
         return _malformed(lane, answer, items, now, chance)
@@ -114,7 +116,7 @@ def _taken(lane: Lane, answer: Answer) -> Decision:
     say = "telemetry is delivered again" if lane.trouble else ""
     if answer.rejected and not lane.lossy:
         why = f": {answer.why}" if answer.why else ""
-        say = f"the receiver rejects a part of it, which is lost ({answer.rejected} so far){why}"
+        say = f"the receiver has rejected {answer.rejected} of what it was sent, which is lost{why}"
     most = min(lane.most * 2, MOST)
     return Decision(Lane(most, lossy=lane.lossy or bool(answer.rejected)), Fate.TAKEN, say)
 
@@ -137,4 +139,6 @@ def _kept(lane: Lane, answer: Answer, not_before: float, hope: str) -> Decision:
 def _said(answer: Answer) -> str:
     if answer.status is None:
         return answer.why
+    if answer.foreign and answer.status < _REDIRECTED:
+        return f"HTTP status {answer.status} with a page of HTML, which is no receiver of OTLP"
     return f"HTTP status {answer.status}" + (f" ({answer.why})" if answer.why else "")

@@ -37,6 +37,7 @@ class Target:
     timeout_s: float
     shown: str
     """The address without what may be a secret."""
+    compressed: bool
     authority: str
     """Certificates that are trusted instead of the host's own: a file, or empty."""
 
@@ -96,21 +97,19 @@ def _target(signal: str, address: str, environ: Mapping[str, str]) -> Target:
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     if not path.isascii() or not path.isprintable() or " " in path:
         raise ValueError("its path has characters that must be written with percent signs")
-    own = f"OTEL_EXPORTER_OTLP_{signal.upper()}_"
-    both = [_given(environ, f"{start}HEADERS") for start in ("OTEL_EXPORTER_OTLP_", own)]
-    headers = _authorization(parts) | _headers(both[0]) | _headers(both[1])
-    timeout = _milliseconds(_given(environ, "OTEL_EXPORTER_OTLP_TIMEOUT"), _TIMEOUT_S)
+    own = _given(environ, f"OTEL_EXPORTER_OTLP_{signal.upper()}_HEADERS")
+    headers = _headers(_given(environ, "OTEL_EXPORTER_OTLP_HEADERS")) | _headers(own)
     return Target(
         signal=signal,
         secure=parts.scheme == "https",
         host=parts.hostname or "",
         port=port,
         path=path,
-        headers=tuple(headers.items()),
-        timeout_s=_milliseconds(_given(environ, f"{own}TIMEOUT"), timeout),
+        headers=tuple((_authorization(parts) | headers).items()),
+        timeout_s=_milliseconds(_own(environ, signal, "TIMEOUT"), _TIMEOUT_S),
         shown=scrubbed(address),
-        authority=_given(environ, f"{own}CERTIFICATE")
-        or _given(environ, "OTEL_EXPORTER_OTLP_CERTIFICATE"),
+        compressed=_own(environ, signal, "COMPRESSION") != "none",
+        authority=_own(environ, signal, "CERTIFICATE"),
     )
 
 
@@ -122,6 +121,12 @@ def _parts(address: str) -> tuple[SplitResult, int]:
         if parts.scheme in _PORTS and parts.hostname:
             return parts, port or _PORTS[parts.scheme]
     raise ValueError("it is no address of the form http://HOST:PORT or https://HOST:PORT")
+
+
+def _own(environ: Mapping[str, str], signal: str, name: str) -> str:
+    """A variable of one signal; else that of all."""
+    own = _given(environ, f"OTEL_EXPORTER_OTLP_{signal.upper()}_{name}")
+    return own or _given(environ, f"OTEL_EXPORTER_OTLP_{name}")
 
 
 def _given(environ: Mapping[str, str], name: str) -> str:

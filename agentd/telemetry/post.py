@@ -42,10 +42,10 @@ class Post:
     def send(self, body: bytes) -> tuple[Answer, bytes]:
         """What came back, and the body of it. Never raises for what a network or a receiver can do."""
         headers = self._headers
-        if len(body) >= _SMALLEST:
+        if self._target.compressed and len(body) >= _SMALLEST:
             body, headers = gzip.compress(body, 1, mtime=0), headers | {"content-encoding": "gzip"}
         try:
-            kept = self._connection is not None
+            kept = self._open_already
             try:
                 return self._exchange(body, headers)
             except (ConnectionError, http.client.BadStatusLine):
@@ -58,19 +58,30 @@ class Post:
             return Answer(None, _reason(error)), b""
 
     def _exchange(self, body: bytes, headers: dict[str, str]) -> tuple[Answer, bytes]:
-        if self._connection is None:
+        if not self._open_already or self._connection is None:
             self._connection = self._open()
         self._connection.request("POST", self._target.path, body, headers)
         response = self._connection.getresponse()
         content = response.read(_BODY)
         if not response.isclosed():  # more than we would read
             self.close()
-        retry_after = response.headers.get("retry-after", "")
-        return Answer(response.status, _said(response, content), retry_after), content
+        answer = Answer(
+            response.status,
+            _said(response, content),
+            response.headers.get("retry-after", ""),
+            foreign=bool(content) and response.headers.get_content_type() == "text/html",
+        )
+        return answer, content
+
+    @property
+    def _open_already(self) -> bool:
+        """The library would open a connection of its own where the last was closed, and without TLS."""
+        return self._connection is not None and self._connection.sock is not None
 
     def _open(self) -> http.client.HTTPConnection:
         target = self._target
         connection = http.client.HTTPConnection(target.host, target.port, timeout=target.timeout_s)
+        connection.auto_open = 0
         connection.connect()
         if target.secure:
             connection.sock = _secured(connection.sock, target)
@@ -107,9 +118,10 @@ def _secured(sock: socket.socket, target: Target) -> socket.socket:
 
 def _said(response: http.client.HTTPResponse, content: bytes) -> str:
     """What an error's body says, where it is text; else the reason."""
-    if response.headers.get_content_type() in ("text/plain", "application/json"):
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind in ("text/plain", "application/json"):
         text = " ".join(content.decode(errors="replace").split())
-        if text:
+        if text.isprintable() and text:
             return text if len(text) <= _SAID else f"{text[: _SAID - 1]}…"
     return response.reason or ""
 

@@ -30,6 +30,12 @@ class Resource:
     attributes: Attributes
     host_id: str
 
+    def lasting(self) -> Resource:
+        """For what goes on over the agent's own restart, as its counters do: one agent of one host, not one run of it."""
+        own = {k: v for k, v in self.attributes if k != "process.pid"}
+        own["service.instance.id"] = _uuid5(f"{self.host_id}/agentd")
+        return Resource(tuple(sorted(own.items())), self.host_id)
+
     def to_text(self) -> str:
         """For the outbox: what is sent again names the agent of then."""
         return json.dumps({"host_id": self.host_id, "attributes": dict(self.attributes)})

@@ -124,8 +124,8 @@ class Sender:
                 self._told = True
                 self._news.notify()
 
-    def close(self, patience_s: float) -> None:
-        """Send what can be sent at once, and end; blocks for so long at most, and what hangs then is cut off."""
+    def close(self, patience_s: float) -> bool:
+        """Send what can be sent at once, and end; blocks for so long at most, and cuts off what hangs then. Whether it has ended."""
         with self._news:
             self._ending = True
             self._news.notify()
@@ -134,6 +134,7 @@ class Sender:
             for signal in self._signals:
                 if signal.post is not None:
                     signal.post.abort()
+        return not self._thread.is_alive()
 
     # In the thread.
 

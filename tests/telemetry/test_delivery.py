@@ -40,7 +40,7 @@ def test_what_was_received_is_done(status: int) -> None:
 def test_a_part_that_was_rejected_is_delivered_and_said_once() -> None:
     first = after(Lane(), Answer(200, "too old", rejected=3))
     assert first.fate is Fate.TAKEN
-    assert first.say == "the receiver rejects a part of it, which is lost (3 so far): too old"
+    assert first.say == "the receiver has rejected 3 of what it was sent, which is lost: too old"
     assert after(first.lane, Answer(200, "too old", rejected=1)).say == ""
 
 
@@ -95,6 +95,13 @@ def test_who_does_not_know_us_is_asked_seldom_and_that_is_said_once(status: int)
     assert first.say.startswith(f"HTTP status {status} (who are you); it is kept; look at")
     assert after(first.lane, Answer(status)).say == ""
     assert waits(after(replace(first.lane, failures=9), Answer(status), chance=1.0)) == 300
+
+
+def test_a_page_of_html_is_no_receiver_whatever_its_status_says() -> None:
+    decision = after(Lane(), Answer(200, foreign=True))
+    assert decision.fate is Fate.KEPT
+    assert waits(decision) >= 30
+    assert "a page of HTML" in decision.say
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])

@@ -281,7 +281,7 @@ def test_a_part_that_is_rejected_is_counted_said_once_and_not_sent_again() -> No
         assert at_work.sender.ledgers["logs"].rejected == 2
     traces = [line for line in at_work.said if line.startswith("traces")]
     assert len(traces) == 1
-    assert "rejects a part of it, which is lost (3 so far): too old" in traces[0]
+    assert "has rejected 3 of what it was sent, which is lost: too old" in traces[0]
 
 
 def test_an_answer_that_is_no_protobuf_is_an_answer_all_the_same() -> None:
@@ -449,6 +449,7 @@ def test_nothing_wakes_while_nothing_is_due() -> None:
         at_work.rows.empty()
         waited(lambda: all(s.idle for s in at_work.sender._signals))
         number = at_work.sender._thread.native_id
+        waited(lambda: wakes(number) == (threading.Event().wait(0.1), wakes(number))[1])
         before = wakes(number)
         assert not threading.Event().wait(1)
         assert wakes(number) == before
