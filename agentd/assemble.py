@@ -28,6 +28,7 @@ from agentd.core.ids import Mint
 from agentd.core.memory import Memory
 from agentd.core.process import Identity
 from agentd.core.spec import Spec
+from agentd.exporting import Exporting
 from agentd.journal import Journal
 from agentd.options import Options
 from agentd.ports import AdapterError, Key, Message
@@ -130,7 +131,10 @@ class _Agent:
     def _open(self, loop: asyncio.AbstractEventLoop) -> None:
         """Make the parts. Raises AdapterError for what an agent cannot do without."""
         options, state = self._options, self._options.state_dir
-        self._store = SqliteStore(state / "journal.db")
+        self._exporting = Exporting(
+            self._definitions.agent.telemetry.endpoint, os.environ, self._boot
+        )
+        self._store = SqliteStore(state / "journal.db", outbox=self._exporting.due)
         self._journal = Journal(
             self._store, self._boot, self._store.journal.last_seq(), time.time_ns
         )
@@ -175,12 +179,20 @@ class _Agent:
             self._definitions.agent.access,
             options.socket,
             archive=self._files.snapshots,
+            telemetry=self._exporting,
         )
         self._api.bind()
         self._watch = FileWatch(loop, self._files, self._say)
         self._watch.set([spec for spec in self._definitions.services if spec.watch])
-        self._retention = Retention(self._store, self._files.snapshots, self._say)
+        retain = self._definitions.agent.telemetry.retain
+        self._retention = Retention(
+            self._store, self._files.snapshots, self._say, retain, self._exporting
+        )
         self._journal.listen(self._retention.hear)
+        for problem in self._exporting.problems:
+            self._say(problem)
+        self._exporting.open(self._store, self._api.measured, self._say)
+        self._journal.listen(self._exporting.hear)
 
     def _take_over(self, loop: asyncio.AbstractEventLoop) -> Step:
         """Adopt what earlier agents left; what to do first."""
@@ -209,6 +221,7 @@ class _Agent:
         self._files.close()
         self._listeners.close()
         self._calls.close()
+        await asyncio.to_thread(self._exporting.close)
         await self._store.close()
 
     def _tell(self, record: Record) -> None:

@@ -403,3 +403,41 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Write what waits, bounded by a few seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """One verdict that is to be sent."""
+
+    seq: int
+    """The number of its record: what is due is sent in this order."""
+    reload_id: str
+    resource: str
+    """The agent that told it (``telemetry.resource``); empty when that is not known any more."""
+    records: tuple[Record, ...]
+    linked: str | None
+    """The trace of the reload that this one follows from."""
+
+
+class Standing(NamedTuple):
+    """How much of a signal waits to be sent, how much was set aside, and since when (Unix ns) the oldest waits."""
+
+    waiting: int
+    aside: int
+    oldest_ns: int | None
+
+
+class Outbox(Protocol):
+    """What is due to be sent, for the thread that sends. Raises AdapterError when it cannot be read."""
+
+    def due(self, signal: str, after: int, limit: int) -> tuple[Due, ...]:
+        """The oldest that are numbered above ``after``."""
+
+    def delivered(self, signal: str, upto: int) -> None:
+        """A receiver has everything up to this number; durable soon, and after a crash it may be sent again."""
+
+    def set_aside(self, signal: str, seq: int, why: str) -> None:
+        """No receiver will take it: it is not tried again."""
+
+    def standing(self, signal: str) -> Standing:
+        """How much waits."""

@@ -21,6 +21,7 @@ import crash
 import graceful
 import idle
 import memory
+import outbox
 import react
 import scale
 import status
@@ -37,6 +38,7 @@ FAMILIES: dict[str, Callable[[Place], list[Figure]]] = {
     "idle": idle.measure,
     "capture": capture.measure,
     "graceful": graceful.measure,
+    "outbox": outbox.measure,
 }
 
 

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from agentd.api.costs import Costs
 from agentd.api.disk import Disk
@@ -24,6 +24,8 @@ from agentd.runtime.runtime import Runtime
 from agentd.wire import ExitCode, Trigger, Verdict
 
 if TYPE_CHECKING:
+    from agentd.telemetry.meter import Meter
+    from agentd.telemetry.metrics import Now
     from agentd.telemetry.resource import Resource
 
 _COMPARED_AT_ONCE = 2
@@ -69,6 +71,17 @@ class Reader(Protocol):
         """What was written after a record, oldest first."""
 
 
+class Telemetry(Protocol):
+    """How the export stands, and what is measured."""
+
+    @property
+    def meter(self) -> Meter:
+        """What ``/metrics`` shows."""
+
+    def status(self) -> dict[str, Any] | None:
+        """None: nothing is exported."""
+
+
 class Context:
     """One for each agent; all on the event loop's thread."""
 
@@ -81,7 +94,9 @@ class Context:
         socket_path: str,
         *,
         archive: Archive,
+        telemetry: Telemetry | None = None,
     ) -> None:
+        self.telemetry = telemetry
         self.runtime = runtime
         self.reader = reader
         self.logs = logs
@@ -153,6 +168,14 @@ class Context:
         from agentd.telemetry.resource import read_host_id  # noqa: PLC0415 - when first asked
 
         return read_host_id()
+
+    def measured(self) -> list[Now]:
+        """How all services stand, for metrics. Also for another thread: what is read here is replaced, never changed."""
+        from agentd.telemetry.metrics import now  # noqa: PLC0415 - when first asked
+
+        host: Host | None = getattr(self.runtime, "host", None)
+        services = host.services if host is not None else {}
+        return [now(s, self.disk.newest(name)) for name, s in services.items()]
 
     def identify(self, service: str, generation: int) -> str:
         """``service.instance.id``."""

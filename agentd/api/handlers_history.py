@@ -57,11 +57,14 @@ async def show(context: Context, request: Request) -> Response:
     if len(ids) > 1:
         reloads = await _documents(context, request, ids)
         return Response(json.dumps({"reloads": reloads}).encode() + b"\n")
-    from agentd.telemetry.report import trace  # noqa: PLC0415 - when there is a trace to show
+    from agentd.telemetry.flip import flip, to_json  # noqa: PLC0415 - when there is a trace to show
+    from agentd.telemetry.report import trace  # noqa: PLC0415
 
     records = recorded(context, ids[0])
     document = reported(request, records, context.host_id)
-    document["trace"] = trace(_spans(context, records))
+    event = flip(records, context.resource)
+    told = {"event": to_json(event) if event is not None else None}
+    document["trace"] = trace(_spans(context, records)) | told
     return Response(json.dumps(document).encode() + b"\n")
 
 

@@ -32,6 +32,7 @@ async def status(context: Context, request: Request) -> Response:
         "pid": os.getpid(),
         "uptime_s": context.uptime_s,
         "socket": context.socket_path,
+        "telemetry": context.telemetry.status() if context.telemetry is not None else None,
     }
     found = _now(context, chosen)
     text = f'{{"agent":{json.dumps(agent)},"services":[{",".join(_texts(context, found))}]}}\n'

@@ -13,6 +13,7 @@ from agentd.api.context import Context
 from agentd.api.handlers_diff import diff, versions
 from agentd.api.handlers_export import export
 from agentd.api.handlers_history import history, otlp, show
+from agentd.api.handlers_metrics import metrics
 from agentd.api.handlers_operate import check, hold, release, restart, start, stop
 from agentd.api.handlers_reloads import reload, reload_several
 from agentd.api.handlers_status import service, status
@@ -61,6 +62,7 @@ ROUTES = (
     Route("GET", "/v1/reloads/{ref}/otlp", READ, otlp, "a trace as OTLP/JSON"),
     Route("GET", "/v1/reloads/{ref}/wait", READ, wait, "how a reload ends, once it has"),
     Route("GET", "/v1/export", READ, export, "the traces as OTLP JSON Lines"),
+    Route("GET", "/metrics", READ, metrics, "what is counted, for Prometheus"),
     Route("GET", "/v1/events", READ, events, "the journal as it is written"),
 )
 

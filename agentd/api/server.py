@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote
 
 from agentd import __version__
-from agentd.api.context import Context, Reader
+from agentd.api.context import Context, Reader, Telemetry
 from agentd.api.exchange import Exchange, Limits
 from agentd.api.listening import BACKLOG, listen
 from agentd.api.message import Request, Response
@@ -91,9 +91,13 @@ class Api:
         version: str = __version__,
         who: Callable[[socket.socket], Peer] = peer_of,
         limits: Limits | None = None,
+        telemetry: Telemetry | None = None,
     ) -> None:
         """``reader`` is the journal's read side, ``archive`` the kept configurations; ``who`` says who is at the other end."""
-        self._context = Context(runtime, reader, logs, version, str(path), archive=archive)
+        self._context = Context(
+            runtime, reader, logs, version, str(path), archive=archive, telemetry=telemetry
+        )
+        self.measured = self._context.measured
         self._access = access
         self._path = path
         self._who = who

@@ -17,6 +17,24 @@ class OnTerminate(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Retain:
+    """How much history is kept: seconds, bytes and reloads, whichever is reached first."""
+
+    age: float = 90 * 86_400.0
+    size: int = 256 << 20
+    count: int = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Telemetry:
+    """Where traces, events and metrics go, and how long they are kept here."""
+
+    endpoint: str | None = None
+    """None: what OTEL_EXPORTER_OTLP_ENDPOINT says."""
+    retain: Retain = field(default_factory=Retain)
+
+
+@dataclass(frozen=True, slots=True)
 class AgentSpec:
     """The agent's own part."""
 
@@ -24,6 +42,7 @@ class AgentSpec:
     """As written: relative to the file that says so."""
     on_terminate: OnTerminate = OnTerminate.STOP
     access: Access = field(default_factory=Access)
+    telemetry: Telemetry = field(default_factory=Telemetry)
 
 
 @dataclass(frozen=True, slots=True)

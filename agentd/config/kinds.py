@@ -198,6 +198,13 @@ def _log_size(value: object) -> int:
     return size
 
 
+def _journal_size(value: object) -> int:
+    size = _measured(parse_size, "256M")(value)
+    if size < 1 << 18:
+        raise Wrong.here("is less than 256K, in which hardly a reload has room")
+    return size
+
+
 def _umask(value: object) -> int:
     # TOML hands 0o22, 18 and 22 over as plain integers: which of them was meant cannot be seen any more
     if not isinstance(value, str) or not re.fullmatch(r"0?[0-7]{3}", value, re.ASCII):
@@ -235,6 +242,7 @@ NUMBER = Kind("number, 1 to 1000", _number)
 DURATION = Kind("duration", _measured(parse_duration, "5s"))
 POSITIVE = Kind("duration", _positive)
 LOG_SIZE = Kind("size", _log_size)
+JOURNAL_SIZE = Kind("size", _journal_size)
 UMASK = Kind("octal digits", _umask)
 MODE = Kind("octal digits", _mode)
 ENV = pairs_of(TEXT, "a table of strings", _env_name)

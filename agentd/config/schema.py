@@ -11,7 +11,7 @@ from agentd import recipes
 from agentd.config import host, shapes, sockets
 from agentd.config import kinds as k
 from agentd.config.access import Access
-from agentd.config.definitions import AgentSpec, OnTerminate
+from agentd.config.definitions import AgentSpec, OnTerminate, Retain, Telemetry
 from agentd.config.keys import Key, Kind, table
 from agentd.config.problems import Fault, Wrong
 from agentd.core.spec import (
@@ -122,6 +122,30 @@ ACCESS: Kind[Access] = table(
     Key("admin", host.PRINCIPALS, "The agent itself: its definitions and its end.", []),
 )
 
+TELEMETRY: Kind[Telemetry] = table(
+    "a table",
+    Telemetry,
+    Key(
+        "endpoint",
+        shapes.RECEIVER,
+        "The receiver of OTLP over HTTP; /v1/traces, /v1/logs and /v1/metrics are added. What it has not received is kept "
+        "in the journal and sent when it can be.",
+        when_unset="what $OTEL_EXPORTER_OTLP_ENDPOINT says, else nothing is sent",
+    ),
+    Key(
+        "retain",
+        table(
+            "a table",
+            Retain,
+            Key("age", k.POSITIVE, "How old a reload may become.", "90d"),
+            Key("size", k.JOURNAL_SIZE, "How large the journal may become.", "256M"),
+            Key("count", k.integer(1, 10_000_000), "How many reloads and starts.", 100_000),
+        ),
+        "How much history is kept, the oldest going first, also when nobody has received it; then that is said.",
+        {},
+    ),
+)
+
 AGENT: Kind[AgentSpec] = table(
     "a table",
     AgentSpec,
@@ -139,6 +163,7 @@ AGENT: Kind[AgentSpec] = table(
         "stop",
     ),
     Key("access", ACCESS, "Who may ask for what.", {}),
+    Key("telemetry", TELEMETRY, "Where traces, events and metrics go.", {}),
 )
 
 RELOAD: Kind[ReloadTable] = table(
@@ -312,6 +337,7 @@ SERVICE: Kind[ServiceTable] = table(
 TABLES: tuple[tuple[str, tuple[Key, ...]], ...] = (
     ("agent", AGENT.keys),
     ("agent.access", ACCESS.keys),
+    ("agent.telemetry", TELEMETRY.keys),
     ("service.NAME", SERVICE.keys),
     ("service.NAME.reload", RELOAD.keys),
 )

@@ -43,6 +43,10 @@ from agentd.core.steps import CallHttp
 from agentd.evidence import KINDS, Hints
 
 _HTTP = re.compile(r"http://[^/\s?#@]+(?:/[^\s#]*)?|http\+unix://%2[Ff][^/\s?#]+(?:/[^\s#]*)?")
+_RECEIVER = re.compile(
+    r"https?://(?:[^/\s?#@]*@)?(?:\[[0-9A-Fa-f:.]+\]|[^/\s?#@:\[\]]+)(?::[0-9]{1,5})?(?:[/?][!-~]*)?",
+    re.ASCII,
+)
 _TCP = re.compile(r"(?:\[([0-9A-Fa-f:.%]+)\]|([^:\s\[\]/]+)):([0-9]{1,5})", re.ASCII)
 _LAST_PORT = 65535
 
@@ -53,6 +57,14 @@ def _url(value: object) -> str:
         forms = '"http://HOST:PORT/PATH" or "http+unix://%2Fpath%2Fof.sock/PATH"'
         raise Wrong.here(f"{shown(url)} is not an address that can be asked; write {forms}")
     return url
+
+
+def _receiver(value: object) -> str:
+    """It may hold a password, so a mistake is told without it."""
+    if not _RECEIVER.fullmatch(FILLED.parse(value)):
+        forms = '"http://HOST:PORT" or "https://HOST/PATH"'
+        raise Wrong.here(f"is not an address that telemetry can be sent to; write {forms}")
+    return str(value)
 
 
 def _address(value: object) -> tuple[str, int]:
@@ -299,6 +311,7 @@ REQUEST = table(
         [],
     ),
 )
+RECEIVER = Kind("address", _receiver)
 BACKOFF = table(
     "a table",
     Backoff,

@@ -21,8 +21,8 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from agentd.core.facts import Fact
 from agentd.core.memory import Memory
 
-VERSION = 1
-"""Of the shapes below and of the tables; kept in ``PRAGMA user_version``."""
+VERSION = 2
+"""Of the shapes below and of the tables; kept in ``PRAGMA user_version``. Every step up has its migration in ``schema``."""
 
 _Decode = Callable[[Any], Any]
 _Encode = Callable[[Any], str]

@@ -10,7 +10,7 @@ import re
 import sqlite3
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agentd.core.facts import Record
 from agentd.ports import AdapterError, Asked, Reading
@@ -34,6 +34,7 @@ FROM reload CROSS JOIN record ON record.reload_id = reload.reload_id AND record.
 WHERE reload.service = ? ORDER BY reload.seq DESC LIMIT ?
 """
 _RECORDS = "SELECT seq, wall_ns, mono, boot, kind, data FROM record WHERE"
+_COUNTED = "'Requested', 'Judged', 'Skipped'"
 _BACK = re.compile(r"(.+)\^(\d{1,6})")
 _FOUND = 50
 
@@ -122,6 +123,20 @@ class Journal:
     def after(self, seq: int, limit: int = 1000) -> tuple[Record, ...]:
         """What was written after record ``seq``, of every kind, oldest first."""
         return self._records("seq > ? ORDER BY seq LIMIT ?", (seq, limit))
+
+    def told(self, seq: int, limit: int) -> tuple[Record, ...]:
+        """Of what was written after record ``seq`` what is counted: requests, verdicts, and what was passed over."""
+        return self._records(f"seq > ? AND kind IN ({_COUNTED}) ORDER BY seq LIMIT ?", (seq, limit))
+
+    def kept(self, name: str) -> str | None:
+        """A text that was kept beside the records."""
+        found = self.rows("SELECT data FROM kept WHERE name = ?", (name,))
+        return str(found[0][0]) if found else None
+
+    def rows(self, query: str, values: tuple[str | int, ...]) -> list[tuple[Any, ...]]:
+        """Of a table that is not the journal's own."""
+        with self._reading():
+            return self._db.execute(query, values).fetchall()
 
     def open_reloads(self) -> tuple[tuple[Record, ...], ...]:
         """The records of each reload without a verdict, oldest first."""

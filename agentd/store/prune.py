@@ -1,12 +1,14 @@
 """Forgetting: which reloads and records are too many or too old. When it is done is the caller's decision.
 
 A reload without a verdict is never forgotten, nor the newest record (sequence numbers must not begin again), nor the
-newest reloads whatever their age: a wall clock that jumped a year ahead must not empty the history.
+newest reloads whatever their age: a wall clock that jumped a year ahead must not empty the history. What nobody has
+received yet is forgotten by the same limits, oldest first, and counted, so that it can be said.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -39,8 +41,19 @@ class Limits:
     size: int | None = None
 
 
-def prune(db: sqlite3.Connection, limits: Limits) -> tuple[int, bool]:
-    """One piece, inside the caller's transaction: how many reloads went, and whether there may be more to do."""
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """How many reloads went, and how many of each signal's items that nobody had received."""
+
+    reloads: int = 0
+    unsent: Counter[str] = field(default_factory=Counter)
+
+    def __add__(self, other: Forgotten) -> Forgotten:
+        return Forgotten(self.reloads + other.reloads, self.unsent + other.unsent)
+
+
+def prune(db: sqlite3.Connection, limits: Limits) -> tuple[Forgotten, bool]:
+    """One piece, inside the caller's transaction: what went, and whether there may be more to do."""
     values = {
         "before": limits.before_ns,
         "count": limits.count,
@@ -51,11 +64,24 @@ def prune(db: sqlite3.Connection, limits: Limits) -> tuple[int, bool]:
     victims = db.execute(_VICTIMS, values).fetchall()
     newest = "AND seq < (SELECT max(seq) FROM record)"
     db.executemany(f"DELETE FROM record WHERE reload_id = ? {newest}", [(v[1],) for v in victims])  # noqa: S608 -- ours
+    unsent = _unsent(db, [v[1] for v in victims])
     db.executemany("DELETE FROM reload WHERE seq = ?", [(v[0],) for v in victims])
     if victims:
         db.execute(_OTHERS_TO, (victims[-1][0],))
     others = db.execute(_OTHERS_OLD, (limits.before_ns,)).rowcount
-    return len(victims), bool(victims) or others > 0
+    return Forgotten(len(victims), unsent), bool(victims) or others > 0
+
+
+def _unsent(db: sqlite3.Connection, reloads: list[str]) -> Counter[str]:
+    """What waits to be sent goes with its reload, and is counted; what was set aside has been told of before."""
+    gone: Counter[str] = Counter()
+    for reload_id in reloads:
+        signals = db.execute(
+            "SELECT signal FROM outbox WHERE reload_id = ? AND aside IS NULL", (reload_id,)
+        )
+        gone.update(signal for (signal,) in signals)
+        db.execute("DELETE FROM outbox WHERE reload_id = ?", (reload_id,))
+    return gone
 
 
 def _used(db: sqlite3.Connection) -> int:

@@ -23,7 +23,18 @@ INSERT INTO memory VALUES (?, ?) ON CONFLICT(service) DO UPDATE SET data = exclu
 _REQUESTED = "INSERT OR REPLACE INTO reload VALUES (?, ?, ?, ?, ?, ?, NULL, ?, NULL)"
 _START = "process.start"
 """The step that begins a process: nothing runs yet that it could change."""
+_DUE = "INSERT OR IGNORE INTO outbox SELECT ?, ?, reload_id, ?, ?, NULL FROM reload WHERE reload_id = ?"
+EVENTS = "logs"
+"""The signal that has nothing to say of what was not run."""
 _JUDGED = "UPDATE reload SET verdict = ?, handle = ?, ended_ns = ? WHERE reload_id = ?"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What verdicts are due for, and the row of who told them: a trace that is sent again names the agent of then."""
+
+    run: int
+    signals: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -33,6 +44,8 @@ class Rows:
     records: list[tuple[object, ...]] = field(default_factory=list)
     requested: list[tuple[object, ...]] = field(default_factory=list)
     judged: list[tuple[object, ...]] = field(default_factory=list)
+    due: list[tuple[int, str, int, str]] = field(default_factory=list)
+    """Verdicts that may have to be sent: number, reload, time, and ``reload.status``, empty for what was not run."""
     memories: dict[str, Memory] = field(default_factory=dict)
     """Encoded last, when it is known which one of a service's is the newest."""
     flush: bool = False
@@ -63,6 +76,7 @@ class Rows:
             self.requested.append(asked)
         elif isinstance(fact, Judged):
             self.judged.append((fact.verdict.value, fact.handle, r.wall_ns, reload_id))
+            self.due.append((r.seq, fact.reload_id, r.wall_ns, fact.verdict.status or ""))
             self.flush = self.flush or fact.trigger is not Trigger.START
         elif isinstance(fact, StepBegan):
             self.flush = self.flush or fact.step != _START
@@ -73,6 +87,7 @@ class Rows:
             self.records + later.records,
             self.requested + later.requested,
             self.judged + later.judged,
+            self.due + later.due,
             self.memories | later.memories,
             self.flush or later.flush,
         )
@@ -80,11 +95,18 @@ class Rows:
     def newest(self, count: int) -> Rows:
         """The last ``count`` rows of each table; all memories, which are as many as there are services."""
         kept = (self.records[-count:], self.requested[-count:], self.judged[-count:])
-        return Rows(*kept, self.memories, self.flush)
+        return Rows(*kept, self.due[-count:], self.memories, self.flush)
 
-    def insert(self, db: sqlite3.Connection) -> None:
-        """Inside the caller's transaction. A verdict follows its request, so requests go first. Raises CodecError."""
+    def insert(self, db: sqlite3.Connection, mark: Mark | None = None) -> None:
+        """Inside the caller's transaction. A verdict follows its request, so requests go first. Raises CodecError.
+
+        ``mark``: verdicts are due to be sent, which is known as durably as the verdict itself.
+        """
         db.executemany(_RECORD, self.records)
         db.executemany(_REQUESTED, self.requested)
         db.executemany(_JUDGED, self.judged)
+        if mark is not None:
+            for signal in mark.signals:
+                due = [d for d in self.due if d[3] or signal != EVENTS]
+                db.executemany(_DUE, [(signal, seq, mark.run, ns, id_) for seq, id_, ns, _ in due])
         db.executemany(_MEMORY, [(name, encode(m)) for name, m in self.memories.items()])

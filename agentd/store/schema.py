@@ -31,6 +31,18 @@ CREATE INDEX reload_trace ON reload(trace_id);
 CREATE INDEX reload_open ON reload(seq) WHERE verdict IS NULL;
 CREATE TABLE memory(service TEXT PRIMARY KEY, data TEXT NOT NULL);
 """
+"""As version 1 had them; what came later is a migration, for new databases too."""
+_MIGRATIONS = {
+    1: """
+CREATE TABLE run(id INTEGER PRIMARY KEY, resource TEXT NOT NULL UNIQUE);
+CREATE TABLE outbox(
+  signal TEXT NOT NULL, seq INTEGER NOT NULL, reload_id TEXT NOT NULL, run INTEGER NOT NULL, wall_ns INTEGER NOT NULL,
+  aside TEXT, PRIMARY KEY(signal, seq)) WITHOUT ROWID;
+CREATE INDEX outbox_reload ON outbox(reload_id);
+CREATE TABLE kept(name TEXT PRIMARY KEY, data TEXT NOT NULL);
+""",
+}
+"""What makes the next version of each. They only add: a database of an older agent is taken over as it is, in one transaction."""
 
 
 class _UnusableError(Exception):
@@ -98,7 +110,9 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
     if version == 0:
         db.execute("PRAGMA auto_vacuum=INCREMENTAL")  # only before the first table
         db.execute("PRAGMA journal_mode=WAL")
-        db.executescript(f"BEGIN;{_TABLES}PRAGMA user_version={VERSION};COMMIT;")
+        version = _begin(db, _TABLES, 1)
+    while version < VERSION:
+        version = _begin(db, _MIGRATIONS[version], version + 1)
     db.execute("PRAGMA journal_mode=WAL")
     db.execute("PRAGMA synchronous=NORMAL")
     # 16 MB of log: a burst is folded in by the idle writer, not inside somebody's commit.
@@ -107,6 +121,11 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
     db.execute("SELECT max(seq) FROM record").fetchone()
     db.execute("SELECT count(*), sum(length(data)) FROM memory").fetchone()
     db.execute("SELECT count(*) FROM reload WHERE verdict IS NULL").fetchone()
+
+
+def _begin(db: sqlite3.Connection, tables: str, version: int) -> int:
+    db.executescript(f"BEGIN IMMEDIATE;{tables}PRAGMA user_version={version};COMMIT;")
+    return version
 
 
 def _set_aside(path: Path, kind: str) -> Path:

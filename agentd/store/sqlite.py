@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import sqlite3
 from collections import deque
 from contextlib import suppress
 from queue import SimpleQueue
@@ -15,16 +16,18 @@ from typing import TYPE_CHECKING
 
 from agentd.ports import AdapterError, Store
 from agentd.store.journal import Journal
+from agentd.store.outbox import begin_run
+from agentd.store.rows import Mark
 from agentd.store.schema import open_database
-from agentd.store.writer import Close, Job, Prune, Write, Writer
+from agentd.store.writer import Act, Close, Job, Prune, Write, Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
     from agentd.core.facts import Record
     from agentd.core.memory import Memory
-    from agentd.store.prune import Limits
+    from agentd.store.prune import Forgotten, Limits
 
 _WAITING = 50_000
 """Rows that may wait for a slow disk; beyond, a write fails at once. About 50 MB at the very worst."""
@@ -33,8 +36,14 @@ _WAITING = 50_000
 class SqliteStore(Store):
     """The journal and the memories in one SQLite file; ``journal`` reads it. For the loop's thread."""
 
-    def __init__(self, path: Path, *, deadline_s: float = 2.0) -> None:
-        """Open or begin the database.
+    def __init__(
+        self,
+        path: Path,
+        *,
+        deadline_s: float = 2.0,
+        outbox: tuple[str, tuple[str, ...]] | None = None,
+    ) -> None:
+        """Open or begin the database. ``outbox``: who tells the verdicts of now on, as text, and the signals they are due for.
 
         Raises:
             AdapterError: there can be no journal at this path.
@@ -51,8 +60,14 @@ class SqliteStore(Store):
         self._stuck = False
         self._turned_away: dict[str, Memory] = {}
         self._closed: asyncio.Future[None] | None = None
-        self._writer = Writer(db, self._queue, path, self._finished)
+        mark = None if outbox is None else self._marked(db, *outbox)
+        self._writer = Writer(db, self._queue, path, self._finished, mark)
         self._writer.start()
+
+    @property
+    def path(self) -> Path:
+        """Of the database."""
+        return self._path
 
     @property
     def notice(self) -> str:
@@ -92,8 +107,17 @@ class SqliteStore(Store):
             self._timer = loop.call_at(write.due, self._overdue, loop)
         return write.done
 
-    async def prune(self, limits: Limits) -> int:
-        """Forget old reloads, never one without a verdict; how many. Raises AdapterError."""
+    def change(self, change: Callable[[sqlite3.Connection], object]) -> None:
+        """A small change in a transaction of its own, from any thread; nobody waits for it, and it may be lost with the agent."""
+        self._queue.put(Act(change))
+
+    def keep(self, name: str, text: str) -> None:
+        """A text beside the records; ``journal.kept`` reads it."""
+        kept = (name, text)
+        self.change(lambda db: db.execute("INSERT OR REPLACE INTO kept VALUES (?, ?)", kept))
+
+    async def prune(self, limits: Limits) -> Forgotten:
+        """Forget old reloads, never one without a verdict. Raises AdapterError."""
         job = Prune(limits, asyncio.get_running_loop().create_future())
         if self._closed is not None:
             raise AdapterError(f"{self._cannot}: it is closed")
@@ -108,6 +132,17 @@ class SqliteStore(Store):
             self._queue.put(Close(self._closed))
         with suppress(TimeoutError):
             await asyncio.wait_for(asyncio.shield(self._closed), 2 * self._deadline)
+
+    def _marked(
+        self, db: sqlite3.Connection, resource: str, signals: tuple[str, ...]
+    ) -> Mark | None:
+        """A disk that is full is no reason not to start."""
+        try:
+            return Mark(begin_run(db, resource), signals)
+        except sqlite3.Error as why:
+            more = f"what happens from now on is not exported: cannot write {self._path}: {why}"
+            self._opening = "; ".join(filter(None, (self._opening, more)))
+            return None
 
     # On the loop's thread.
 

@@ -12,19 +12,20 @@ from __future__ import annotations
 import errno
 import sqlite3
 import threading
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 from agentd.ports import AdapterError
 from agentd.store.codec import CodecError
-from agentd.store.prune import Limits, prune
-from agentd.store.rows import Rows
+from agentd.store.prune import Forgotten, Limits, prune
+from agentd.store.rows import Mark, Rows
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from agentd.core.facts import Record
@@ -64,9 +65,16 @@ class Prune:
     """Forgetting, a piece at a time: between two pieces it queues again behind the writes that came meanwhile."""
 
     limits: Limits
-    done: asyncio.Future[int]
-    removed: int = 0
+    done: asyncio.Future[Forgotten]
+    removed: Forgotten = field(default_factory=Forgotten)
     error: AdapterError | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Act:
+    """A small change that nobody waits for. When it fails it is not tried again: whoever asks for one can do without."""
+
+    change: Callable[[sqlite3.Connection], object]
 
 
 @dataclass(slots=True, eq=False)
@@ -76,7 +84,7 @@ class Close:
     done: asyncio.Future[None]
 
 
-Job = Write | Prune | Close
+Job = Write | Prune | Act | Close
 
 
 class Writer:
@@ -88,12 +96,17 @@ class Writer:
         queue: SimpleQueue[Job],
         path: Path,
         finished: Callable[[Sequence[Write]], None],
+        mark: Mark | None = None,
     ) -> None:
-        """``finished`` is called on the event loop's thread with the writes of each transaction, good or bad."""
+        """``mark``: verdicts are due to be sent.
+
+        ``finished`` is called on the event loop's thread with the writes of each transaction, good or bad.
+        """
         self._db = db
         self._queue = queue
         self._path = path
         self._finished = finished
+        self._mark = mark
         self._unwritten = Rows()
         self._flushing = False
         self._since_checkpoint = 0
@@ -114,11 +127,14 @@ class Writer:
                 break
             if isinstance(last, Prune):
                 self._prune(last)
+            elif isinstance(last, Act):
+                with suppress(sqlite3.Error):
+                    self._transact(last.change, flush=False)
             elif self._queue.empty():
                 self._checkpoint()
         self._end(last)
 
-    def _take(self) -> tuple[list[Write], Prune | Close | None]:
+    def _take(self) -> tuple[list[Write], Prune | Act | Close | None]:
         """Wait for the first, then take what else is there: the writes, and the job that ended the run of them."""
         writes: list[Write] = []
         rows = 0
@@ -142,7 +158,7 @@ class Writer:
                 write.error = AdapterError(f"cannot write the journal {self._path}: {why}")
         rows = self._unwritten.then(rows)
         try:
-            self._transact(rows.insert, flush=rows.flush)
+            self._transact(lambda db: rows.insert(db, self._mark), flush=rows.flush)
         except sqlite3.OperationalError as why:
             # Full, read-only, locked, broken: the machine's, and it may pass.
             self._unwritten = rows.newest(_KEPT)
@@ -203,11 +219,13 @@ class Writer:
     def _end(self, last: Close) -> None:
         if self._unwritten:
             with suppress(sqlite3.Error):  # said when it was written first
-                self._transact(self._unwritten.insert, flush=True)
+                self._transact(lambda db: self._unwritten.insert(db, self._mark), flush=True)
         with suppress(sqlite3.Error):
             self._db.close()
         with suppress(Empty):  # a forgetting that queued again behind the end
-            while isinstance(job := self._queue.get_nowait(), Prune):
+            while isinstance(job := self._queue.get_nowait(), Prune | Act):
+                if isinstance(job, Act):
+                    continue
                 self._tell(job.done, _answer, job.done, job.removed, job.error)
         self._tell(last.done, _answer, last.done, None, None)
 

@@ -5,6 +5,7 @@ Built by hand and not by the SDK's detectors, which start threads and prepend a 
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from hashlib import sha1
@@ -29,6 +30,16 @@ class Resource:
     attributes: Attributes
     host_id: str
 
+    def lasting(self) -> Resource:
+        """For what goes on over the agent's own restart, as its counters do: one agent of one host, not one run of it."""
+        own = {k: v for k, v in self.attributes if k != "process.pid"}
+        own["service.instance.id"] = _uuid5(f"{self.host_id}/agentd")
+        return Resource(tuple(sorted(own.items())), self.host_id)
+
+    def to_text(self) -> str:
+        """For the outbox: what is sent again names the agent of then."""
+        return json.dumps({"host_id": self.host_id, "attributes": dict(self.attributes)})
+
     def instance(self, service: str, generation: int, pid: int | None) -> Resource:
         """The resource of one generation of a service, on the same host."""
         shared = ("host.", "deployment.", "os.")
@@ -38,6 +49,12 @@ class Resource:
         if pid is not None:
             own["process.pid"] = pid
         return Resource(tuple(sorted(own.items())), self.host_id)
+
+
+def from_text(text: str) -> Resource:
+    """What ``to_text`` gave. Raises ValueError."""
+    found = json.loads(text)
+    return Resource(tuple(found["attributes"].items()), found["host_id"])
 
 
 def instance_id(host_id: str, service: str, generation: int) -> str:

@@ -31,6 +31,7 @@ from agentd.core.spec import Check, ProcessSpec, ReloadSpec, Spec
 from agentd.core.steps import Grade
 from agentd.journal import Journal
 from agentd.ports import AdapterError, Asked, CommandResult, Reading, Usage
+from agentd.telemetry.meter import Meter
 from agentd.wire import Trigger, Verdict
 
 WALL = 1_795_341_600_000_000_000
@@ -180,6 +181,25 @@ class MemoryReader:
 
     def after(self, seq: int, limit: int) -> tuple[f.Record, ...]:
         return tuple(r for r in self.store.records if r.seq > seq)[:limit]
+
+
+class Telemetry:
+    """Counts the store's records; exports to nobody, or as a test says."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self.store = store
+        self.sent: tuple[Any, ...] = ()
+        self.document: Any = None
+        self.meter = Meter(self, since=(WALL, 0), sending=lambda: self.sent, wall_ns=lambda: WALL)
+
+    def told(self, seq: int, limit: int) -> tuple[f.Record, ...]:
+        return tuple(r for r in self.store.records if r.seq > seq)[:limit]
+
+    def kept(self, name: str) -> str | None:
+        return None
+
+    def status(self) -> Any:
+        return self.document
 
 
 class Table:
@@ -379,6 +399,7 @@ class Stage:
         self.reader = MemoryReader(self.runtime.store)
         self.logs = Logs()
         self.archive = Archive()
+        self.telemetry = Telemetry(self.runtime.store)
         self.api = Api(
             self.runtime,  # type: ignore[arg-type]
             self.reader,
@@ -389,6 +410,7 @@ class Stage:
             version="1.0",
             who=lambda _: self.peer,
             limits=limits,
+            telemetry=self.telemetry,
         )
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

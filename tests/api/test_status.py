@@ -78,7 +78,7 @@ async def test_the_whole_document(tmp_path: Path) -> None:
         reply = await stage.get("/v1/status")
     document = reply.json
     agent = document.pop("agent")
-    assert agent.keys() == {"version", "pid", "uptime_s", "socket"}
+    assert agent.keys() == {"version", "pid", "uptime_s", "socket", "telemetry"}
     assert (agent["version"], agent["socket"]) == ("1.0", str(stage.path))
     assert document.keys() == {"services"}
     assert [without_ids(s) for s in document["services"]] == [UP, TROUBLED]

@@ -43,7 +43,7 @@ SHAPES = {
     "StepEnded": "at error_type pid reload_id service step",
     "WantSet": "service user want",
 }
-"""Of codec VERSION 1. A new field with a default is added here; anything else needs a new version and a migration."""
+"""Of codec VERSION 2. A new field with a default is added here; anything else needs a new version and a migration."""
 
 
 def test_every_fact_is_among_the_values() -> None:

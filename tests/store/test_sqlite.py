@@ -361,7 +361,7 @@ def pruned(path: Path, limits: Limits, reloads: int) -> tuple[int, list[str], li
                 seq = n * 10
                 await store.write((record(seq - 1, SKIPPED, seq * 1000),), ())
                 await store.write(reload_of(seq, ends=n != 2), ())
-            gone = await store.prune(limits)
+            gone = (await store.prune(limits)).reloads
             left = [row.reload_id for row in store.journal.reloads(limit=1000)]
             return gone, left, [r.seq for r in store.journal.after(0, 5000)]
 
