@@ -205,7 +205,7 @@ def _stop(i: Instance, spec: Spec) -> Result:
         i = replace(i, awaiting=None)
     i, arm = _arm(replace(i, phase=Phase.STOPPING), spec, spec.stop_timeout)
     if i.process is None:
-        return i, (*effects, arm)
+        return i, (arm,)
     gone = i.exit is not None
     return i, (*effects, Kill(spec.name, i.generation, spec.stop_signal, group=gone), arm)
 

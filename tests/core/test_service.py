@@ -373,6 +373,8 @@ def test_stop_is_remembered_and_cancels_what_waits_and_runs() -> None:
     stop(a, reply=5)
     assert a.verdicts[1:] == [Verdict.CANCELLED, Verdict.CANCELLED]
     assert a.judged.message == "stop of web was asked for"
+    waited = a.judged.reload_id
+    assert not [f for f in a.told(facts.PhaseEnded) if f.reload_id == waited], "none had begun"
     assert replies(a)[5] == fx.Done()
     assert a.told(facts.WantSet) == [facts.WantSet("web", "down", "alice")]
     a.exited(TERM)
