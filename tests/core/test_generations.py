@@ -279,6 +279,7 @@ def test_what_is_in_flight_may_be_finished() -> None:
     a.elapse()
     count(a, 0)
     assert kills(a) == [(1, "TERM")]
+    assert "Cancel" not in names(a.steps[-1].effects), "it was answered"
     assert a.last(fx.Arm).delay == 4.0
     drained = a.told(facts.Drained)[-1]
     assert drained == facts.Drained("web", a.judged.reload_id, 1, 7, 0.0, 3, 0)
@@ -309,8 +310,9 @@ def test_a_connection_that_came_late_begins_the_counting_anew() -> None:
 
 
 def test_the_pauses_between_counts_grow_and_end_at_the_limit() -> None:
-    a = replaced()
-    began = a.now
+    a = up()
+    a.now = began = 2.0
+    replaced(a)
     pauses = []
     while not kills(a):
         pauses.append(a.last(fx.Arm).delay)
@@ -370,14 +372,14 @@ def test_what_shares_its_listeners_is_told_to_stop_at_once(
 @pytest.mark.parametrize("empty", [True, False])
 def test_it_may_end_by_itself_when_it_has_drained(*, empty: bool) -> None:
     a = replaced()
-    ends(a, 1, CLEAN, empty=empty)
+    ends(a, 1, BAD, empty=empty)
     assert (a.told(facts.Drained)[-1].pid, a.told(facts.Drained)[-1].cut) == (7, 0)
     assert kills(a) == ([] if empty else [(1, "TERM")])
     if not empty:
         assert a.last(fx.Kill).group
         a.feed(ev.Emptied("web", 1))
     last = a.told(facts.PhaseEntered)[-1]
-    assert (last.generation, last.phase, last.exit) == (1, "down", CLEAN)
+    assert (last.generation, last.phase, last.exit) == (1, "down", BAD)
     assert generations(a) == [(2, "ready")]
     assert "backoff" not in [f.phase for f in a.told(facts.PhaseEntered)]
 

@@ -147,6 +147,7 @@ def test_a_check_that_does_not_say_yes(
     a.check(**answer, output=("line 3: what is this",))  # type: ignore[arg-type]
     assert (a.judged.verdict, a.judged.error_type) == (Verdict.REJECTED, error_type)
     assert a.judged.output == ("line 3: what is this",)
+    assert "Cancel" not in names(a.steps[-1].effects)
     assert a.service().live == manifest(1)
     assert "SendReloadSignal" not in names(a.effects)
     q = a.service().quarantine

@@ -393,6 +393,16 @@ def test_stop_after_the_act_leaves_its_outcome_unknown() -> None:
     assert a.service().live is None
 
 
+def test_stop_while_the_signal_is_sent_leaves_its_outcome_unknown() -> None:
+    a = up()
+    a.reload()
+    a.read(2)
+    a.baseline()
+    stop(a)
+    assert (a.judged.verdict, a.judged.error_type) == (Verdict.FAILED, "service_stopped")
+    assert fx.Cancel(a.last(fx.SendReloadSignal).token) in a.effects
+
+
 def test_stop_during_a_start_cancels_it() -> None:
     a = agent(PLAIN)
     a.read(1)
