@@ -124,9 +124,8 @@ def _take_over_others(t: Turn, left: Left) -> None:
         drains = other.phase == Phase.DRAINING and t.s.wanted
         phase = Phase.DRAINING if drains else Phase.STOPPING
         machine = f"instance.{other.generation}"
-        blank = replace(instance.Instance(), machine=machine)
         adopt = Adopt(other.process, other.generation, phase, machine, other.reload_id)
-        after, effects = instance.step(blank, adopt, t.s.spec, t.now)
+        after, effects = instance.step(instance.Instance(), adopt, t.s.spec, t.now)
         t.s = replace(t.s, former=(*t.s.former, after))
         t.effects += effects
         if after.phase.value != other.phase:

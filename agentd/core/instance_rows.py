@@ -156,7 +156,7 @@ def drain(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
     )
     if not event.moved or not any(s.kind is SocketKind.TCP for s in spec.sockets):
         return _stop(i, spec)
-    i = replace(i, phase=Phase.DRAINING, deadline=now + spec.drain_timeout, awaiting=None)
+    i = replace(i, phase=Phase.DRAINING, deadline=now + spec.drain_timeout)
     i, arm = _arm(i, spec, min(FIRST_COUNT, spec.drain_timeout))
     return i, (arm,)
 
@@ -166,7 +166,7 @@ def count(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
     if now >= i.deadline and i.counts:
         return _stop(i, spec)
     i = replace(i, serial=i.serial + 1, awaiting=i.serial + 1, timer=None)
-    return i, (Disarm(spec.name, i.machine), Count(_token(i, spec, i.serial), spec, i.generation))
+    return i, (Count(_token(i, spec, i.serial), spec, i.generation),)
 
 
 def counted(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
@@ -211,7 +211,7 @@ def _stop(i: Instance, spec: Spec) -> Result:
         return i, effects
     i, arm = _arm(replace(i, phase=Phase.STOPPING), spec, spec.stop_timeout)
     if i.process is None:
-        return i, (*effects, arm)
+        return i, (arm,)
     gone = i.exit is not None
     return i, (*effects, Kill(spec.name, i.generation, spec.stop_signal, group=gone), arm)
 
@@ -238,7 +238,7 @@ def ended_stopping(i: Instance, event: InstanceEvent, spec: Spec, now: float) ->
 def ended_draining(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
     """It ended by itself, or of what it drained; what is left of its group is ended too."""
     assert isinstance(event, Exited)
-    i = replace(i, exit=event.exit, output=event.output)
+    i = replace(i, exit=event.exit)
     return gone(i, event, spec, now) if event.empty else _stop(i, spec)
 
 
@@ -327,8 +327,6 @@ def adopted(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result
         adopted=event.phase == Phase.STARTING,
         deadline=now + spec.start_timeout,
         machine=event.machine,
-        beside=event.machine != "instance",
-        reload_id=event.reload_id,
     )
     if event.phase == Phase.READY:
         return replace(i, phase=Phase.READY), ()

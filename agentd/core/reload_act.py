@@ -65,7 +65,7 @@ def has_baseline(r: Reload, event: ReloadEvent, view: View, now: float) -> Resul
     """What was there is noted; the first step is performed."""
     assert isinstance(event, BaselineDone)
     taken = facts.BaselineTaken(view.spec.name, r.id, event.baseline, now)
-    r, notes = note(replace(r, baseline=event.baseline, awaiting=None), now, taken)
+    r, notes = note(replace(r, baseline=event.baseline), now, taken)
     r, effects, more = send(r, view, now)
     return r, effects, (*notes, *more)
 
@@ -141,7 +141,7 @@ def _next(
     """The step is done. ``r.sent_at`` is when it was begun, ``done_at`` when it had ended."""
     label = view.spec.reload.steps[r.step].label
     done = facts.StepEnded(view.spec.name, r.id, label, r.sent_at, error_type, pid)
-    r = replace(r, awaiting=None, step=r.step + 1)
+    r = replace(r, step=r.step + 1)
     r, notes = note(r, done_at, done)
     if r.step < len(view.spec.reload.steps):
         r, effects, more = send(r, view, now)
@@ -149,8 +149,8 @@ def _next(
     r, more = note(r, now, ended(r, view))
     r = replace(r, stage=Stage.CONFIRMING)
     r, confirming = note(r, now, began(r, view))
-    r, effects, looked = reload_confirm.look(r, view)
-    return r, effects, (*notes, *more, *confirming, *looked)
+    r, effects, _ = reload_confirm.look(r, view)
+    return r, effects, (*notes, *more, *confirming)
 
 
 def _no(r: Reload, event: Performed, view: View, now: float, ending: Ending) -> Result:

@@ -146,7 +146,7 @@ def late(r: Reload, view: View, now: float) -> Result:
 
 def look_again(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     """The pause between two looks is over."""
-    return look(replace(r, timer=None), view)
+    return look(r, view)
 
 
 def lost(r: Reload, error_type: str, message: str, view: View, now: float) -> Result:
@@ -159,11 +159,10 @@ def lost(r: Reload, error_type: str, message: str, view: View, now: float) -> Re
 def compare(r: Reload, view: View, now: float) -> Result:
     """Read the inputs once more: only when they are still the same is it known what was taken."""
     confirmed = (note(r, now, ended(r, view)) if r.stage is Stage.CONFIRMING else (r, ()))[1]
-    r = replace(r, stage=Stage.COMPARING, timer=None)
+    r = replace(r, stage=Stage.COMPARING)
     r, notes = note(r, now, began(r, view))
     r, token = expect(r, view)
-    effects = (Disarm(view.spec.name, r.machine), TakeSnapshot(token, view.spec))
-    return r, effects, (*confirmed, *notes)
+    return r, (TakeSnapshot(token, view.spec),), (*confirmed, *notes)
 
 
 def was_compared(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:

@@ -60,7 +60,6 @@ def launch_failed(r: Reload, event: ReloadEvent, view: View, now: float) -> Resu
         event.error_type,
         event.message,
         output=event.output,
-        moved=True,
         quarantine=r.condemned,
     )
     return finish(r, view, now, notes, ending)
@@ -88,7 +87,7 @@ def ended_old(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
 def never_ended(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     """Not even KILL ended its processes."""
     message = f"the processes of {view.spec.name} cannot be ended"
-    return reload_confirm.lost(replace(r, timer=None), "stop_timeout", message, view, now)
+    return reload_confirm.lost(r, "stop_timeout", message, view, now)
 
 
 # A next generation beside the one that serves.
@@ -117,7 +116,7 @@ def room_made(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
 
 def no_room(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     """Former generations do not end: another one would be too many."""
-    r, notes = note(replace(r, timer=None), now, ended(r, view, "max_generations"))
+    r, notes = note(r, now, ended(r, view, "max_generations"))
     message = f"{view.alive} generations are alive, and the oldest does not end"
     return finish(r, view, now, notes, Ending(Verdict.REFUSED, "max_generations", message))
 
@@ -139,7 +138,7 @@ def switched(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     name = view.spec.name
     done = facts.StepEnded(name, r.id, SWITCH, event.at)
     flip = facts.Flipped(name, r.id, view.next_generation, event.at, event.moved)
-    r = replace(r, awaiting=None, moved=event.moved)
+    r = replace(r, moved=event.moved)
     r, notes = note(r, now, done, flip, ended(r, view))
     r, effects, more = reload_confirm.compare(r, view, now)
     return r, effects, (*notes, *more)

@@ -7,12 +7,7 @@ Facts of a request by a watch are kept back until it is known to matter: one tha
 from __future__ import annotations
 
 from agentd.core import facts, reload_act, reload_confirm, reload_generations
-from agentd.core.effects import (
-    Disarm,
-    Restore,
-    RunCheck,
-    TakeSnapshot,
-)
+from agentd.core.effects import Restore, RunCheck, TakeSnapshot
 from agentd.core.events import (
     CheckDone,
     EffectFailed,
@@ -94,7 +89,7 @@ def read(r: Reload, view: View, now: float) -> Result:
     r = replace(r, stage=Stage.READING)
     r, notes = note(r, now, began(r, view))
     r, token = expect(r, view)
-    return r, (Disarm(view.spec.name, r.machine), TakeSnapshot(token, view.spec)), notes
+    return r, (TakeSnapshot(token, view.spec),), notes
 
 
 def was_read(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
@@ -106,7 +101,7 @@ def was_read(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     if path := lost(view.live or view.last_good, event.found):
         message = f"{path} was not empty before, and there is nothing in it now"
         return was_missing(r, Missing("missing_input", message), view, now)
-    r = replace(r, manifest=event.found, missing_since=None)
+    r = replace(r, manifest=event.found)
     if why := nothing_to_do(r, event.found, view):
         return nothing(r, why, view, now)
     r, notes = speak(r, view)
@@ -176,10 +171,10 @@ def check(r: Reload, found: Manifest, view: View, now: float) -> Result:
     known_good = view.last_good is not None and view.last_good.hash == found.hash
     if check is None or (r.act is Act.LAUNCH and known_good):
         return reload_act.act(r, view, now)
-    r, notes = note(replace(r, stage=Stage.CHECKING), now)
-    r, more = note(r, now, began(r, view))
+    r = replace(r, stage=Stage.CHECKING)
+    r, notes = note(r, now, began(r, view))
     r, token = expect(r, view)
-    return r, (RunCheck(token, view.spec, check, r.id, r.trace_id),), (*notes, *more)
+    return r, (RunCheck(token, view.spec, check, r.id, r.trace_id),), notes
 
 
 def was_checked(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:

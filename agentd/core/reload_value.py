@@ -238,7 +238,7 @@ def speak(r: Reload, view: View) -> tuple[Reload, tuple[Note, ...]]:
     if not r.silent:
         return r, ()
     notes = (requested(r, view, r.begun), *r.kept)
-    return replace(r, silent=False, kept=()), notes
+    return replace(r, silent=False), notes
 
 
 def finish(r: Reload, view: View, now: float, notes: tuple[Note, ...], ending: Ending) -> Result:

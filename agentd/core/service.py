@@ -181,7 +181,7 @@ def go_on(t: Turn, r: Reload) -> None:
         r, effects, notes = (
             reload_confirm.look(r, view) if looks else reload_confirm.compare(r, view, t.now)
         )
-        t.s = replace(t.s, running=r, serial=r.serial)
+        t.s = replace(t.s, running=r)
         t.effects += effects
         t.notes += notes
 

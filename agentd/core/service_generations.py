@@ -57,7 +57,7 @@ def move_beside(t: Turn, before: Instance, event: InstanceEvent) -> Instance:
     after = step_instance(t, before, event)
     s = t.s
     if s.next is before:
-        going = after.phase in (Phase.STOPPING, Phase.KILLING)
+        going = after.phase is Phase.STOPPING
         former = (*s.former, after) if going else s.former
         t.s = replace(s, next=None if going or after.phase not in ALIVE else after, former=former)
     else:
@@ -87,7 +87,7 @@ def make_room(t: Turn) -> None:
 def stop_beside(t: Turn) -> None:
     """All of them end now."""
     for i in (t.s.next, *t.s.former):
-        if i is not None and i.phase not in (Phase.STOPPING, Phase.KILLING):
+        if i is not None:
             move_beside(t, i, Stop())
 
 

@@ -89,7 +89,7 @@ def _move_beside(t: Turn, before: Instance, event: InstanceEvent) -> None:
     """Step one of the others, and tell the reload that runs of the next one's fate, or that there is room."""
     expected, alive = t.s.next is before, len(t.s.alive)
     after = move_beside(t, before, event)
-    if expected and after.phase is Phase.READY and before.phase is not Phase.READY:
+    if expected and after.phase is Phase.READY:
         assert after.process is not None
         move_running(t, NextReady(after.process.pid))
     elif expected and t.s.next is None:

@@ -422,6 +422,7 @@ def test_a_start_interrupted_while_it_was_compared_is_compared_again() -> None:
     a.ready()
     b = survivor(a)
     assert [f.error_type for f in b.told(facts.PhaseEnded)] == ["agent_interrupted"]
+    assert [f.phase for f in b.told(facts.PhaseBegan)] == ["commit"]
     assert b.told(facts.StepEnded) == []
     b.read(1)
     assert b.judged.verdict is Verdict.APPLIED

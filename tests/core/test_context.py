@@ -63,6 +63,7 @@ def test_invalid_parents(header: str) -> None:
         ("a=1,a=2", ""),
         ("A=1", ""),
         ("a=1\nb=2", ""),
+        (",".join(f"k{n}=1" for n in range(32)), ",".join(f"k{n}=1" for n in range(32))),
         (",".join(f"k{n}=1" for n in range(33)), ""),
         ("", ""),
     ],

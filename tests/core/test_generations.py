@@ -280,6 +280,7 @@ def test_what_is_in_flight_may_be_finished() -> None:
     a.elapse()
     count(a, 0)
     assert kills(a) == [(1, "TERM")]
+    assert "Cancel" not in names(a.steps[-1].effects), "it was answered"
     assert a.last(fx.Arm).delay == 4.0
     drained = a.told(facts.Drained)[-1]
     assert drained == facts.Drained("web", a.judged.reload_id, 1, 7, 0.0, 3, 0)
@@ -310,16 +311,18 @@ def test_a_connection_that_came_late_begins_the_counting_anew() -> None:
 
 
 def test_the_pauses_between_counts_grow_and_end_at_the_limit() -> None:
-    a = replaced()
-    began = a.now
+    a = up()
+    a.now = began = 2.0
+    replaced(a)
     pauses = []
     while not kills(a):
         pauses.append(a.last(fx.Arm).delay)
         a.elapse()
         if not kills(a):
             count(a, 5)
+    assert FIRST_COUNT == 0.05
     assert pauses[:4] == [FIRST_COUNT, FIRST_COUNT, FIRST_COUNT * 2, FIRST_COUNT * 4]
-    assert max(pauses) == SLOWEST_COUNT
+    assert max(pauses) == SLOWEST_COUNT == 0.5
     assert a.now - began == pytest.approx(3.0)
     drained = a.told(facts.Drained)[-1]
     assert (drained.open, drained.cut, drained.began) == (5, 5, began)
@@ -370,14 +373,14 @@ def test_what_shares_its_listeners_is_told_to_stop_at_once(
 @pytest.mark.parametrize("empty", [True, False])
 def test_it_may_end_by_itself_when_it_has_drained(*, empty: bool) -> None:
     a = replaced()
-    ends(a, 1, CLEAN, empty=empty)
+    ends(a, 1, BAD, empty=empty)
     assert (a.told(facts.Drained)[-1].pid, a.told(facts.Drained)[-1].cut) == (7, 0)
     assert kills(a) == ([] if empty else [(1, "TERM")])
     if not empty:
         assert a.last(fx.Kill).group
         a.feed(ev.Emptied("web", 1))
     last = a.told(facts.PhaseEntered)[-1]
-    assert (last.generation, last.phase, last.exit) == (1, "down", CLEAN)
+    assert (last.generation, last.phase, last.exit) == (1, "down", BAD)
     assert generations(a) == [(2, "ready")]
     assert "backoff" not in [f.phase for f in a.told(facts.PhaseEntered)]
 
@@ -494,6 +497,8 @@ def test_a_next_one_that_ends_is_refused() -> None:
     assert a.judged.output == ("last words",)
     assert told(a, facts.StepEnded) == ["process.start!exit_3"]
     assert told(a, facts.PhaseEnded)[-1] == "apply!exit_3"
+    ends_ = names(n.fact for n in a.steps[-1].notes)
+    assert ends_.index("StepEnded") < ends_.index("PhaseEnded"), "the step is within its phase"
     assert "Switch" not in names(a.effects), "nothing was switched, so nothing is undone"
     assert generations(a) == [(1, "ready")]
     begun(a, 3)
@@ -546,6 +551,7 @@ def test_a_switch_that_fails_is_undone() -> None:
     undone = a.steps[-1].effects
     assert [e.generation for e in undone if isinstance(e, fx.Switch)] == [1]
     assert names(undone).index("Switch") < names(undone).index("Kill")
+    assert "Cancel" not in names(undone), "it was answered"
 
 
 def test_a_next_one_that_dies_while_connections_are_moved_is_refused() -> None:
@@ -576,7 +582,12 @@ def test_the_undoing_of_one_switch_is_not_taken_for_the_answer_to_the_next() -> 
     a = comparing()
     ends(a, 2)
     undo = a.last(fx.Switch).token
-    ready(a, 3)
+    a.reload()
+    a.feed(ev.Switched(undo, a.now, moved=True))
+    assert a.last(fx.TakeSnapshot).token.serial > undo.serial
+    a.read(3)
+    a.spawned(10)
+    speaks(a, 3)
     a.feed(ev.Switched(undo, a.now, moved=True))
     assert a.service().running.stage.value == "switching"  # type: ignore[union-attr]
     assert a.last(fx.Switch).token.serial > undo.serial
@@ -628,9 +639,10 @@ def test_when_both_are_gone_it_has_failed(*, empty: bool) -> None:
     assert (a.judged.verdict, a.judged.error_type) == (Verdict.FAILED, "exit_3")
     message = "web died, and its next generation did not come up: exit code 3"
     assert (a.judged.message, a.judged.output) == (message, ("last words",))
+    assert a.service().live is None
     if not empty:
         a.emptied()
-    assert (a.phase(), a.service().live) == ("backoff", None)
+    assert a.phase() == "backoff"
     a.elapse()
     a.read(2)
     assert a.last(fx.Spawn).generation == 3, "and it is started again"

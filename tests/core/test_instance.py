@@ -409,7 +409,7 @@ def test_an_adopted_ready_instance_stays_ready() -> None:
 
 def test_a_ready_that_may_have_met_no_agent_is_not_waited_for() -> None:
     a = adopted("starting")
-    assert a.last(fx.Arm).delay == ASSUMED_READY_AFTER
+    assert a.last(fx.Arm).delay == ASSUMED_READY_AFTER == 2.0
     a.elapse()
     assert a.phase() == "ready"
     assert a.service().view.assumed
@@ -457,6 +457,7 @@ def test_gone_while_nobody_looked_is_a_failure() -> None:
     assert a.told(facts.Adopted) == [facts.Adopted("web", 4, 7, found=False)]
     moved = a.told(facts.PhaseEntered)[-1]
     assert (moved.was, moved.why) == ("ready", "ended while no agent was there")
+    assert moved.exit == Exit(), "nobody knows how"
     assert a.last(fx.Forget).generation == 4
     a.elapse()
     a.read()

@@ -11,6 +11,7 @@ from agentd.core import events as ev
 from agentd.core import facts
 from agentd.core.instance_rows import FIRST_COUNT
 from agentd.core.memory import Memory, Other, Want
+from agentd.core.steps import Grade
 from agentd.wire import Verdict
 from tests.core.make import PERSON, TERM, agent, identity, manifest, names, survivor
 from tests.core.test_generations import (
@@ -124,6 +125,18 @@ def test_a_next_one_is_ended_and_the_reload_begun_anew(when: str) -> None:
     b.read(3)
     assert (b.judged.reload_id, b.judged.verdict) == (asked.reload_id, Verdict.APPLIED)
     assert (b.judged.generation, b.service().live) == (3, manifest(3))
+
+
+def test_a_ready_that_nobody_heard_of_the_former_one_does_not_weaken_the_next_ones() -> None:
+    a = agent(WEB)
+    a.read(1)
+    a.spawned()
+    b = survivor(a)
+    b.elapse()
+    b.read(1)
+    assert b.service().view.assumed
+    replaced(b)
+    assert (b.judged.confirmation, b.judged.grade) == ("notify", Grade.PROVEN)
 
 
 def test_a_next_one_that_is_gone_too_is_begun_anew() -> None:

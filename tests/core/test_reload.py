@@ -115,6 +115,7 @@ def test_what_is_told_of_the_steps() -> None:
     a.check(output=tuple(str(n) for n in range(99)))
     said = a.told(facts.CheckEnded)[-1]
     assert (said.executable, said.exit_code, said.timed_out) == ("check", 0, False)
+    assert OUTPUT_LINES == 40
     assert said.output == tuple(str(n) for n in range(99 - OUTPUT_LINES, 99))
     a.baseline()
     assert a.told(facts.BaselineTaken)[-1].baseline == Baseline(0)
@@ -146,6 +147,7 @@ def test_a_check_that_does_not_say_yes(
     a.check(**answer, output=("line 3: what is this",))  # type: ignore[arg-type]
     assert (a.judged.verdict, a.judged.error_type) == (Verdict.REJECTED, error_type)
     assert a.judged.output == ("line 3: what is this",)
+    assert "Cancel" not in names(a.steps[-1].effects)
     assert a.service().live == manifest(1)
     assert "SendReloadSignal" not in names(a.effects)
     q = a.service().quarantine
@@ -187,6 +189,8 @@ def test_what_cannot_be_done_before_the_act_rejects(kind: type) -> None:
         a.check()
     a.failed(kind, "journal_unavailable")
     assert (a.judged.verdict, a.judged.error_type) == (Verdict.REJECTED, "journal_unavailable")
+    phase = {fx.TakeSnapshot: "snapshot", fx.RunCheck: "check", fx.TakeBaseline: "apply"}[kind]
+    assert phases(a)[-2:] == [f"-{phase}!journal_unavailable", "rejected"]
     assert a.judged.message == "cannot do it"
     assert a.service().live == manifest(1)
     assert "Cancel" not in names(a.effects)
@@ -249,6 +253,17 @@ def test_an_input_that_was_emptied_is_missing() -> None:
     assert (a.judged.verdict, a.judged.error_type) == (Verdict.REJECTED, "missing_input")
     assert a.judged.message.startswith("/etc/web.conf was not empty before")
     assert a.service().live == manifest(1)
+
+
+def test_what_was_there_is_known_from_the_last_good_one_when_nobody_knows_what_is_live() -> None:
+    a = confirming()
+    a.now += 5.0
+    a.sight(None)
+    assert (a.service().live, a.service().last_good) == (None, manifest(1))
+    a.reload()
+    assert a.told(facts.Requested)[-1].hash_before is None, "what runs is not known"
+    a.read(Manifest("sha256:e", "e", (Entry("/etc/web.conf", "e", 0),)))
+    assert (a.judged.verdict, a.judged.error_type) == (Verdict.REJECTED, "missing_input")
 
 
 def test_a_persons_reload_of_missing_inputs_is_rejected_at_once() -> None:
@@ -346,7 +361,7 @@ def test_the_pauses_between_looks_grow_and_end_at_the_deadline() -> None:
             pauses.append(a.last(fx.Arm).delay)
             a.elapse("reload")
     assert pauses[:4] == [FIRST_LOOK, FIRST_LOOK * 2, FIRST_LOOK * 4, FIRST_LOOK * 8]
-    assert max(pauses) == SLOWEST_LOOK
+    assert max(pauses) == SLOWEST_LOOK == 0.1
     assert a.now - first == pytest.approx(5.0)
     assert (a.judged.verdict, a.judged.error_type) == (Verdict.TIMED_OUT, "timeout")
     assert a.judged.message == "no evidence by says within 5s; the service was left alone"
@@ -431,6 +446,7 @@ def test_inputs_that_moved_are_unverified_and_followed_by_another(found: object)
     assert a.service().live is None
     follow = a.told(facts.Requested)[-1]
     assert (follow.link, follow.cause) == (judged.reload_id, PERSON)
+    assert not follow.must_act, "it takes what moved, not what was taken already"
     assert a.service().running is not None
     a.read(4)
     a.check()
@@ -589,6 +605,7 @@ def test_others_are_told_that_nothing_changed(trigger: Trigger) -> None:
     a.read(1)
     assert a.judged.verdict is Verdict.UNCHANGED
     assert a.judged.message == "the inputs are what is live"
+    assert a.service().attempted.verdict is Verdict.APPLIED, "nothing was tried"  # type: ignore[union-attr]
     assert phases(a) == ["+snapshot", "-snapshot", "unchanged"]
 
 

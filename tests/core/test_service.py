@@ -373,6 +373,8 @@ def test_stop_is_remembered_and_cancels_what_waits_and_runs() -> None:
     stop(a, reply=5)
     assert a.verdicts[1:] == [Verdict.CANCELLED, Verdict.CANCELLED]
     assert a.judged.message == "stop of web was asked for"
+    waited = a.judged.reload_id
+    assert not [f for f in a.told(facts.PhaseEnded) if f.reload_id == waited], "none had begun"
     assert replies(a)[5] == fx.Done()
     assert a.told(facts.WantSet) == [facts.WantSet("web", "down", "alice")]
     a.exited(TERM)
@@ -389,6 +391,16 @@ def test_stop_after_the_act_leaves_its_outcome_unknown() -> None:
     stop(a)
     assert (a.judged.verdict, a.judged.error_type) == (Verdict.FAILED, "service_stopped")
     assert a.service().live is None
+
+
+def test_stop_while_the_signal_is_sent_leaves_its_outcome_unknown() -> None:
+    a = up()
+    a.reload()
+    a.read(2)
+    a.baseline()
+    stop(a)
+    assert (a.judged.verdict, a.judged.error_type) == (Verdict.FAILED, "service_stopped")
+    assert fx.Cancel(a.last(fx.SendReloadSignal).token) in a.effects
 
 
 def test_stop_during_a_start_cancels_it() -> None:

@@ -99,6 +99,12 @@ def test_a_reload_has_a_row_or_refuses_by_name(stage: Stage, kind: type, act: Ac
             reload.step(r, SAMPLES[kind], view, 1.0)
 
 
+def test_what_waits_for_its_turn_is_not_touched_by_an_end() -> None:
+    r = Reload("id", "trace", PERSON, 0.0)
+    view = View(spec(), 1, None, None, None, None, None)
+    assert reload.step(r, SAMPLES[ev.InstanceEnded], view, 1.0) == (r, (), ())
+
+
 @pytest.mark.parametrize(
     "event", [e for e in SAMPLES.values() if hasattr(e, "token")], ids=lambda e: type(e).__name__
 )

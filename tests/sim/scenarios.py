@@ -160,6 +160,25 @@ STORIES: dict[str, Story] = {
         scripts=(Script(exits=1.1, code=1), Script(ready=0.3), Script()),
         deeds=((1, write), (1, reload)),
     ),
+    "replaced dies meanwhile and leaves a member behind": Story(
+        specs=REPLACED,
+        scripts=(
+            Script(exits=1.1, code=1, leaves=FOREVER, member_obeys=False),
+            Script(ready=0.3),
+            Script(),
+        ),
+        deeds=((1, write), (1, reload)),
+    ),
+    "start of one that is being replaced": Story(
+        specs=REPLACED,
+        scripts=(Script(exits=1.05, code=1), Script(ready=0.3), Script()),
+        deeds=((1, write), (1, reload), (1.1, start)),
+    ),
+    "start of one that is being restarted": Story(
+        specs=(by(Restart()),),
+        scripts=(Script(term=0.1), Script()),
+        deeds=((1, write), (1, reload), (1.05, start)),
+    ),
     "replace and stop": Story(
         specs=REPLACED,
         scripts=(Script(), Script(ready=0.3)),
