@@ -17,7 +17,7 @@ from agentd.core.reload_value import ACTED, PHASE, Stage
 PAGE = Path(__file__).parent.parent / "man" / "agentd-states.7"
 HEAD = """\
 .\\" Printed by tools/states_man.py from agentd/core: do not edit.
-.TH AGENTD\\-STATES 7 "" agentd "agentd manual"
+.TH AGENTD\\-STATES 7 2026-11-25 agentd "agentd manual"
 .SH NAME
 agentd\\-states \\- phases of an instance and of a reload, and what moves them
 .SH DESCRIPTION

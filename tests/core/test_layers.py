@@ -42,7 +42,9 @@ ACROSS: dict[tuple[str, str], str] = {
     ): "a request is posted to the one writer of state, and its answer awaited",
 }
 """The arrows between siblings, each with its reason: from a part to a module or to all below a package."""
-TOP = frozenset({"assemble", "main", "__main__", "__init__", "options", "retention", "slim"})
+TOP = frozenset(
+    {"assemble", "main", "__main__", "__init__", "options", "retention", "slim", "systemd"}
+)
 
 
 def part(path: Path) -> str:
