@@ -1,0 +1,196 @@
+"""agentd as a unit of the real systemd: of this host's, and of a newer Debian's with its newer Python."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from host import until
+from sdbox import Box, debian, missing
+
+ROOT = Path(__file__).parents[2]
+CACHE = (
+    Path(os.environ["XDG_CACHE_HOME"]) / "agentd-tests"
+    if os.environ.get("XDG_CACHE_HOME")
+    else ROOT / ".venv" / "debian"
+)
+NEWER = "trixie"
+SERVICE = """[service.{name}]
+command = ["/bin/sh", "-c", "trap '{end}; exit 0' TERM; while :; do sleep 0.2; done"]
+ready = {{ after = "0s" }}
+{more}
+"""
+WRAPPER = """#!/bin/sh
+export PYTHONPATH={paths} PYTHONPYCACHEPREFIX=/var/cache/bytecode
+exec /usr/bin/python3 -m {name} "$@"
+"""
+DROP_IN = "[Service]\nWatchdogSec={watchdog}\nRestartSec=100ms\n"
+
+
+class Machine:
+    """A box with agentd installed as an operator would: the unit is what ``reloadctl unit`` prints there."""
+
+    def __init__(self, box: Box, ctl: str, shared: Path) -> None:
+        self.box = box
+        self.ctl_path = ctl
+        self.shared = shared
+        slow = f"sleep 0.5; echo front >> {shared}/order"
+        front = SERVICE.format(name="front", end=slow, more='requires = ["base"]')
+        base = SERVICE.format(name="base", end=f"echo base >> {shared}/order", more="")
+        box.write("/etc/agentd/agentd.toml", base + front)
+        printed = box.run(ctl, "unit")
+        assert printed.returncode == 0, printed.stderr
+        box.write("/etc/systemd/system/agentd.service", printed.stdout)
+        self.watchdog("30s")
+
+    def watchdog(self, seconds: str) -> None:
+        path = "/etc/systemd/system/agentd.service.d/test.conf"
+        self.box.write(path, DROP_IN.format(watchdog=seconds))
+        self.systemctl("daemon-reload")
+
+    def systemctl(self, *words: str) -> None:
+        done = self.box.run("systemctl", *words)
+        assert done.returncode == 0, f"{done.stderr}{self.journal()}"
+
+    def show(self, name: str) -> str:
+        return self.box.run("systemctl", "show", "-P", name, "agentd").stdout.strip()
+
+    def journal(self) -> str:
+        return self.box.run("journalctl", "-u", "agentd", "-o", "cat", "--no-pager").stdout
+
+    def pids(self) -> dict[str, int]:
+        """Every service that is ready, by name; empty while the agent does not answer."""
+        done = self.box.run(self.ctl_path, "--json", "status")
+        if done.returncode != 0:
+            return {}
+        services: list[Any] = json.loads(done.stdout)["services"]
+        return {s["name"]: s["instances"][0]["pid"] for s in services}
+
+    def alive(self, pids: dict[str, int]) -> bool:
+        return all(self.box.run("kill", "-0", str(pid)).returncode == 0 for pid in pids.values())
+
+    def started(self) -> dict[str, int]:
+        """The services of an agent that runs as a unit."""
+        if self.show("ActiveState") != "active":
+            self.systemctl("start", "agentd")
+        return until(self.pids, "the services are up")
+
+    def another(self, main: str) -> bool:
+        """Whether systemd has started the next agent."""
+        return self.show("ActiveState") == "active" and self.show("MainPID") not in ("0", main)
+
+
+@pytest.fixture(scope="module", params=["host", NEWER])
+def machine(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Machine]:
+    if why := missing():
+        pytest.skip(why)
+    shared = tmp_path_factory.mktemp("shared")
+    places = [ROOT, Path(sys.prefix), Path(sys.base_prefix), shared]
+    root = Path("/")
+    if request.param != "host":
+        root = CACHE / request.param
+        if why := debian(request.param, root):
+            pytest.skip(f"no {request.param} to test on: {why}")
+    box = Box(root, [p for p in places if p not in (Path("/usr"), Path("/usr/local"))])
+    try:
+        ctl = str(Path(sys.executable).parent / "reloadctl")
+        if request.param != "host":
+            libraries = next(p for p in sys.path if p.endswith("site-packages"))
+            for name in ("agentd", "reloadctl"):
+                text = WRAPPER.format(paths=f"{ROOT}:{libraries}", name=name)
+                box.write(f"/usr/bin/{name}", text, 0o755)
+            ctl = "/usr/bin/reloadctl"
+        yield Machine(box, ctl, shared)
+    finally:
+        box.close()
+
+
+def test_a_start_is_over_when_the_agent_answers(machine: Machine) -> None:
+    machine.systemctl("start", "agentd")
+    done = machine.box.run(machine.ctl_path, "--json", "status")
+    assert done.stdout, f"systemctl start came back too early: {done.stderr}"
+    machine.started()
+    until(lambda: machine.show("StatusText") == "2 services up", "the status line")
+
+
+def test_services_live_in_groups_below_the_unit_s_own(machine: Machine) -> None:
+    pid = machine.started()["base"]
+    group = machine.box.run("cat", f"/proc/{pid}/cgroup").stdout.strip()
+    assert "/system.slice/agentd.service/" in group
+
+
+def test_reload(machine: Machine) -> None:
+    pids = machine.started()
+    machine.systemctl("reload", "agentd")
+    assert machine.show("ActiveState") == "active"
+    assert machine.pids() == pids
+
+
+def test_restart_touches_no_service(machine: Machine) -> None:
+    pids, main = machine.started(), machine.show("MainPID")
+    machine.systemctl("restart", "agentd")
+    assert machine.another(main)
+    assert until(machine.pids, "the services are adopted") == pids
+
+
+def test_stop_leaves_the_services_to_the_next_agent(machine: Machine) -> None:
+    pids = machine.started()
+    machine.systemctl("stop", "agentd")
+    assert machine.show("ActiveState") == "inactive"
+    assert machine.alive(pids)
+    assert machine.started() == pids
+
+
+def test_kill_nine(machine: Machine) -> None:
+    pids, main = machine.started(), machine.show("MainPID")
+    machine.box.run("kill", "-KILL", main)
+    until(lambda: machine.another(main), "systemd starts the next agent")
+    assert until(machine.pids, "the services are adopted") == pids
+
+
+def test_the_watchdog_replaces_an_agent_that_hangs(machine: Machine) -> None:
+    pids = machine.started()
+    machine.watchdog("1s")
+    machine.systemctl("restart", "agentd")
+    main = machine.show("MainPID")
+    assert machine.show("WatchdogUSec") == "1s"
+    machine.box.run("kill", "-STOP", main)
+    until(lambda: machine.another(main), "systemd starts the next agent")
+    assert "Watchdog timeout" in machine.box.run("journalctl", "--no-pager").stdout
+    assert until(machine.pids, "the services are adopted") == pids
+    main = machine.show("MainPID")
+    fed = int(machine.show("WatchdogTimestampMonotonic"))
+    until(
+        lambda: int(machine.show("WatchdogTimestampMonotonic")) > fed + 1_500_000,
+        "a healthy agent feeds it",
+    )
+    assert machine.show("MainPID") == main
+    machine.watchdog("30s")
+    machine.systemctl("restart", "agentd")
+
+
+def test_wrong_definitions_are_not_tried_again_and_harm_nobody(machine: Machine) -> None:
+    pids = machine.started()
+    good = machine.box.run("cat", "/etc/agentd/agentd.toml").stdout
+    machine.box.write("/etc/agentd/agentd.toml", "[service.base]\ncomand = 1\n")
+    assert machine.box.run("systemctl", "restart", "agentd").returncode != 0
+    assert machine.show("ActiveState") == "failed"
+    assert machine.show("ExecMainStatus") == "6"
+    assert machine.alive(pids)
+    machine.box.write("/etc/agentd/agentd.toml", good)
+    assert machine.started() == pids
+
+
+def test_a_host_that_goes_down_stops_the_services_in_order(machine: Machine) -> None:
+    machine.started()
+    order = machine.shared / "order"
+    assert not order.exists(), "nobody has stopped yet"
+    machine.box.power_off()
+    assert order.read_text().split() == ["front", "base"], "base was needed until front had ended"
