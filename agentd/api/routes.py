@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
+from agentd.api.body import query
 from agentd.api.context import Context
 from agentd.api.handlers_history import history, otlp, show
 from agentd.api.handlers_operate import check, hold, release, restart, start, stop
@@ -33,6 +35,19 @@ class Route(NamedTuple):
     summary: str
 
 
+async def openapi(_: Context, request: Request) -> Response:
+    """All of this table, and the documents that go with it."""
+    query(request, ())
+    return Response(_described())
+
+
+@cache
+def _described() -> bytes:
+    from agentd.api.openapi import document  # noqa: PLC0415 - when first asked
+
+    return document(ROUTES)
+
+
 READ, INSPECT, OPERATE = Level.READ, Level.INSPECT, Level.OPERATE
 
 ROUTES = (
@@ -51,6 +66,7 @@ ROUTES = (
     Route("GET", "/v1/reloads/{ref}", READ, show, "one reload with its trace"),
     Route("GET", "/v1/reloads/{ref}/otlp", READ, otlp, "a trace as OTLP/JSON"),
     Route("GET", "/v1/events", READ, events, "the journal as it is written"),
+    Route("GET", "/v1/openapi.json", READ, openapi, "this API as OpenAPI 3.1"),
 )
 
 
