@@ -50,7 +50,12 @@ _reloadctl() {{
     esac
 }}
 
-_reloadctl "$@"
+# Found in $fpath it is called; evaluated at the start of a shell it makes itself known.
+if [[ $funcstack[1] == _reloadctl ]]; then
+    _reloadctl "$@"
+else
+    compdef _reloadctl reloadctl
+fi
 """
 
 

@@ -22,8 +22,9 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
 """
 ZSH = """
 PS1='> '
-fpath=({folder} $fpath)
+{before}
 autoload -Uz compinit && compinit -u -D
+{after}
 setopt no_beep
 out={out}
 compadd() {{
@@ -54,12 +55,16 @@ def fish(script: Path, line: str, env: dict[str, str]) -> list[str]:
     return [found.partition("\t")[0] for found in _run(["fish", "--no-config", "-c", text], env)]
 
 
-def zsh(script: Path, line: str, env: dict[str, str], directory: Path) -> list[str]:
-    """A line typed at a terminal and the key pressed; zsh completes nowhere else."""
+def zsh(
+    script: Path, line: str, env: dict[str, str], directory: Path, *, evaluated: bool = False
+) -> list[str]:
+    """A line typed at a terminal and the key pressed; zsh completes nowhere else. ``evaluated``: not found in $fpath."""
     out = directory / "offered"
     out.write_text("")
     rc = directory / ".zshrc"
-    rc.write_text(ZSH.format(folder=script.parent, out=out))
+    before = "" if evaluated else f"fpath=({script.parent} $fpath)"
+    after = f'eval "$(<{script})"' if evaluated else ""
+    rc.write_text(ZSH.format(before=before, after=after, out=out))
     main, other = pty.openpty()
     shell = subprocess.Popen(
         ["zsh", "-i"],

@@ -118,6 +118,13 @@ def test_a_reference_is_a_service_or_a_reload(offered: Ask, agent: Callable[...,
     assert set(offered("reloadctl show ", asked)) == {"web", "db.main", reload()["reload_id"]}
 
 
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
+def test_a_zsh_that_evaluates_the_script(tmp_path: Path) -> None:
+    env = environment(HOME=str(tmp_path))
+    found = shells.zsh(FILES["zsh"], "reloadctl resta", env, tmp_path, evaluated=True)
+    assert set(found) == {"restart"}
+
+
 def test_shells(offered: Ask) -> None:
     assert set(offered("reloadctl completion ")) == set(SHELLS)
 

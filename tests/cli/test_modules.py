@@ -57,6 +57,7 @@ sys.exit(code)
         (["--json", "history"], {"reloads": [reload()]}, {"_socket"}),
         (["history"], {"reloads": [reload()]}, {"_socket", "_json"}),
         (["stop", "web"], {"service": "web", "phase": "down"}, {"_socket", "_json", "agentd"}),
+        (["completion", "services"], status(service()), {"_socket", "_json"}),
         (["logs", "web"], {"service": "web", "lines": ["a"]}, {"_socket", "_json"}),
     ],
 )

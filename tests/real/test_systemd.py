@@ -29,7 +29,6 @@ WRAPPER = """#!/bin/sh
 export PYTHONPATH={paths} PYTHONPYCACHEPREFIX=/var/cache/bytecode
 exec /usr/bin/python3 -m {name} "$@"
 """
-DROP_IN = "[Service]\nWatchdogSec={watchdog}\nRestartSec=100ms\n"
 
 
 class Machine:
@@ -46,11 +45,13 @@ class Machine:
         printed = box.run(ctl, "unit")
         assert printed.returncode == 0, printed.stderr
         box.write("/etc/systemd/system/agentd.service", printed.stdout)
-        self.watchdog("30s")
+        self.drop_in()
 
-    def watchdog(self, seconds: str) -> None:
-        path = "/etc/systemd/system/agentd.service.d/test.conf"
-        self.box.write(path, DROP_IN.format(watchdog=seconds))
+    def drop_in(self, **changes: str) -> None:
+        """What this host does otherwise."""
+        keys = {"RestartSec": "100ms"} | changes
+        text = "[Service]\n" + "".join(f"{key}={value}\n" for key, value in keys.items())
+        self.box.write("/etc/systemd/system/agentd.service.d/test.conf", text)
         self.systemctl("daemon-reload")
 
     def systemctl(self, *words: str) -> None:
@@ -157,7 +158,7 @@ def test_kill_nine(machine: Machine) -> None:
 
 def test_the_watchdog_replaces_an_agent_that_hangs(machine: Machine) -> None:
     pids = machine.started()
-    machine.watchdog("1s")
+    machine.drop_in(WatchdogSec="1s")
     machine.systemctl("restart", "agentd")
     main = machine.show("MainPID")
     assert machine.show("WatchdogUSec") == "1s"
@@ -172,7 +173,7 @@ def test_the_watchdog_replaces_an_agent_that_hangs(machine: Machine) -> None:
         "a healthy agent feeds it",
     )
     assert machine.show("MainPID") == main
-    machine.watchdog("30s")
+    machine.drop_in()
     machine.systemctl("restart", "agentd")
 
 
@@ -186,6 +187,26 @@ def test_wrong_definitions_are_not_tried_again_and_harm_nobody(machine: Machine)
     assert machine.alive(pids)
     machine.box.write("/etc/agentd/agentd.toml", good)
     assert machine.started() == pids
+
+
+def test_services_that_stop_slowly_get_their_time(machine: Machine) -> None:
+    machine.started()
+    path = "/etc/agentd/agentd.toml"
+    before = machine.box.run("cat", path).stdout
+    slow = SERVICE.format(
+        name="slow", end=f"sleep 3; echo slow >> {machine.shared}/slow", more='stop_timeout = "20s"'
+    )
+    # The file stands above the option of the unit. What is not in it any more ends with the others.
+    machine.box.write(path, '[agent]\non_terminate = "stop"\n' + slow)
+    machine.drop_in(TimeoutStopSec="1s")
+    machine.systemctl("restart", "agentd")
+    until(lambda: "slow" in machine.pids(), "the slow one is up")
+    machine.systemctl("stop", "agentd")
+    assert (machine.shared / "slow").read_text() == "slow\n"
+    assert (machine.show("ActiveState"), machine.show("Result")) == ("inactive", "success")
+    machine.drop_in()
+    machine.box.write(path, before)
+    (machine.shared / "order").unlink(missing_ok=True)
 
 
 def test_a_host_that_goes_down_stops_the_services_in_order(machine: Machine) -> None:
