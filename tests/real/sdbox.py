@@ -18,15 +18,17 @@ from host import until
 HERE = Path(__file__).parent
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NEEDED = ("unshare", "nsenter", "ip", "systemctl")
-PACKAGES = "systemd,systemd-sysv,dbus,python3-minimal,libpython3-stdlib,procps,iproute2"
+PACKAGES = (
+    "systemd,systemd-sysv,libpam-systemd,dbus,python3-minimal,libpython3-stdlib,procps,iproute2"
+)
 _NUMBERS = itertools.count()
 
 
 class Box:
     """One machine."""
 
-    def __init__(self, root: Path, shared: list[Path]) -> None:
-        """``shared``: folders of this host that are there under the same name."""
+    def __init__(self, root: Path, shared: dict[Path, str]) -> None:
+        """``shared``: folders of this host, and what they are called inside."""
         self._scratch = Path(tempfile.mkdtemp(prefix="sdbox-"))
         self._log = self._scratch.with_suffix(".log")
         self._group = cgroup() / f"sdbox-{os.getpid()}-{next(_NUMBERS)}"
@@ -34,7 +36,12 @@ class Box:
         namespaces = ("mount", "pid", "cgroup", "uts", "ipc", "net")
         command = [
             *("unshare", *(f"--{name}" for name in namespaces), "--fork", "--kill-child=KILL"),
-            *(str(HERE / "sdbox.sh"), str(self._scratch), str(root), *map(str, shared)),
+            *(
+                str(HERE / "sdbox.sh"),
+                str(self._scratch),
+                str(root),
+                *(f"{path}={inside}" for path, inside in shared.items()),
+            ),
         ]
         enter = f'echo $$ > "{self._group}/cgroup.procs"; exec "$@"'
         with self._log.open("wb") as log:

@@ -1,8 +1,8 @@
 #!/bin/bash
 # Becomes systemd: pid 1 of a machine made of namespaces, whose disk is ROOT with a layer in memory over it.
-# Called by sdbox.py inside the namespaces:  sdbox.sh SCRATCH ROOT SHARED...
-# /proc/sys and /sys are read-only inside, /dev and the network are its own, so nothing of the host can be changed; each SHARED path
-# of the host is there under the same name.
+# Called by sdbox.py inside the namespaces:  sdbox.sh SCRATCH ROOT SHARED=INSIDE...
+# /proc/sys and /sys are read-only inside, /dev and the network are its own, so nothing of the host can be changed; each SHARED folder
+# of the host is there as INSIDE.
 set -eu
 scratch=$1 root=$2
 shift 2
@@ -33,9 +33,9 @@ ln -s /proc/self/fd "$m/dev/fd"
 ln -s fd/0 "$m/dev/stdin"
 ln -s fd/1 "$m/dev/stdout"
 ln -s fd/2 "$m/dev/stderr"
-for path; do
-    mkdir -p "$m$path"
-    mount --rbind "$path" "$m$path"
+for pair; do
+    mkdir -p "$m${pair#*=}"
+    mount --rbind "${pair%%=*}" "$m${pair#*=}"
 done
 
 ln -sf /dev/null "$m/etc/systemd/system/systemd-modules-load.service"

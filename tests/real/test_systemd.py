@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from host import until
-from sdbox import Box, debian, missing
+from sdbox import PATH, Box, debian, missing
 
 ROOT = Path(__file__).parents[2]
 CACHE = (
@@ -26,22 +26,30 @@ ready = {{ after = "0s" }}
 {more}
 """
 WRAPPER = """#!/bin/sh
-export PYTHONPATH={paths} PYTHONPYCACHEPREFIX=/var/cache/bytecode
+export PYTHONPATH=/opt/agentd:/opt/libraries PYTHONPYCACHEPREFIX=/tmp/bytecode
 exec /usr/bin/python3 -m {name} "$@"
 """
+
+
+def definitions(order: str) -> str:
+    """Two services that write when they end, the one that is needed faster than the one that needs it."""
+    front = SERVICE.format(
+        name="front", end=f"sleep 0.5; echo front >> {order}", more='requires = ["base"]'
+    )
+    return SERVICE.format(name="base", end=f"echo base >> {order}", more="") + front
 
 
 class Machine:
     """A box with agentd installed as an operator would: the unit is what ``reloadctl unit`` prints there."""
 
-    def __init__(self, box: Box, ctl: str, shared: Path) -> None:
+    shared = "/shared"
+
+    def __init__(self, box: Box, ctl: str, outside: Path) -> None:
+        """``outside``: what ``shared`` is called on this host."""
         self.box = box
         self.ctl_path = ctl
-        self.shared = shared
-        slow = f"sleep 0.5; echo front >> {shared}/order"
-        front = SERVICE.format(name="front", end=slow, more='requires = ["base"]')
-        base = SERVICE.format(name="base", end=f"echo base >> {shared}/order", more="")
-        box.write("/etc/agentd/agentd.toml", base + front)
+        self.outside = outside
+        box.write("/etc/agentd/agentd.toml", definitions(f"{self.shared}/order"))
         printed = box.run(ctl, "unit")
         assert printed.returncode == 0, printed.stderr
         box.write("/etc/systemd/system/agentd.service", printed.stdout)
@@ -93,24 +101,31 @@ def machine(
     if why := missing():
         pytest.skip(why)
     shared = tmp_path_factory.mktemp("shared")
-    places = [ROOT, Path(sys.prefix), Path(sys.base_prefix), shared]
-    root = Path("/")
-    if request.param != "host":
-        root = CACHE / request.param
-        if why := debian(request.param, root):
-            pytest.skip(f"no {request.param} to test on: {why}")
-    box = Box(root, [p for p in places if p not in (Path("/usr"), Path("/usr/local"))])
+    shared.chmod(0o777)
+    box = here(shared) if request.param == "host" else newer(request.param, shared)
     try:
-        ctl = str(Path(sys.executable).parent / "reloadctl")
         if request.param != "host":
-            libraries = next(p for p in sys.path if p.endswith("site-packages"))
             for name in ("agentd", "reloadctl"):
-                text = WRAPPER.format(paths=f"{ROOT}:{libraries}", name=name)
-                box.write(f"/usr/bin/{name}", text, 0o755)
-            ctl = "/usr/bin/reloadctl"
-        yield Machine(box, ctl, shared)
+                box.write(f"/usr/bin/{name}", WRAPPER.format(name=name), 0o755)
+        program = Path(sys.executable).parent if request.param == "host" else Path("/usr/bin")
+        yield Machine(box, str(program / "reloadctl"), shared)
     finally:
         box.close()
+
+
+def here(shared: Path) -> Box:
+    """A machine with this host's disk and this environment, each under its own name."""
+    own = {Path(sys.prefix), Path(sys.base_prefix), ROOT} - {Path("/usr"), Path("/usr/local")}
+    return Box(Path("/"), {path: str(path) for path in sorted(own)} | {shared: "/shared"})
+
+
+def newer(suite: str, shared: Path) -> Box:
+    """A newer Debian, with its own Python and our code."""
+    root = CACHE / suite
+    if why := debian(suite, root):
+        pytest.skip(f"no {suite} to test on: {why}")
+    libraries = Path(next(p for p in sys.path if p.endswith("site-packages")))
+    return Box(root, {ROOT: "/opt/agentd", libraries: "/opt/libraries", shared: "/shared"})
 
 
 def test_a_start_is_over_when_the_agent_answers(machine: Machine) -> None:
@@ -202,16 +217,58 @@ def test_services_that_stop_slowly_get_their_time(machine: Machine) -> None:
     machine.systemctl("restart", "agentd")
     until(lambda: "slow" in machine.pids(), "the slow one is up")
     machine.systemctl("stop", "agentd")
-    assert (machine.shared / "slow").read_text() == "slow\n"
+    assert machine.box.run("cat", f"{machine.shared}/slow").stdout == "slow\n"
     assert (machine.show("ActiveState"), machine.show("Result")) == ("inactive", "success")
     machine.drop_in()
     machine.box.write(path, before)
-    (machine.shared / "order").unlink(missing_ok=True)
+    machine.box.run("rm", f"{machine.shared}/order")
+
+
+@pytest.mark.parametrize(
+    "machine", [NEWER], indirect=True
+)  # this interpreter may be one that only root can reach
+def test_a_user_s_own_agent(machine: Machine) -> None:
+    box = machine.box
+    order = f"{machine.shared}/order-of-ann"
+
+    def ann(*words: str) -> str:
+        around = ["env", "XDG_RUNTIME_DIR=/run/user/1000", "HOME=/home/ann", f"PATH={PATH}"]
+        done = box.run("runuser", "-u", "ann", "--", *around, *words)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    for command in (
+        "useradd --uid 1000 --create-home ann",
+        "systemctl start dbus systemd-logind",
+        "loginctl enable-linger ann",
+    ):
+        done = box.run(*command.split())
+        assert done.returncode == 0, done.stderr
+    until(
+        lambda: box.run("systemctl", "is-active", "user@1000").stdout.strip() == "active",
+        "ann's systemd runs",
+    )
+    box.write("/home/ann/.config/agentd/agentd.toml", definitions(order))
+    box.write("/home/ann/.config/systemd/user/agentd.service", ann("reloadctl", "unit", "--user"))
+    box.run("chown", "-R", "ann:", "/home/ann/.config")
+
+    def pids() -> dict[str, int]:
+        done = json.loads(ann("reloadctl", "--json", "status"))
+        return {s["name"]: s["instances"][0]["pid"] for s in done["services"]}
+
+    ann("systemctl", "--user", "daemon-reload")
+    ann("systemctl", "--user", "start", "agentd")
+    before = until(pids, "ann's services are up")
+    ann("systemctl", "--user", "restart", "agentd")
+    assert pids() == before
+    assert box.run("cat", order).returncode != 0, "nobody has stopped yet"
+    box.run("systemctl", "stop", "user@1000")
+    assert box.run("cat", order).stdout.split() == ["front", "base"]
 
 
 def test_a_host_that_goes_down_stops_the_services_in_order(machine: Machine) -> None:
     machine.started()
-    order = machine.shared / "order"
-    assert not order.exists(), "nobody has stopped yet"
+    assert not (machine.outside / "order").exists(), "nobody has stopped yet"
     machine.box.power_off()
-    assert order.read_text().split() == ["front", "base"], "base was needed until front had ended"
+    order = (machine.outside / "order").read_text().split()
+    assert order == ["front", "base"], "base was needed until front had ended"
