@@ -91,6 +91,7 @@ class _Agent:
     def __init__(self, options: Options, definitions: Definitions) -> None:
         self._options = options
         self._definitions = definitions
+        self._terminated = asyncio.Event()
         self._boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         self._lines = LogLines(
             as_json=options.log_format == "json", with_time=not stderr_is_the_journal(os.environ)
@@ -160,6 +161,8 @@ class _Agent:
         self._runtime = hub.runtime = Runtime(
             self._machine, self._journal, self._boot, self._say, os.environ
         )
+        self._systemd = Systemd(loop, lambda: self._runtime.host, commands, os.environ)
+        self._journal.listen(self._systemd.hear)
         self._api = Api(
             self._runtime,
             self._store.journal,
@@ -172,9 +175,6 @@ class _Agent:
         self._watch.set([spec for spec in self._definitions.services if spec.watch])
         self._retention = Retention(self._store, self._files.snapshots, self._say)
         self._journal.listen(self._retention.hear)
-        self._terminated = asyncio.Event()
-        self._systemd = Systemd(loop, lambda: self._runtime.host, commands, os.environ)
-        self._journal.listen(self._systemd.hear)
 
     def _take_over(self, loop: asyncio.AbstractEventLoop) -> Step:
         """Adopt what earlier agents left; what to do first."""

@@ -47,13 +47,13 @@ _reloadctl() {
             "hold") words="--reason --for --socket --json --color --help" ;;
             "release") words="--socket --json --color --help" ;;
             "logs") words="--follow -f --lines -n --socket --json --color --help" ;;
-            "unit") words="--user --socket --json --color --help" ;;
-            "completion") words="--socket --json --color --help" ;;
             "version") words="--socket --json --color --help" ;;
             "demo") words="--socket --json --color --help" ;;
+            "unit") words="--user --socket --json --color --help" ;;
+            "completion") words="--socket --json --color --help" ;;
         esac
     elif [[ -z $words && -z $verb ]]; then
-        words="reload status start stop restart check history show hold release logs unit completion version demo"
+        words="reload status start stop restart check history show hold release logs version demo unit completion"
     elif [[ -z $words ]]; then
         case "$verb $n" in
             "reload "* | "status "* | "start "* | "stop "* | "restart "* | "check "* | "history 0" | "hold 0" | "release 0" | "logs 0") words="$(_reloadctl_ask services)" ;;

@@ -106,12 +106,12 @@ complete -c reloadctl -n '__reloadctl_at logs' -s f -l follow -d 'go on printing
 complete -c reloadctl -n '__reloadctl_at logs' -s n -l lines -x -d 'how many lines of the past; default 50'
 complete -c reloadctl -n '__reloadctl_at logs 0' -a '(__reloadctl_words services)'
 
+complete -c reloadctl -n "__reloadctl_at ''" -a version -d 'the version of reloadctl and of the agent'
+
+complete -c reloadctl -n "__reloadctl_at ''" -a demo -d 'see reloads work and fail, on an agent of its own'
+
 complete -c reloadctl -n "__reloadctl_at ''" -a unit -d 'the systemd unit for this installation'
 complete -c reloadctl -n '__reloadctl_at unit' -l user -d 'for the systemd of a user instead of the host\'s'
 
 complete -c reloadctl -n "__reloadctl_at ''" -a completion -d 'what makes a shell complete: bash, zsh or fish'
 complete -c reloadctl -n '__reloadctl_at completion 0' -a 'bash zsh fish'
-
-complete -c reloadctl -n "__reloadctl_at ''" -a version -d 'the version of reloadctl and of the agent'
-
-complete -c reloadctl -n "__reloadctl_at ''" -a demo -d 'see reloads work and fail, on an agent of its own'
