@@ -158,7 +158,7 @@ def debian(suite: str, folder: Path) -> str:
     command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", suite, str(partial)]
     try:
         done = subprocess.run(
-            [*command, mirror()], capture_output=True, text=True, timeout=180, check=False
+            [*command, *mirror()], capture_output=True, text=True, timeout=180, check=False
         )
     except subprocess.TimeoutExpired:
         return f"{suite} was not unpacked within three minutes"
@@ -169,8 +169,8 @@ def debian(suite: str, folder: Path) -> str:
     return ""
 
 
-def mirror() -> str:
-    """What apt fetches Debian itself from."""
+def mirror() -> list[str]:
+    """What apt fetches Debian itself from, if it says; debootstrap has a default."""
     done = subprocess.run(
         ["apt-get", "indextargets", "--format", "$(SITE) $(ORIGIN)"],
         capture_output=True,
@@ -178,4 +178,4 @@ def mirror() -> str:
         check=False,
     )
     sites = [line.split()[0] for line in done.stdout.splitlines() if line.endswith(" Debian")]
-    return next((site for site in sites if "security" not in site), "")
+    return [site for site in sites if "security" not in site][:1]
