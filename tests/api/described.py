@@ -52,9 +52,22 @@ def hold(method: str, target: str, reply: Reply) -> None:
         allowed = known["content"][kind]["schema"]
     cut = reply.status == 503 and not reply.body  # turned away unread: the rest may be lost
     if method != "HEAD" and not cut:
-        lines = reply.body.splitlines() if kind == "application/jsonl" else [reply.body]
+        whole = reply.body
+        if reply.headers.get("transfer-encoding") == "chunked":
+            whole = unchunked(whole)
+        lines = whole.splitlines() if kind == "application/jsonl" else [whole]
         for line in lines:
             check(allowed, json.loads(line))
+
+
+def unchunked(body: bytes) -> bytes:
+    """A body as it was before it was cut into chunks."""
+    out = b""
+    while body:
+        size, _, body = body.partition(b"\r\n")
+        length = int(size, 16)
+        out, body = out + body[:length], body[length + 2 :]
+    return out
 
 
 def check(schema: Any, found: Any) -> None:
