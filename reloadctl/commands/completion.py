@@ -6,7 +6,8 @@ there is no agent. The scripts themselves are made in ``reloadctl.shells`` from 
 # ruff: noqa: PLC0415 (a key press loads what it needs and no more)
 
 from reloadctl.failure import Fail
-from reloadctl.out import write
+from reloadctl.jsontext import dumps, loads
+from reloadctl.out import write, write_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +24,10 @@ def run(options: "dict[str, Any]") -> int:
     """Print the script of a shell, or ("services", "reloads") what its user may mean."""
     what = options["args"][0]
     if what in ("services", "reloads"):
-        if words := _words(options, what):
+        words = _words(options, what)
+        if options["json"]:
+            write_bytes(dumps({what: words}))
+        elif words:
             write("".join(f"{word}\n" for word in words))
         return 0
     if what not in SHELLS:
@@ -31,13 +35,15 @@ def run(options: "dict[str, Any]") -> int:
     from importlib import import_module
 
     text: str = import_module(f"reloadctl.shells.{what}").script()
-    write(text)
+    if options["json"]:
+        write_bytes(dumps({"shell": what, "script": text}))
+    else:
+        write(text)
     return 0
 
 
 def _words(options: "dict[str, Any]", what: str) -> "list[str]":
     from reloadctl.client import get
-    from reloadctl.jsontext import loads
 
     services = what == "services"
     path = "/v1/status" if services else f"/v1/reloads?limit={RELOADS}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sys
@@ -145,6 +146,13 @@ def test_an_agent_that_cannot_say_is_no_news(
     begun = time.monotonic()
     assert ctl(agent(answer), "completion", "services") == (0, "", "")
     assert time.monotonic() - begun < 10
+
+
+def test_as_json(agent: Callable[..., Canned], ctl: Ctl) -> None:
+    code, out, _ = ctl(agent(SERVICES), "--json", "completion", "services")
+    assert (code, json.loads(out)) == (0, {"services": ["web", "db.main"]})
+    code, out, _ = ctl("/nonexistent", "--json", "completion", "fish")
+    assert (code, json.loads(out)["script"]) == (0, FILES["fish"].read_text())
 
 
 def test_a_shell_that_is_not_known(ctl: Ctl) -> None:
