@@ -49,7 +49,7 @@ check: .venv/dev/done
 	@$(DEV)/coverage report --format=total >/dev/null || { $(DEV)/coverage report --skip-covered; exit 1; }
 	@$(DEV)/pytest tests/sim tests/config tests/cli tests/telemetry tests/store
 
-test: check tests/servers
+test: tests/tools check tests/servers
 	@$(DEV)/pytest tests/contract tests/api tests/real
 
 # What the real tier runs against. Only root can install it; without it those tests say what is missing.
@@ -59,6 +59,13 @@ tests/servers:
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 			apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends nginx >/dev/null; \
 		else echo "nginx is missing: the tests on real nginx will fail; on Debian: apt-get install nginx" >&2; fi; fi
+
+# What shells, pages and systemd are tried with. Where one is missing the tests that need it are skipped and say so.
+.PHONY: tests/tools
+TOOLS := mandoc zsh fish systemd iproute2 procps debootstrap
+tests/tools:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! dpkg -s $(TOOLS) >/dev/null 2>&1; then \
+		apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $(TOOLS) >/dev/null; fi
 
 bench: .venv/run/done .venv/dev/done
 	@$(DEV)/python bench/run.py --bin $(RUN) $(ONLY)

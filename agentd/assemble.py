@@ -38,7 +38,7 @@ from agentd.runtime.environment import owner
 from agentd.runtime.machine import Machine
 from agentd.runtime.runtime import Runtime
 from agentd.store.sqlite import SqliteStore
-from agentd.system import lock, sdnotify
+from agentd.system import lock
 from agentd.system.calls import OsCalls
 from agentd.system.commands import OsCommands
 from agentd.system.files import OsFiles
@@ -50,6 +50,7 @@ from agentd.system.probes import OsProbes
 from agentd.system.processes import OsProcesses
 from agentd.system.proctable import OsProcessTable
 from agentd.system.states import StateFiles
+from agentd.systemd import Systemd
 from agentd.telemetry.loglines import LogLines, stderr_is_the_journal
 from agentd.telemetry.resource import instance_id, read_host_id
 from agentd.triggers.watch import FileWatch
@@ -98,6 +99,7 @@ class _Agent:
     def __init__(self, options: Options, definitions: Definitions) -> None:
         self._options = options
         self._definitions = definitions
+        self._terminated = asyncio.Event()
         self._boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         self._lines = LogLines(
             as_json=options.log_format == "json", with_time=not stderr_is_the_journal(os.environ)
@@ -114,19 +116,29 @@ class _Agent:
             beside = [
                 tasks.create_task(_ask_for_changes(self._watch, self._runtime)),
                 tasks.create_task(self._retention.run()),
+                tasks.create_task(self._end_when_told()),
             ]
             await self._api.start()
-            loop.call_soon(sdnotify.tell, f"READY=1\nMAINPID={os.getpid()}")
+            loop.call_soon(self._systemd.ready)
             gc.collect()
             gc.freeze()  # what is there now stays: later collections need not look at it
             await self._runtime.run()
-            sdnotify.tell("STOPPING=1")
+            self._systemd.stopping()
             await self._say_goodbye(loop)
             self._watch.close()
             for task in beside:
                 task.cancel()
             await self._api.close()
         await self._let_go()
+        self._systemd.close()
+
+    async def _end_when_told(self) -> None:
+        """SIGTERM: leave the services to the next agent, if that is wanted and there will be one."""
+        while await self._terminated.wait():
+            self._terminated.clear()
+            wish = self._definitions.agent.on_terminate or self._options.on_terminate
+            leave = wish is OnTerminate.LEAVE and not await self._systemd.host_goes_down()
+            self._runtime.post(ShutdownAsked(leave=leave))
 
     def _open(self, loop: asyncio.AbstractEventLoop) -> None:
         """Make the parts. Raises AdapterError for what an agent cannot do without."""
@@ -172,6 +184,8 @@ class _Agent:
             os.environ,
             identify=partial(instance_id, read_host_id()),
         )
+        self._systemd = Systemd(loop, lambda: self._runtime.host, commands, os.environ)
+        self._journal.listen(self._systemd.hear)
         self._api = Api(
             self._runtime,
             self._store.journal,
@@ -233,14 +247,13 @@ class _Agent:
         _write(self._lines.said(what, time.time_ns()))
 
     def _on_signals(self, loop: asyncio.AbstractEventLoop) -> None:
-        leave = self._definitions.agent.on_terminate is OnTerminate.LEAVE
-        loop.add_signal_handler(signal.SIGTERM, self._runtime.post, ShutdownAsked(leave=leave))
+        loop.add_signal_handler(signal.SIGTERM, self._terminated.set)
         loop.add_signal_handler(signal.SIGINT, self._runtime.post, ShutdownAsked(leave=False))
-        loop.add_signal_handler(
-            signal.SIGHUP,
-            self._say,
-            "SIGHUP does nothing: the definitions are read when agentd starts",
-        )
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+
+    def _hang_up(self) -> None:
+        with self._systemd.reloading():
+            self._say("SIGHUP does nothing: the definitions are read when agentd starts")
 
     def _unexpected(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """A bug of ours in a callback: said in one line, and supervision goes on."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agentd import __version__
+from agentd.config.definitions import OnTerminate
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,8 @@ class Options:
     runtime_dir: Path
     socket: Path
     log_format: str
+    on_terminate: OnTerminate
+    """When the definitions do not say."""
     check: bool
 
 
@@ -35,6 +38,12 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--runtime-dir", type=Path, metavar="DIR", help="notify sockets")
     parser.add_argument("--socket", type=Path, metavar="PATH", help="where reloadctl connects")
     parser.add_argument("--log-format", choices=("text", "json"), default="text")
+    parser.add_argument(
+        "--on-terminate",
+        choices=("stop", "leave"),
+        default="stop",
+        help="what SIGTERM does to the services when the definitions do not say",
+    )
     parser.add_argument(
         "--check", action="store_true", help="read the definitions, say what is wrong, exit"
     )
@@ -53,6 +62,7 @@ def parse(argv: Sequence[str], env: Mapping[str, str], uid: int) -> Options:
         runtime_dir=runtime_dir,
         socket=(given.socket or run / "agentd.sock").absolute(),
         log_format=given.log_format,
+        on_terminate=OnTerminate(given.on_terminate),
         check=given.check,
     )
 

@@ -83,6 +83,11 @@ VERBS: dict[str, Verb] = {
     ),
     "version": ("", 0, 0, "the version of reloadctl and of the agent", ()),
     "demo": ("", 0, 0, "see reloads work and fail, on an agent of its own", ()),
+    "unit": (
+        "", 0, 0, "the systemd unit for this installation",
+        (("--user", "", "flag", "", "for the systemd of a user instead of the host's"),),
+    ),
+    "completion": ("SHELL", 1, 1, "what makes a shell complete: bash, zsh or fish", ()),
 }  # fmt: skip
 
 EXITS: tuple[tuple[int, str], ...] = (

@@ -17,7 +17,7 @@ from agentd.core.reload_value import ACTED, PHASE, Stage
 PAGE = Path(__file__).parent.parent / "man" / "agentd-states.7"
 HEAD = """\
 .\\" Printed by tools/states_man.py from agentd/core: do not edit.
-.TH AGENTD\\-STATES 7 "" agentd "agentd manual"
+.TH AGENTD\\-STATES 7 2026-11-25 agentd "agentd manual"
 .SH NAME
 agentd\\-states \\- phases of an instance and of a reload, and what moves them
 .SH DESCRIPTION
@@ -37,8 +37,13 @@ One request to take new configuration, to exactly one verdict.
 At most one reload of a service runs and at most one waits; a newer request joins the one that waits.
 """
 TAIL = """\
+.SH EXAMPLES
+.TP
+.B curl \\-N \\-\\-unix\\-socket /run/agentd/agentd.sock http://agentd/v1/events | grep phase_entered
+Watch the services of this host move from phase to phase.
 .SH SEE ALSO
 .BR agentd (8),
+.BR agentd\\-api (7),
 .BR agentd.toml (5),
 .BR reloadctl (1)
 """

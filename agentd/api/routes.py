@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
+from agentd.api.body import query
 from agentd.api.context import Context
 from agentd.api.handlers_diff import diff, versions
 from agentd.api.handlers_export import export
@@ -35,6 +37,19 @@ class Route(NamedTuple):
     level: Level
     handler: Handler
     summary: str
+
+
+async def openapi(_: Context, request: Request) -> Response:
+    """All of this table, and the documents that go with it."""
+    query(request, ())
+    return Response(_described())
+
+
+@cache
+def _described() -> bytes:
+    from agentd.api.openapi import document  # noqa: PLC0415 - when first asked
+
+    return document(ROUTES)
 
 
 READ, INSPECT, OPERATE = Level.READ, Level.INSPECT, Level.OPERATE
@@ -64,6 +79,7 @@ ROUTES = (
     Route("GET", "/v1/export", READ, export, "the traces as OTLP JSON Lines"),
     Route("GET", "/metrics", READ, metrics, "what is counted, for Prometheus"),
     Route("GET", "/v1/events", READ, events, "the journal as it is written"),
+    Route("GET", "/v1/openapi.json", READ, openapi, "this API as OpenAPI 3.1"),
 )
 
 

@@ -40,7 +40,8 @@ class AgentSpec:
 
     include: tuple[str, ...] = ()
     """As written: relative to the file that says so."""
-    on_terminate: OnTerminate = OnTerminate.STOP
+    on_terminate: OnTerminate | None = None
+    """None: what the command line says."""
     access: Access = field(default_factory=Access)
     telemetry: Telemetry = field(default_factory=Telemetry)
 

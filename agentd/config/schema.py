@@ -159,8 +159,9 @@ AGENT: Kind[AgentSpec] = table(
     Key(
         "on_terminate",
         k.one_of(OnTerminate),
-        "What SIGTERM to the agent does: stop every service, or leave them running for the next agent to adopt.",
-        "stop",
+        "What SIGTERM to the agent does: stop every service, or leave them running for the next agent to adopt. "
+        "When the host goes down they are stopped all the same.",
+        when_unset='what agentd --on-terminate says, else "stop"',
     ),
     Key("access", ACCESS, "Who may ask for what.", {}),
     Key("telemetry", TELEMETRY, "Where traces, events and metrics go.", {}),

@@ -57,7 +57,7 @@ def move_beside(t: Turn, before: Instance, event: InstanceEvent) -> Instance:
     after = step_instance(t, before, event)
     s = t.s
     if s.next is before:
-        going = after.phase is Phase.STOPPING
+        going = after.phase in (Phase.STOPPING, Phase.KILLING)
         former = (*s.former, after) if going else s.former
         t.s = replace(s, next=None if going or after.phase not in ALIVE else after, former=former)
     else:

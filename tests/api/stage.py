@@ -33,6 +33,7 @@ from agentd.journal import Journal
 from agentd.ports import AdapterError, Asked, CommandResult, Reading, Usage
 from agentd.telemetry.meter import Meter
 from agentd.wire import Trigger, Verdict
+from tests.api import described
 
 WALL = 1_795_341_600_000_000_000
 """2026-11-22T10:00:00Z."""
@@ -439,7 +440,9 @@ class Stage:
         self, method: str, path: str, body: Any = None, peer: Peer | None = None, **headers: str
     ) -> Reply:
         self.peer = peer or ROOT
-        return await self.raw(request(method, path, body, **headers))
+        got = await self.raw(request(method, path, body, **headers))
+        described.hold(method, path, got)
+        return got
 
 
 def request(method: str, path: str, body: Any = None, **headers: str) -> bytes:

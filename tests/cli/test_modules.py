@@ -59,6 +59,7 @@ sys.exit(code)
         (["stop", "web"], {"service": "web", "phase": "down"}, {"_socket", "_json", "agentd"}),
         (["wait", "01JD"], reload(), {"_socket", "_json"}),
         (["--json", "diff", "web"], {"service": "web", "differs": False}, {"_socket"}),
+        (["completion", "services"], status(service()), {"_socket", "_json"}),
         (["logs", "web"], {"service": "web", "lines": ["a"]}, {"_socket", "_json"}),
     ],
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from agentd.config.definitions import OnTerminate
 from agentd.options import parse, parser
 
 PAGE = (Path(__file__).parents[2] / "man" / "agentd.8").read_text()
@@ -40,6 +41,13 @@ def test_an_ordinary_user_has_the_xdg_places() -> None:
     assert str(found.state_dir) == "/s/agentd"
     assert str(found.runtime_dir) == "/elsewhere"
     assert str(found.socket) == "/run/user/1000/agentd/agentd.sock"
+
+
+def test_what_sigterm_does_when_the_definitions_do_not_say() -> None:
+    assert parse([], {}, 0).on_terminate is OnTerminate.STOP
+    assert parse(["--on-terminate", "leave"], {}, 0).on_terminate is OnTerminate.LEAVE
+    with pytest.raises(SystemExit):
+        parse(["--on-terminate", "explode"], {}, 0)
 
 
 def test_what_cannot_be_understood_is_exit_2(capsys: pytest.CaptureFixture[str]) -> None:

@@ -43,7 +43,17 @@ ACROSS: dict[tuple[str, str], str] = {
 }
 """The arrows between siblings, each with its reason: from a part to a module or to all below a package."""
 TOP = frozenset(
-    {"assemble", "main", "__main__", "__init__", "options", "retention", "slim", "exporting"}
+    {
+        "assemble",
+        "main",
+        "__main__",
+        "__init__",
+        "options",
+        "retention",
+        "slim",
+        "exporting",
+        "systemd",
+    }
 )
 
 

@@ -1,0 +1,341 @@
+"""The documents of the API as JSON Schema (2020-12), written by hand: what ``GET /v1/openapi.json`` and agentd-api(7) say.
+
+Decides nothing about the documents themselves; ``views`` and ``telemetry.report`` make them, and the tests hold every
+answer against what stands here. Each member of an object is always there unless it is said to be optional.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agentd.wire import Trigger, Verdict
+
+Schema = dict[str, Any]
+
+
+def text(about: str) -> Schema:
+    """A string."""
+    return {"type": "string", "description": about}
+
+
+def whole(about: str) -> Schema:
+    """An integer."""
+    return {"type": "integer", "description": about}
+
+
+def number(about: str) -> Schema:
+    """Any number."""
+    return {"type": "number", "description": about}
+
+
+def flag(about: str) -> Schema:
+    """True or false."""
+    return {"type": "boolean", "description": about}
+
+
+def one_of(words: Any, about: str) -> Schema:
+    """One of these words."""
+    return {"type": "string", "enum": [str(word) for word in words], "description": about}
+
+
+def maybe(schema: Schema) -> Schema:
+    """The same, or null."""
+    if "type" in schema:
+        more = {"enum": [*schema["enum"], None]} if "enum" in schema else {}
+        return schema | {"type": [schema["type"], "null"]} | more
+    return schema | {"anyOf": [*schema["anyOf"], {"type": "null"}]}
+
+
+def items(schema: Schema, about: str) -> Schema:
+    """A list of these."""
+    return {"type": "array", "items": schema, "description": about}
+
+
+def ref(name: str, about: str = "") -> Schema:
+    """One of ``DOCUMENTS``."""
+    return {"$ref": f"#/components/schemas/{name}"} | ({"description": about} if about else {})
+
+
+def table(about: str, **members: Schema) -> Schema:
+    """An object; all of its members are always there."""
+    return {
+        "type": "object",
+        "description": about,
+        "properties": members,
+        "required": list(members),
+    }
+
+
+def sometimes(schema: Schema, *names: str) -> Schema:
+    """The same object; these members need not be there."""
+    return schema | {"required": [name for name in schema["required"] if name not in names]}
+
+
+def pairs(about: str) -> Schema:
+    """An object of names that are not known beforehand."""
+    return {"type": "object", "description": about, "additionalProperties": True}
+
+
+_HASH = "sha256 over the bytes of the inputs"
+_AT = "RFC 3339, UTC, microseconds"
+_PHASES = ("down", "starting", "ready", "stopping", "killing", "backoff", "failed")
+_WANT = one_of(("up", "down"), "what the operator asked for")
+_PHASE = one_of(_PHASES, "where its instance stands, agentd-states(7)")
+_CHANGED = items(ref("Change"), "the inputs that differ from those before")
+_RELOAD: dict[str, Schema] = {
+    "reload_id": text("its id, a ULID"),
+    "trace_id": text("the trace that it is a part of"),
+    "service": text("of which service"),
+    "trigger": one_of(Trigger, "what asked for it"),
+    "handle": text("how the service takes new configuration"),
+    "verdict": maybe(one_of(Verdict, "how it ended; null while it runs")),
+    "status": maybe(
+        one_of(
+            ("success", "failure", "partial"),
+            "the verdict in one of three words; null: it was not run",
+        )
+    ),
+    "confirmation": maybe(text("the evidence that it took effect")),
+    "confirmation_grade": maybe(
+        one_of(("proven", "observed", "declared"), "how strong the evidence is")
+    ),
+    "error": maybe(text("error.type: the kind of failure")),
+    "message": text("one sentence: why"),
+    "reason": text("what the caller said it is for"),
+    "user": text("who asked, by the kernel's word; empty for a watch"),
+    "hash_before": maybe(text(f"{_HASH} that were live before")),
+    "hash_after": maybe(text(f"{_HASH} that it was about")),
+    "version_before": maybe(text("the short name of hash_before")),
+    "version_after": maybe(text("the short name of hash_after")),
+    "changed": _CHANGED,
+    "requested_at": maybe(text(_AT)),
+    "duration_ms": maybe(number("from the request to the verdict, or until now")),
+    "phase": maybe(text("the phase it is in; null when it has ended")),
+    "phases": items(
+        table("A phase that was gone through.", name=text("its name"), ms=number("how long")),
+        "in their order",
+    ),
+    "instances": items(
+        table(
+            "An instance that took it.",
+            id=text("service.instance.id"),
+            generation=whole("counts up with each new process"),
+            pid=whole("its main process"),
+        ),
+        "those that took it",
+    ),
+    "output": items(
+        {"type": "string"},
+        "last lines of the check or of the service, when it failed; empty for a caller below inspect",
+    ),
+    "joined": flag("this caller joined a reload that somebody else had asked for"),
+}
+
+DOCUMENTS: dict[str, Schema] = {
+    "Status": table(
+        "How services stand.",
+        agent=table(
+            "The agent itself.",
+            version=text("of agentd"),
+            pid=whole("its process"),
+            uptime_s=number("since it began to listen"),
+            socket=text("where it listens"),
+        ),
+        services=items(ref("Service"), "in the order of the definitions"),
+    ),
+    "Service": table(
+        "One service.",
+        name=text("as the definitions call it"),
+        want=_WANT,
+        phase=_PHASE,
+        why=text("one clause: why it is in this phase, or for whom it waits"),
+        held=flag("no reload until released"),
+        hold=maybe(table("The hold.", reason=text("why, in words"), user=text("who holds it"))),
+        instances=items(ref("Instance"), "those that have a process"),
+        restarts=whole("starts that nobody asked for"),
+        config=ref("Config", "the four hashes"),
+        next_start=maybe(
+            table(
+                "What the next start would load, when that is known to be bad.",
+                verdict=one_of(Verdict, "how these bytes ended last time"),
+                version=text("their short name"),
+                hash=text(_HASH),
+                text=text("the warning as status prints it"),
+            )
+        ),
+        quarantine=maybe(
+            table(
+                "Bytes that only a person's reload tries again.",
+                hash=text(_HASH),
+                version=text("their short name"),
+                reason=text("why"),
+            )
+        ),
+        running=maybe(text("the id of the reload that runs")),
+        waiting=maybe(text("the id of the reload that waits")),
+        last_reload=maybe(
+            table(
+                "The last one that ended.",
+                reload_id=text("its id"),
+                verdict=one_of(Verdict, "how it ended"),
+                at=text(_AT),
+                trigger=one_of(Trigger, "what asked for it"),
+                message=text("why"),
+            )
+        ),
+    ),
+    "Instance": table(
+        "One process group of a service.",
+        id=text("service.instance.id"),
+        generation=whole("counts up with each new process"),
+        pid=maybe(whole("its main process; null while it is being born")),
+        phase=_PHASE,
+        uptime_s=maybe(number("since it was started")),
+        cpu_percent=maybe(number("of one processor, since the last look")),
+        rss_bytes=maybe(whole("memory of the main process")),
+        restarts=whole("as the service's"),
+    ),
+    "Config": table(
+        "Which configuration a service runs, agentd.toml(5).",
+        desired=maybe(text("what the source of truth says")),
+        on_disk=maybe(text(f"{_HASH} as they are now; null: missing, or not read yet")),
+        last_attempted=maybe(text("the last one that a reload tried")),
+        live=maybe(text("the one known to be running; null: nobody can know")),
+        in_sync=maybe(flag("live is what is on disk; null: not known")),
+        version=maybe(text("the short name of live")),
+        missing=maybe(text("why there is none on disk")),
+    ),
+    "Reload": table("One reload, running or ended.", **_RELOAD),
+    "Reloads": table("Several reloads.", reloads=items(ref("Reload"), "newest first")),
+    "Shown": table(
+        "One reload with its trace.",
+        **_RELOAD,
+        trace=table(
+            "Its spans, agentd-tracing(7).",
+            trace_id=maybe(text("hexadecimal")),
+            spans=items(ref("Span"), "parents before children"),
+        ),
+    ),
+    "Span": table(
+        "One span as OpenTelemetry means it.",
+        name=text("what was done"),
+        span_id=text("hexadecimal"),
+        parent_id=maybe(text("the span above; it may be the caller's")),
+        kind=one_of(("internal", "server", "client", "producer", "consumer"), "its role"),
+        start_ns=whole("Unix nanoseconds"),
+        end_ns=whole("Unix nanoseconds"),
+        status=one_of(("unset", "error"), "whether it went wrong"),
+        status_message=text("why"),
+        attributes=pairs("by name"),
+        events=items(
+            table(
+                "Something at one moment.",
+                name=text("what"),
+                at_ns=whole("when"),
+                attributes=pairs("by name"),
+            ),
+            "what happened within",
+        ),
+        links=items(
+            table(
+                "A span elsewhere.",
+                trace_id=text("its trace"),
+                span_id=text("the span"),
+                attributes=pairs("by name"),
+            ),
+            "what it follows from",
+        ),
+        resource=pairs("whom it is about"),
+    ),
+    "Accepted": table(
+        "A reload that nobody waits for.",
+        reload_id=text("its id"),
+        trace_id=text("its trace"),
+        service=text("of which service"),
+        verdict={"type": "null", "description": "not known yet"},
+        joined=flag("somebody else had asked for it"),
+    ),
+    "Several": table(
+        "What became of each service that was to be reloaded.",
+        reloads=items(
+            {"anyOf": [ref("Reload"), ref("Accepted")]}, "in the order of what they need"
+        ),
+        turned_away=items(
+            table(
+                "A service that could not be asked.",
+                service=text("which"),
+                exit=whole("the exit code for it"),
+                detail=text("why"),
+            ),
+            "no reload was begun",
+        ),
+        not_tried=items({"type": "string"}, "services behind the one that failed"),
+    ),
+    "Acted": table(
+        "Where a service stands after start, stop or restart.",
+        service=text("which"),
+        want=_WANT,
+        phase=_PHASE,
+        generation=whole("of its instance"),
+        pid=maybe(whole("its main process")),
+        message=text("why it does not stand where it should"),
+        reload=maybe({"anyOf": [ref("Reload"), ref("Accepted")], "description": "the start"}),
+    ),
+    "Checked": table(
+        "What the check says of the inputs as they are.",
+        service=text("which"),
+        verdict=one_of(("passed", "rejected", "none"), "none: there is no check"),
+        exit_code=maybe(whole("of the check")),
+        output=items({"type": "string"}, "what it printed"),
+        hash=maybe(text(_HASH)),
+        version=maybe(text("its short name")),
+        changed=_CHANGED,
+        error=maybe(text("why the check gave no answer of its own")),
+    ),
+    "Held": table(
+        "A hold that was set.", service=text("which"), held=flag("true"), reason=text("why")
+    ),
+    "Released": table(
+        "A hold that was ended.",
+        service=text("which"),
+        held=flag("false"),
+        reload_id=maybe(text("the reload that it had turned away, asked for again")),
+    ),
+    "Logs": table(
+        "The last lines of a service.",
+        service=text("which"),
+        lines=items({"type": "string"}, "oldest first"),
+    ),
+    "Line": table("One line of a service, as it comes.", line=text("without its end")),
+    "Event": table(
+        "One record of the journal.",
+        seq=whole("its number; ?after= takes it"),
+        time=text(_AT),
+        kind=text("what happened"),
+        service=maybe(text("to which service")),
+        reload_id=maybe(text("in which reload")),
+        fields=pairs("what else is known"),
+    ),
+    "Change": table(
+        "An input that differs.",
+        path=text("its name"),
+        change=one_of(("added", "removed", "modified"), "how"),
+    ),
+    "Export": table(
+        "An ExportTraceServiceRequest of OTLP/JSON (opentelemetry-proto).",
+        resourceSpans=items(pairs("spans of one resource"), "all spans"),
+    ),
+    "OpenApi": pairs("This description, OpenAPI 3.1."),
+    "Problem": sometimes(
+        table(
+            "Why a request was not answered as asked (RFC 9457).",
+            type=text("about:blank"),
+            title=text("the status in words"),
+            status=whole("the HTTP status"),
+            detail=text("one sentence for the operator"),
+            exit=whole("what reloadctl exits with"),
+            candidates=items({"type": "string"}, "what an ambiguous reference may mean"),
+        ),
+        "candidates",
+    ),
+}

@@ -1,0 +1,67 @@
+# bash completion for reloadctl, made from the table in reloadctl/declare.py by reloadctl/shells; do not edit.
+
+_reloadctl_ask() {
+    "${COMP_WORDS[0]}" "${connect[@]}" completion "$1" 2>/dev/null
+}
+
+_reloadctl() {
+    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} verb="" word words="" i n=0
+    local -a connect=()
+    # "--color=auto" arrives as three words.
+    if [[ $cur == "=" ]]; then
+        cur=""
+    elif [[ $prev == "=" ]]; then
+        prev=${COMP_WORDS[COMP_CWORD - 2]}
+    fi
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        word=${COMP_WORDS[i]}
+        case "$verb $word" in
+            *" --socket" | *" --color" | "reload --timeout" | "reload --reason" | "reload --max-parallel" | "start --timeout" | "stop --timeout" | "restart --timeout" | "history --number" | "history -n" | "history --verdict" | "hold --reason" | "hold --for" | "logs --lines" | "logs -n")
+                ((i++))
+                [[ ${COMP_WORDS[i]} == "=" ]] && ((i++))
+                [[ $word == --socket && i -lt COMP_CWORD ]] && connect=(--socket "${COMP_WORDS[i]}")
+                ;;
+            *" -"* | *" =") ;;
+            *) if [[ -z $verb ]]; then verb=$word; else ((n++)); fi ;;
+        esac
+    done
+
+    COMPREPLY=()
+    case "$verb $prev" in
+        *" --socket") compopt -o default; return ;;
+        *" --color") words="auto always never" ;;
+        "reload --timeout" | "reload --reason" | "reload --max-parallel" | "start --timeout" | "stop --timeout" | "restart --timeout" | "history --number" | "history -n" | "hold --reason" | "hold --for" | "logs --lines" | "logs -n") return ;;
+        "history --verdict") words="applied unchanged rejected refused rolled_back timed_out unverified held cancelled partial failed" ;;
+    esac
+    if [[ -z $words && $cur == -* ]]; then
+        case $verb in
+            "") words="--socket --json --color --help" ;;
+            "reload") words="--all --if-changed --force --no-wait --timeout --reason --max-parallel --keep-going --require-proof --socket --json --color --help" ;;
+            "status") words="--socket --json --color --help" ;;
+            "start") words="--no-wait --timeout --socket --json --color --help" ;;
+            "stop") words="--no-wait --timeout --socket --json --color --help" ;;
+            "restart") words="--no-wait --timeout --socket --json --color --help" ;;
+            "check") words="--socket --json --color --help" ;;
+            "history") words="--number -n --verdict --socket --json --color --help" ;;
+            "show") words="--otlp --socket --json --color --help" ;;
+            "hold") words="--reason --for --socket --json --color --help" ;;
+            "release") words="--socket --json --color --help" ;;
+            "logs") words="--follow -f --lines -n --socket --json --color --help" ;;
+            "version") words="--socket --json --color --help" ;;
+            "demo") words="--socket --json --color --help" ;;
+            "unit") words="--user --socket --json --color --help" ;;
+            "completion") words="--socket --json --color --help" ;;
+        esac
+    elif [[ -z $words && -z $verb ]]; then
+        words="reload status start stop restart check history show hold release logs version demo unit completion"
+    elif [[ -z $words ]]; then
+        case "$verb $n" in
+            "reload "* | "status "* | "start "* | "stop "* | "restart "* | "check "* | "history 0" | "hold 0" | "release 0" | "logs 0") words="$(_reloadctl_ask services)" ;;
+            "show 0") words="$(_reloadctl_ask services) $(_reloadctl_ask reloads)" ;;
+            "completion 0") words="bash zsh fish" ;;
+        esac
+    fi
+    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
+}
+
+complete -F _reloadctl reloadctl

@@ -1,0 +1,108 @@
+"""All manual pages: no mistakes of form, examples that could be typed, references that lead somewhere, what is printed is printed anew."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from agentd import recipes
+from agentd.api.routes import ROUTES, find
+from agentd.config.loader import load
+from reloadctl.__main__ import read
+from tests.cli.canned import ROOT
+from tools import api_man, recipes_man
+
+PAGES = sorted((ROOT / "man").iterdir())
+NAMES = {page.name for page in PAGES}
+each = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+
+def section(page: Path, name: str) -> str:
+    """The roff of one section of a man(7) or mdoc(7) page."""
+    found = re.search(
+        rf"^\.S[Hh] {name}\n(.*?)(?=^\.S[Hh] |\Z)", page.read_text(), re.MULTILINE | re.DOTALL
+    )
+    return found[1] if found else ""
+
+
+def typed(page: Path) -> list[list[str]]:
+    """What an example tells to type: the words of each command; pipes and lists are taken apart."""
+    text = section(page, "EXAMPLES").replace("\\-", "-")
+    text = text.replace("\\(dq", '"').replace("\\(aq", "'")
+    commands: list[list[str]] = []
+    for line in re.findall(
+        r"^(?:\.B )?((?:\w+=\S+ )*(?:reloadctl|agentd|curl) .*)$", text, re.MULTILINE
+    ):
+        words = shlex.shlex(
+            re.sub(r"^(?:\w+=\S+ )+", "", line), posix=True, punctuation_chars="|&;>"
+        )
+        words.whitespace_split = True
+        commands.append([])
+        for word in words:
+            if word in ("|", "&&", ";", ">"):
+                commands.append([])
+            else:
+                commands[-1].append(word)
+    return [command for command in commands if command]
+
+
+@each
+@pytest.mark.skipif(shutil.which("mandoc") is None, reason="mandoc is not installed")
+def test_no_mistakes_of_form(page: Path) -> None:
+    done = subprocess.run(
+        ["mandoc", "-T", "lint", "-W", "warning", page], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == ""
+
+
+@each
+def test_what_an_example_types_would_be_understood(page: Path) -> None:
+    assert section(page, "EXAMPLES"), "a page without examples"
+    for program, *words in typed(page):
+        if program == "reloadctl":
+            assert read(words) is not None, words
+        elif program == "curl" and "--unix-socket" in words:
+            url = urlsplit(next(word for word in words if word.startswith("http://agentd/")))
+            method = words[words.index("-X") + 1] if "-X" in words else "GET"
+            assert find(method, url.path.split("/"), url.path)
+
+
+def test_examples_are_found() -> None:
+    assert ["reloadctl", "show", "web", "--otlp"] in typed(ROOT / "man" / "agentd-tracing.7")
+    assert ["reloadctl", "unit"] in typed(ROOT / "man" / "agentd.8")
+
+
+@each
+def test_references_lead_to_pages_that_are_there(page: Path) -> None:
+    text = section(page, "SEE ALSO").replace("\\-", "-")
+    named = re.findall(r"^\.(?:BR|Xr) (\S+) \(?(\d)", text, re.MULTILINE)
+    assert named
+    ours = {f"{name}.{number}" for name, number in named}
+    assert ours <= NAMES - {page.name}
+
+
+def test_the_routes_on_the_page_are_those_of_the_table() -> None:
+    text = api_man.PAGE.read_text()
+    assert api_man.rendered(text) == text, "print them anew: python -m tools.api_man"
+    for route in ROUTES:
+        assert f".SS \\fB{route.method}\\fR {route.path}".replace("-", "\\-") in text
+
+
+def test_the_recipes_on_the_page_are_those_there_are() -> None:
+    text = recipes_man.PAGE.read_text()
+    assert text == recipes_man.page(), "print them anew: python -m tools.recipes_man"
+    told = re.findall(r"^\.SS (\S+)$", section(recipes_man.PAGE, "RECIPES"), re.MULTILINE)
+    assert [name.replace("\\-", "-") for name in told] == list(recipes.names())
+
+
+def test_the_example_of_a_recipe_loads(tmp_path: Path) -> None:
+    example = section(recipes_man.PAGE, "EXAMPLES").partition(".nf\n")[2].partition(".fi")[0]
+    path = tmp_path / "agentd.toml"
+    path.write_text(example.replace("\\-", "-"))
+    assert load(path).services[0].stop_signal == "TERM"

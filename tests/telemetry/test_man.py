@@ -1,0 +1,92 @@
+"""agentd-tracing(7) names the attributes that the code sets, and no others; the spans it draws are those that are made."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+from agentd.telemetry import resource
+from agentd.telemetry import spans as folding
+from agentd.telemetry.resource import agent_resource
+from agentd.telemetry.spans import spans
+
+from .stories import ALL
+
+PAGE = (Path(__file__).parents[2] / "man" / "agentd-tracing.7").read_text().replace("\\-", "-")
+NAMES = PAGE.partition('.\\" names: begin')[2].partition('.\\" names: end')[0]
+TREE = PAGE.partition(".SH SPANS\n")[2].partition(".SH ATTRIBUTES")[0]
+NO_ATTRIBUTES = {"process.start", "reload.instance"}
+"""Names of spans and steps, which look the same."""
+
+
+def told() -> set[str]:
+    """The names that a tagged paragraph is about."""
+    tags = re.findall(r"^\.TP\n(\\fB.*)$", NAMES, re.MULTILINE)
+    return {name for tag in tags for name in re.findall(r"\\fB(.*?)\\fR", tag)}
+
+
+def written() -> set[str]:
+    """Every attribute that stands in the code; a beginning stands for all that begin so."""
+    found = set()
+    for module in (folding, resource):
+        assert module.__file__
+        for node in ast.walk(ast.parse(Path(module.__file__).read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found |= set(re.findall(r"\A[a-z]+(?:\.[a-z_]+)+\.?\Z|\A[a-z]+\.\Z", node.value))
+    return found - NO_ATTRIBUTES
+
+
+def made() -> set[str]:
+    """Every attribute on the spans of all stories, their links and resources."""
+    agent = agent_resource("1", "boot/1", {}, "host")
+    found = {name for name, _ in agent.attributes}
+    for records in ALL.values():
+        for span in spans(records, agent, trace_of=lambda _: "ab" * 16):
+            for attributes in (
+                span.attributes,
+                span.resource.attributes,
+                *(link.attributes for link in span.links),
+            ):
+                found |= {name for name, _ in attributes}
+    return found
+
+
+def covers(name: str) -> bool:
+    """Whether the page has the name, or what it begins with."""
+    return name in told() or any(name.startswith(t[:-1]) for t in told() if t.endswith("*"))
+
+
+def test_every_attribute_of_the_code_is_on_the_page() -> None:
+    plain = {name for name in written() | made() if not name.endswith(".")}
+    assert {name for name in plain if not covers(name)} == set()
+    beginnings = {name for name in written() if name.endswith(".")}
+    assert {b for b in beginnings if not any(t.startswith(b) for t in told())} == set()
+
+
+def test_every_attribute_of_the_page_is_in_the_code() -> None:
+    known = written() | made()
+    gone = {t for t in told() if t not in known and t.removesuffix("*") not in known}
+    assert gone == set()
+
+
+def test_the_spans_that_are_drawn_are_those_that_are_made() -> None:
+    names = {
+        span.name
+        for records in ALL.values()
+        for span in spans(records, agent_resource("1", "boot/1", {}, "host"))
+    }
+    shapes = {
+        re.sub(
+            r"^(reload|start) web$",
+            r"\1 SERVICE",
+            re.sub(r"^signal SIG\w+$", "signal SIGNAL", name),
+        )
+        for name in names - {"nginx"}
+    } | {"PROGRAM"}
+    missing = {
+        shape for shape in shapes if not re.search(rf"(?<![\w.]){re.escape(shape)}(?![\w.])", TREE)
+    }
+    assert missing == set()
+    drawn = re.findall(r"^ *(reload\.\w+)", TREE, re.MULTILINE)
+    assert set(drawn) <= names | NO_ATTRIBUTES, "a span on the page that nobody makes"

@@ -1,0 +1,110 @@
+"""Prints agentd-recipes(7) from agentd/recipes/*.toml: what each recipe says of itself and what it fills in.
+
+Run without arguments it rewrites the page; a test compares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from agentd import recipes
+
+PAGE = Path(__file__).parent.parent / "man" / "agentd-recipes.7"
+HEAD = """\
+.\\" Printed by tools/recipes_man.py from agentd/recipes: do not edit.
+.TH AGENTD\\-RECIPES 7 2026-11-25 agentd "agentd manual"
+.SH NAME
+agentd\\-recipes \\- what agentd knows of common servers
+.SH DESCRIPTION
+.B recipe = \\(dqNAME\\(dq
+in a service of
+.BR agentd.toml (5)
+fills in how that server is checked, reloaded, confirmed and stopped.
+Every key that the service sets itself stands above the recipe's.
+.PP
+The check is made from the service's own command, so that both read the same configuration: the same program, the words that make it
+check and leave, and those of the command's options that say which files it reads.
+When the command is another program (a shell around the server, say) there is no check, and a warning says so.
+.SH RECIPES
+"""
+TAIL = """\
+.SH EXAMPLES
+An nginx as its recipe has it, but stopped at once:
+.PP
+.nf
+[service.web]
+command = ["nginx", "\\-g", "daemon off;", "\\-c", "/etc/nginx/nginx.conf"]
+recipe = "nginx"
+inputs = ["/etc/nginx/nginx.conf", "/etc/nginx/conf.d/*.conf"]
+stop_signal = "TERM"
+.fi
+.SH SEE ALSO
+.BR agentd (8),
+.BR agentd.toml (5),
+.BR reloadctl (1)
+"""
+
+
+def page() -> str:
+    """The whole page in roff."""
+    lines = [line for name in recipes.names() for line in section(name)]
+    return HEAD + "".join(f"{line}\n" for line in lines) + TAIL
+
+
+def section(name: str) -> Iterator[str]:
+    """One recipe."""
+    recipe = recipes.load(name)
+    yield f".SS {roff(name)}"
+    yield from prose(Path(recipes.__file__).with_name(f"{name}.toml"))
+    yield ".PP"
+    yield ".nf"
+    yield from (f"{roff(key)} = {roff(toml_of(value))}" for key, value in flat(recipe.service))
+    yield ".fi"
+    if recipe.check is not None:
+        words = " ".join(recipe.check.insert)
+        yield ".PP"
+        yield f"Check: the program with \\fB{roff(words)}\\fR"
+        if recipe.check.keep:
+            yield f"and the command's \\fB{roff(' '.join(recipe.check.keep))}\\fR."
+        yield f"Known for: {roff(', '.join(recipe.check.programs))}."
+
+
+def prose(path: Path) -> Iterator[str]:
+    """The comment that a recipe begins with; an empty line of it begins a paragraph."""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            return
+        text = line.removeprefix("#").strip()
+        yield roff(text) if text else ".PP"
+
+
+def flat(found: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, Any]]:
+    """Keys of tables as dotted keys."""
+    for key, value in found.items():
+        if isinstance(value, Mapping) and value:
+            yield from flat(value, f"{within}{key}.")
+        else:
+            yield f"{within}{key}", value
+
+
+def toml_of(value: object) -> str:
+    """A value as it would be written."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{k} = {toml_of(v)}" for k, v in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(toml_of, value)) + "]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def roff(text: str) -> str:
+    """Plain text for roff: what it would read as its own is escaped."""
+    safe = text.replace("\\", "\\e").replace("-", "\\-")
+    return f"\\&{safe}" if safe.startswith((".", "'")) else safe
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
