@@ -18,7 +18,9 @@ from typing import Any
 
 from agentd import __version__
 from agentd.api.server import Api
+from agentd.applying import Applying
 from agentd.config.definitions import Definitions, OnTerminate
+from agentd.config.problems import ConfigErrors, describe
 from agentd.core.boot import Left, boot, removed
 from agentd.core.effects import Note
 from agentd.core.events import ReloadAsked, ShutdownAsked
@@ -53,6 +55,7 @@ from agentd.system.states import StateFiles
 from agentd.systemd import Systemd
 from agentd.telemetry.loglines import LogLines, stderr_is_the_journal
 from agentd.telemetry.resource import instance_id, read_host_id
+from agentd.triggers.timer import Timer
 from agentd.triggers.watch import FileWatch
 from agentd.wire import ExitCode, Trigger
 
@@ -100,6 +103,7 @@ class _Agent:
         self._options = options
         self._definitions = definitions
         self._terminated = asyncio.Event()
+        self._hung_up = asyncio.Event()
         self._boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         self._lines = LogLines(
             as_json=options.log_format == "json", with_time=not stderr_is_the_journal(os.environ)
@@ -114,7 +118,9 @@ class _Agent:
         self._on_signals(loop)
         async with asyncio.TaskGroup() as tasks:
             beside = [
-                tasks.create_task(_ask_for_changes(self._watch, self._runtime)),
+                tasks.create_task(_ask(self._watch, Trigger.WATCH, self._runtime)),
+                tasks.create_task(_ask(self._timer, Trigger.TIMER, self._runtime)),
+                tasks.create_task(self._hang_ups()),
                 tasks.create_task(self._retention.run()),
                 tasks.create_task(self._end_when_told()),
             ]
@@ -126,6 +132,7 @@ class _Agent:
             self._systemd.stopping()
             await self._say_goodbye(loop)
             self._watch.close()
+            self._timer.close()
             for task in beside:
                 task.cancel()
             await self._api.close()
@@ -136,7 +143,7 @@ class _Agent:
         """SIGTERM: leave the services to the next agent, if that is wanted and there will be one."""
         while await self._terminated.wait():
             self._terminated.clear()
-            wish = self._definitions.agent.on_terminate or self._options.on_terminate
+            wish = self._applying.definitions.agent.on_terminate or self._options.on_terminate
             leave = wish is OnTerminate.LEAVE and not await self._systemd.host_goes_down()
             self._runtime.post(ShutdownAsked(leave=leave))
 
@@ -197,7 +204,16 @@ class _Agent:
         )
         self._api.bind()
         self._watch = FileWatch(loop, self._files, self._say)
-        self._watch.set([spec for spec in self._definitions.services if spec.watch])
+        self._timer = Timer(loop, _at_most)
+        self._applying = Applying(
+            options.config,
+            self._definitions,
+            self._runtime,
+            self._store.memories,
+            self._api.allow,
+        )
+        self._applying.tell(self._watch, self._timer)
+        self._api.define(self._applying)
         retain = self._definitions.agent.telemetry.retain
         self._retention = Retention(
             self._store, self._files.snapshots, self._say, retain, self._exporting
@@ -249,11 +265,22 @@ class _Agent:
     def _on_signals(self, loop: asyncio.AbstractEventLoop) -> None:
         loop.add_signal_handler(signal.SIGTERM, self._terminated.set)
         loop.add_signal_handler(signal.SIGINT, self._runtime.post, ShutdownAsked(leave=False))
-        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+        loop.add_signal_handler(signal.SIGHUP, self._hung_up.set)
 
-    def _hang_up(self) -> None:
-        with self._systemd.reloading():
-            self._say("SIGHUP does nothing: the definitions are read when agentd starts")
+    async def _hang_ups(self) -> None:
+        """SIGHUP: the definitions are read again, whole or not at all."""
+        while await self._hung_up.wait():
+            self._hung_up.clear()
+            with self._systemd.reloading():
+                try:
+                    planned = await self._applying.apply(Cause(Trigger.HANGUP))
+                except ConfigErrors as errors:
+                    self._say(describe(errors))
+                else:
+                    for warning in planned.definitions.warnings:
+                        self._say(f"warning: {warning}")
+                    for name in planned.later:
+                        self._say(f"agent.{name} takes effect when agentd is started again")
 
     def _unexpected(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """A bug of ours in a callback: said in one line, and supervision goes on."""
@@ -279,10 +306,10 @@ class _Hub:
         self.runtime.notified(key, message)
 
 
-async def _ask_for_changes(watch: FileWatch, runtime: Runtime) -> None:
-    """Every change a watch sees is asked for once; the core decides what becomes of it."""
-    async for request in watch.requests():
-        runtime.post(ReloadAsked(request.service, Cause(Trigger.WATCH), if_changed=True))
+async def _ask(of: FileWatch | Timer, trigger: Trigger, runtime: Runtime) -> None:
+    """Every reason that a trigger sees is asked for once; the core decides what becomes of it."""
+    async for request in of.requests():
+        runtime.post(ReloadAsked(request.service, Cause(trigger), if_changed=True))
 
 
 def _adopt(
@@ -323,6 +350,11 @@ def _adopt_one(
     except AdapterError as error:  # it runs, and that matters more than hearing from it
         say(f"{key.service}: taken over, but {error.what}")
     return True
+
+
+def _at_most(seconds: float) -> float:
+    """A delay drawn by chance, from none to this long."""
+    return int.from_bytes(os.urandom(4)) / (1 << 32) * seconds
 
 
 def _allow_many_descriptors() -> None:

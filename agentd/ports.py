@@ -344,6 +344,9 @@ class Files(Protocol):
     async def version(self, spec: Spec, manifest: Manifest) -> str:
         """The short human name of these bytes: a key of a file, a git commit when clean, else 12 hex digits."""
 
+    async def restore(self, spec: Spec, digest: str) -> int:
+        """Write a kept configuration back over the inputs; how many files that touched. Raises AdapterError: nothing was changed."""
+
 
 class KeptInput(Protocol):
     """One input of a configuration that was kept."""

@@ -15,9 +15,11 @@ from agentd.api.peers import Names
 from agentd.api.problem import busy, printable, unknown_service
 from agentd.api.texts import Texts
 from agentd.config.access import Level
+from agentd.config.definitions import Definitions
 from agentd.core.context import parse_traceparent, parse_tracestate
 from agentd.core.facts import Cause, Record
 from agentd.core.host import Host
+from agentd.core.plan import Change
 from agentd.core.service import Service
 from agentd.ports import Archive, Asked, Logs, Reading
 from agentd.runtime.runtime import Runtime
@@ -82,6 +84,27 @@ class Telemetry(Protocol):
         """None: nothing is exported."""
 
 
+class Planned(Protocol):
+    """What the files on disk would change, or have changed."""
+
+    @property
+    def changes(self) -> Sequence[Change]: ...  # noqa: D102
+    @property
+    def later(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def definitions(self) -> Definitions: ...  # noqa: D102
+
+
+class Applying(Protocol):
+    """The operator's definitions. Both raise ConfigErrors: nothing has changed."""
+
+    async def plan(self) -> Planned:
+        """What an apply would do."""
+
+    async def apply(self, cause: Cause) -> Planned:
+        """Put the files in force."""
+
+
 class Context:
     """One for each agent; all on the event loop's thread."""
 
@@ -96,6 +119,8 @@ class Context:
         archive: Archive,
         telemetry: Telemetry | None = None,
     ) -> None:
+        self.applying: Applying
+        """Set before anything is answered."""
         self.telemetry = telemetry
         self.runtime = runtime
         self.reader = reader

@@ -23,7 +23,7 @@ from agentd.core.facts import Judged, Requested, SnapshotTaken
 from agentd.core.manifest import Entry, Manifest, changes
 from agentd.core.service import Service
 from agentd.ports import AdapterError, Archive, KeptInput, Reading
-from agentd.wire import ExitCode
+from agentd.wire import ExitCode, Verdict
 
 _READINGS = 500
 """The newest ones are looked through; snapshots are kept of about as many."""
@@ -34,7 +34,7 @@ _MOST = 2 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class _Side:
+class Side:
     """One of the two: by which word it was asked for, and what it is."""
 
     word: str
@@ -42,6 +42,7 @@ class _Side:
     version: str
 
     def to_json(self) -> views.Json:
+        """As a caller sees it."""
         return {"name": self.word, "hash": self.hash, "version": self.version}
 
     def __str__(self) -> str:
@@ -52,8 +53,8 @@ async def diff(context: Context, request: Request) -> Response:
     """From ``?from=`` (default: live) to ``?to=`` (default: on_disk)."""
     asked = query(request, ("from", "to"))
     s = context.service(request)
-    before = await _side(context, s, asked["from"][-1] if asked["from"] else "live")
-    after = await _side(context, s, asked["to"][-1] if asked["to"] else "on_disk")
+    before = await chosen(context, s, asked["from"][-1] if asked["from"] else "live")
+    after = await chosen(context, s, asked["to"][-1] if asked["to"] else "on_disk")
     files: list[views.Json] = []
     if before.hash != after.hash:
         async with context.comparing:
@@ -101,7 +102,7 @@ def _kept(archive: Archive, known: Sequence[Reading], limit: int) -> list[Readin
     return [one for one in known if archive.holds(one.hash)][:limit]
 
 
-async def _side(context: Context, s: Service, word: str) -> _Side:
+async def chosen(context: Context, s: Service, word: str) -> Side:
     """Which configuration a word means. Raises Problem 404, 409, 503."""
     name = s.spec.name
     if word in ("on_disk", "desired"):
@@ -116,7 +117,7 @@ async def _side(context: Context, s: Service, word: str) -> _Side:
                 "last_attempted": f"no reload of {name} has tried one yet",
             }
             raise _absent(f"there is no {word}: {why[word]}")
-        return _Side(word, one.hash, one.version)
+        return Side(word, one.hash, one.version)
     known = [(r.hash, r.version) for r in context.reader.readings(name, _READINGS)]
     known += [(one.hash, one.version) for one in named.values() if one is not None]
     hashes = meant(word, known) or _of_reload(context, name, word)
@@ -130,7 +131,25 @@ async def _side(context: Context, s: Service, word: str) -> _Side:
         )
         raise _absent(f"{what}; {least}")
     version = dict(known).get(hashes[0], hashes[0].removeprefix("sha256:")[:12])
-    return _Side(printable(word), hashes[0], version)
+    return Side(printable(word), hashes[0], version)
+
+
+async def former(context: Context, s: Service) -> Side:
+    """The newest configuration that was good and is not the one on disk: what a roll-back means. Raises Problem 404."""
+    name = s.spec.name
+    await context.disk.refresh([s], named=True)
+    disk = context.disk.newest(name)
+    now = disk.hash if isinstance(disk, Manifest) else None
+    known = [(m.hash, m.version) for m in (s.live, s.last_good) if m is not None]
+    good = (Verdict.APPLIED, Verdict.PARTIAL)
+    readings = distinct(context.reader.readings(name, _READINGS))
+    known += [(r.hash, r.version) for r in readings if r.verdict in good]
+    for hash_, version in known:
+        if hash_ != now and context.archive.holds(hash_):
+            return Side(version, hash_, version)
+    raise _absent(
+        f"no former configuration of {name} is kept that was good; see: reloadctl history {name}"
+    )
 
 
 def _of_reload(context: Context, name: str, ref: str) -> tuple[str, ...]:
@@ -155,7 +174,7 @@ def _of_reload(context: Context, name: str, ref: str) -> tuple[str, ...]:
     return tuple(hashes)
 
 
-async def _on_disk(context: Context, s: Service, word: str) -> _Side:
+async def _on_disk(context: Context, s: Service, word: str) -> Side:
     """Read now, and kept for a while: what is compared are the very bytes of one moment."""
     name = s.spec.name
     if not s.spec.snapshot:
@@ -169,11 +188,11 @@ async def _on_disk(context: Context, s: Service, word: str) -> _Side:
         raise busy(f"the inputs of {name} could not be read within {_READ_S:g}s") from None
     if not isinstance(read, Manifest):
         raise _absent(f"there is no {word}: {read.message}")
-    return _Side(word, read.hash, read.version)
+    return Side(word, read.hash, read.version)
 
 
 def _compared(
-    archive: Archive, secret: Sequence[str], before: _Side, after: _Side
+    archive: Archive, secret: Sequence[str], before: Side, after: Side
 ) -> list[views.Json]:
     """The inputs that differ, in the order of their paths. In a thread. Raises Problem 404."""
     old, new = _inputs(archive, before), _inputs(archive, after)
@@ -194,7 +213,7 @@ def _compared(
     return files
 
 
-def _inputs(archive: Archive, side: _Side) -> dict[str, KeptInput]:
+def _inputs(archive: Archive, side: Side) -> dict[str, KeptInput]:
     kept = archive.kept(side.hash)
     if kept is None:
         raise _absent(
@@ -204,7 +223,7 @@ def _inputs(archive: Archive, side: _Side) -> dict[str, KeptInput]:
 
 
 def _difference(
-    archive: Archive, sides: Sequence[_Side], pair: Sequence[KeptInput | None]
+    archive: Archive, sides: Sequence[Side], pair: Sequence[KeptInput | None]
 ) -> Difference:
     if any(k is not None and k.entry.size > SHOWN for k in pair):
         return Difference(Kind.LARGE)
@@ -215,7 +234,7 @@ def _difference(
     return difference(both[0], both[1])
 
 
-def _bytes(archive: Archive, side: _Side, entry: Entry) -> bytes:
+def _bytes(archive: Archive, side: Side, entry: Entry) -> bytes:
     try:
         return archive.read(entry)
     except AdapterError as error:

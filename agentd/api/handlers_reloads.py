@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from agentd.api import views
 from agentd.api.body import Body
 from agentd.api.context import Context
 from agentd.api.following import Following
+from agentd.api.handlers_diff import chosen, former
 from agentd.api.message import Request, Response
 from agentd.api.obstacle import obstacle
 from agentd.api.problem import Problem, malformed, unknown_service
@@ -21,9 +22,8 @@ from agentd.api.verdicts import deadline, in_time, not_turned, told
 from agentd.core.effects import Accepted
 from agentd.core.events import ReloadAsked
 from agentd.core.facts import Cause
-from agentd.core.memory import Want
 from agentd.core.order import start_order
-from agentd.wire import WORST_FIRST, ExitCode, Verdict
+from agentd.wire import WORST_FIRST, ExitCode, Trigger, Verdict
 
 _MOST_PARALLEL = 64
 _CODES = (
@@ -46,6 +46,8 @@ class _Wish:
     require_proof: bool
     wait: bool
     timeout_s: float | None
+    confirm_within_s: float | None = None
+    restore: str = ""
 
     def of(self, service: str) -> ReloadAsked:
         """The same for one service."""
@@ -55,6 +57,8 @@ class _Wish:
             if_changed=self.if_changed,
             force=self.force,
             require_proof=self.require_proof,
+            restore=self.restore,
+            confirm_within=self.confirm_within_s,
         )
 
 
@@ -66,6 +70,7 @@ def _wish(context: Context, request: Request, body: Body) -> _Wish:
         body.flag("require_proof", default=False),
         body.flag("wait", default=True),
         body.seconds("timeout_s"),
+        body.seconds("confirm_within_s"),
     )
 
 
@@ -85,6 +90,20 @@ async def reload(context: Context, request: Request) -> Response:
     body.finish()
     name = context.service(request).spec.name
     answer = await _one(context, request, name, wish, deadline(wish.timeout_s))
+    status = 200 if answer.verdict else 202
+    return Response(json.dumps(answer.document).encode() + b"\n", status, answer.code)
+
+
+async def rollback(context: Context, request: Request) -> Response:
+    """Put back the configuration that ``to`` names, by default the newest that was good and is not the one on disk."""
+    body = Body(request)
+    wish, to = _wish(context, request, body), body.text("to")
+    body.finish()
+    s = context.service(request)
+    side = await chosen(context, s, to) if to else await former(context, s)
+    cause = replace(wish.cause, trigger=Trigger.ROLLBACK)
+    wish = replace(wish, cause=cause, restore=side.hash)
+    answer = await _one(context, request, s.spec.name, wish, deadline(wish.timeout_s))
     status = 200 if answer.verdict else 202
     return Response(json.dumps(answer.document).encode() + b"\n", status, answer.code)
 
@@ -143,7 +162,7 @@ def _chosen(context: Context, named: Sequence[str]) -> list[str]:
     order = start_order([s.spec for s in services.values()])
     if named:
         return [name for name in order if name in named]
-    up = (name for name in order if services[name].want is Want.UP)
+    up = (name for name in order if services[name].wanted)
     return [name for name in up if services[name].hold is None]
 
 

@@ -12,12 +12,14 @@ from typing import NamedTuple
 
 from agentd.api.body import query
 from agentd.api.context import Context
+from agentd.api.handlers_changes import cancel, confirm
+from agentd.api.handlers_definitions import apply, plan, shutdown
 from agentd.api.handlers_diff import diff, versions
 from agentd.api.handlers_export import export
 from agentd.api.handlers_history import history, otlp, show
 from agentd.api.handlers_metrics import metrics
 from agentd.api.handlers_operate import check, hold, release, restart, start, stop
-from agentd.api.handlers_reloads import reload, reload_several
+from agentd.api.handlers_reloads import reload, reload_several, rollback
 from agentd.api.handlers_status import service, status
 from agentd.api.handlers_streams import events, logs
 from agentd.api.handlers_wait import wait
@@ -52,7 +54,7 @@ def _described() -> bytes:
     return document(ROUTES)
 
 
-READ, INSPECT, OPERATE = Level.READ, Level.INSPECT, Level.OPERATE
+READ, INSPECT, OPERATE, ADMIN = Level.READ, Level.INSPECT, Level.OPERATE, Level.ADMIN
 
 ROUTES = (
     Route("GET", "/v1/status", READ, status, "how services stand"),
@@ -71,6 +73,12 @@ ROUTES = (
     Route("POST", "/v1/services/{name}/check", OPERATE, check, "run the check, touch nothing"),
     Route("POST", "/v1/services/{name}/hold", OPERATE, hold, "no reload until released"),
     Route("POST", "/v1/services/{name}/release", OPERATE, release, "end a hold"),
+    Route("POST", "/v1/services/{name}/rollback", OPERATE, rollback, "put a former version back"),
+    Route("POST", "/v1/reloads/{ref}/confirm", OPERATE, confirm, "keep a change that is on trial"),
+    Route("POST", "/v1/reloads/{ref}/cancel", OPERATE, cancel, "give up a reload that waits"),
+    Route("GET", "/v1/plan", ADMIN, plan, "what the changed definitions would do"),
+    Route("POST", "/v1/apply", ADMIN, apply, "read the definitions again, whole or not at all"),
+    Route("POST", "/v1/shutdown", ADMIN, shutdown, "stop every service, then end"),
     Route("POST", "/v1/reload", OPERATE, reload_several, "reload several services, or all"),
     Route("GET", "/v1/reloads", READ, history, "past and running reloads, newest first"),
     Route("GET", "/v1/reloads/{ref}", READ, show, "one reload with its trace"),

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote
 
 from agentd import __version__
-from agentd.api.context import Context, Reader, Telemetry
+from agentd.api.context import Applying, Context, Reader, Telemetry
 from agentd.api.exchange import Exchange, Limits
 from agentd.api.listening import BACKLOG, listen
 from agentd.api.message import Request, Response
@@ -109,6 +109,14 @@ class Api:
         self._inode = 0
         self._server: asyncio.Server | None = None
         self._tasks = contextlib.AsyncExitStack()
+
+    def define(self, applying: Applying) -> None:
+        """Who reads the definitions again; before ``start``."""
+        self._context.applying = applying
+
+    def allow(self, access: Access) -> None:
+        """From now on these rules say who may ask for what; who may connect at all stays as it was bound."""
+        self._access = access
 
     def bind(self) -> socket.socket:
         """Listen; whoever connects is answered after ``start``. Raises AdapterError: another agent does, or nobody may."""

@@ -76,6 +76,8 @@ def _reload(service: ServiceTable, hints: Hints) -> ReloadSpec:
         check=table.check,
         confirm=tuple(KINDS[c.kind].declared(c.argument, hints) for c in declared),
         timeout=table.timeout,
+        every=table.every,
+        splay=table.splay,
     )
 
 

@@ -40,6 +40,8 @@ class ReloadTable(NamedTuple):
     check: Check | None
     confirm: tuple[shapes.Confirm, ...] | None
     timeout: float
+    every: float | None
+    splay: float
 
 
 def _reload(**given: Any) -> ReloadTable:
@@ -214,6 +216,18 @@ RELOAD: Kind[ReloadTable] = table(
         when_unset="the recipe's, else []",
     ),
     Key("timeout", k.POSITIVE, "Bound on the act and the evidence together.", "30s"),
+    Key(
+        "every",
+        k.POSITIVE,
+        "Look at the inputs again this often, and reload when they changed; for inputs that no watch can see.",
+        when_unset="never",
+    ),
+    Key(
+        "splay",
+        k.DURATION,
+        "At most this long, drawn by chance, is added to every: many hosts do not reload at the same moment.",
+        "0s",
+    ),
 )
 
 SERVICE: Kind[ServiceTable] = table(

@@ -206,6 +206,10 @@ class ReloadSpec:
     """Each one must agree; the strongest names the verdict's confirmation. Empty: reloads end ``unverified``."""
     timeout: float = 30.0
     """Bound on apply and confirm together."""
+    every: float | None = None
+    """Seconds after which the inputs are looked at again unasked."""
+    splay: float = 0.0
+    """At most so many seconds, drawn by chance, are added to that: many hosts do not reload at the same moment."""
     missing_grace: float = 2.0
     """How long an input may be absent before a watch calls it missing."""
 

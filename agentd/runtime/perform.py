@@ -26,6 +26,7 @@ from agentd.core.effects import (
     Kill,
     Look,
     Perform,
+    Restore,
     RunCheck,
     SendReloadSignal,
     Spawn,
@@ -42,6 +43,7 @@ from agentd.core.events import (
     Emptied,
     Exited,
     Probed,
+    Restored,
     Sighted,
     SnapshotDone,
     Switched,
@@ -133,6 +135,8 @@ class Performer:
                 self._machine.listeners.drop(service)
             case Count():
                 self._count(effect)
+            case Restore():
+                self._start(effect.token, self._restore(effect))
             case TakeSnapshot():
                 self._start(effect.token, self._snapshot(effect))
             case RunCheck():
@@ -250,6 +254,14 @@ class Performer:
             what = f"internal error: {type(error).__name__}: {error}"
             self._runtime.trouble(f"{token.service}: {what}; please report this")
             self._runtime.post(EffectFailed(token, "internal_error", what))
+
+    async def _restore(self, effect: Restore) -> None:
+        try:
+            files = await self._machine.files.restore(effect.spec, effect.hash)
+        except AdapterError as error:
+            self._runtime.post(EffectFailed(effect.token, "restore_refused", error.what))
+        else:
+            self._runtime.post(Restored(effect.token, files))
 
     async def _snapshot(self, effect: TakeSnapshot) -> None:
         try:

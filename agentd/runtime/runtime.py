@@ -19,6 +19,7 @@ from agentd.core.effects import (
     Note,
     Perform,
     Reply,
+    Restore,
     SendReloadSignal,
     Spawn,
 )
@@ -33,6 +34,9 @@ from agentd.journal import Journal
 from agentd.ports import AdapterError, CommandResult, Key, Message
 from agentd.runtime.machine import Machine
 from agentd.runtime.perform import Performer
+
+Durable = Spawn | SendReloadSignal | Perform | Restore
+"""What is done only when what led to it is on the disk."""
 
 
 class Runtime:
@@ -192,7 +196,7 @@ class Runtime:
             self._trouble(f"an event was dropped, please report this: {now.refused}")
         memories = self._changed(now.touched)
         committed = self._journal(now.notes, memories)
-        later = [e for e in now.effects if isinstance(e, Spawn | SendReloadSignal | Perform)]
+        later = [e for e in now.effects if isinstance(e, Durable)]
         for effect in now.effects:
             if not effect.durable:
                 self._effect(effect)
@@ -221,9 +225,7 @@ class Runtime:
                 changed.append(memory)
         return changed
 
-    def _committed(
-        self, effects: Sequence[Spawn | SendReloadSignal | Perform], committed: asyncio.Future[None]
-    ) -> None:
+    def _committed(self, effects: Sequence[Durable], committed: asyncio.Future[None]) -> None:
         """Journal before perform: what must not be repeated after a crash is done only now, if it is still wanted."""
         if not self._running:
             return

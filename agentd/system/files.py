@@ -29,6 +29,7 @@ from agentd.system.hashing import Digest, Moved, Stamp, canonical, chunks
 from agentd.system.hostkey import host_key
 from agentd.system.inputs import Input, UnusableError, list_inputs, patterns
 from agentd.system.keyversion import read_key
+from agentd.system.restore import restore
 from agentd.system.snapshots import Kept, Snapshots, Spool
 from agentd.system.watcher import InputWatcher
 
@@ -119,6 +120,12 @@ class OsFiles:
         return await loop.run_in_executor(
             self._pool, lambda: _name(_context(spec, paths), paths, manifest.hash)
         )
+
+    async def restore(self, spec: Spec, digest: str) -> int:
+        """See ``Files.restore``. What is there now is kept before it is overwritten, where it can be read."""
+        now = await self.snapshot(spec, keep=True)
+        present = tuple(e.path for e in now.entries) if isinstance(now, Manifest) else ()
+        return await asyncio.to_thread(restore, self.snapshots, digest, present)
 
     def watcher(self) -> InputWatcher:
         """What ``FileWatch`` is built on; it surveys in the threads of these files."""

@@ -32,6 +32,7 @@ BELOW: dict[str, frozenset[str]] = {
 ACROSS: dict[tuple[str, str], str] = {
     ("api", "agentd.config.access"): "who may call a route is declared there",
     ("api", "agentd.config.definitions"): "plan and apply read the definitions anew",
+    ("api", "agentd.config.problems"): "and tell every mistake that is in them",
     (
         "api",
         "agentd.telemetry",
@@ -51,6 +52,7 @@ TOP = frozenset(
         "options",
         "retention",
         "slim",
+        "applying",
         "exporting",
         "systemd",
     }

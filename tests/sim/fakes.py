@@ -275,6 +275,16 @@ class FakeFiles:
         value = digest(text)
         return Manifest(value, value[7:19], (Entry(f"/{spec.name}.conf", value[7:], len(text)),))
 
+    async def restore(self, spec: Spec, digest: str) -> int:
+        world = self._a.world
+        await asyncio.sleep(0.001)
+        known = {globals()["digest"](text): text for text in ("v1", "v2", "v3")}
+        if digest not in known:
+            raise AdapterError(f"{digest} is not kept")
+        world.text[spec.name] = known[digest]
+        world.acted()
+        return 1
+
     def watched(self, spec: Spec) -> tuple[str, ...]:
         return spec.inputs
 

@@ -1,0 +1,66 @@
+"""The agent's own definitions: what a change of the files would do, doing it; and the agent's end."""
+
+from __future__ import annotations
+
+import json
+
+from agentd.api import views
+from agentd.api.body import Body
+from agentd.api.context import Context, Planned
+from agentd.api.message import Request, Response
+from agentd.api.problem import Problem
+from agentd.config.problems import ConfigErrors, describe
+from agentd.core.events import ShutdownAsked
+from agentd.wire import ExitCode
+
+
+async def plan(context: Context, request: Request) -> Response:  # noqa: ARG001 - a handler
+    """What ``apply`` would do now."""
+    try:
+        planned = await context.applying.plan()
+    except ConfigErrors as errors:
+        raise _mistakes(errors) from None
+    return _told(planned, applied=False)
+
+
+async def apply(context: Context, request: Request) -> Response:
+    """Read the definitions again and put them in force, whole or not at all."""
+    body = Body(request)
+    reason = body.text("reason")
+    body.finish()
+    try:
+        planned = await context.applying.apply(context.cause(request, reason))
+    except ConfigErrors as errors:
+        raise _mistakes(errors) from None
+    return _told(planned, applied=True)
+
+
+async def shutdown(context: Context, request: Request) -> Response:
+    """Stop every service, then end. The answer comes when that has begun."""
+    Body(request).finish()
+    context.runtime.post(ShutdownAsked(leave=False))
+    alive = [s.spec.name for s in context.host.services.values() if s.alive]
+    return Response(json.dumps({"stopping": alive}).encode() + b"\n", 202, ExitCode.OK)
+
+
+def _mistakes(errors: ConfigErrors) -> Problem:
+    mistakes = [str(one) for one in errors.errors]
+    return Problem(422, describe(errors), ExitCode.INVALID_DEFINITION, candidates=mistakes)
+
+
+def _told(planned: Planned, *, applied: bool) -> Response:
+    document: views.Json = {
+        "applied": applied,
+        "changes": [
+            {
+                "service": c.service,
+                "action": c.action.value,
+                "keys": list(c.keys),
+                "forced_by": list(c.forced_by),
+            }
+            for c in planned.changes
+        ],
+        "later": [f"agent.{name}" for name in planned.later],
+        "warnings": list(planned.definitions.warnings),
+    }
+    return Response(json.dumps(document).encode() + b"\n")
