@@ -38,6 +38,10 @@ if TYPE_CHECKING:
     from agentd.telemetry.resource import Resource
 
 
+_NOT_WHOLE = "the journal does not tell it whole"
+"""A record of it could not be read."""
+
+
 def piece(signal: str, due: Due, own: Resource) -> tuple[bytes, int]:
     """One verdict's part of a request, and how many spans or events it holds. ``own`` is this agent's resource.
 
@@ -52,6 +56,8 @@ def piece(signal: str, due: Due, own: Resource) -> tuple[bytes, int]:
 
 def _traces(due: Due, resource: Resource) -> tuple[bytes, int]:
     found = spans(due.records, resource, trace_of=lambda _: due.linked)
+    if not found:
+        raise ValueError(_NOT_WHOLE)
     encoded: bytes = encode_spans(to_sdk(found, _version(resource))).SerializeToString()
     return encoded, len(found)
 
@@ -59,7 +65,7 @@ def _traces(due: Due, resource: Resource) -> tuple[bytes, int]:
 def _events(due: Due, resource: Resource) -> tuple[bytes, int]:
     event = flip(due.records, resource)
     if event is None:
-        return b"", 0
+        raise ValueError(_NOT_WHOLE)
     ids = int(event.trace_id, 16), int(event.span_id, 16)
     root = SpanContext(*ids, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
     record = LogRecord(

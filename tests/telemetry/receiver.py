@@ -75,6 +75,7 @@ class Receiver:
     port: int = 0
     _news: threading.Condition = field(default_factory=threading.Condition)
     _server: ThreadingHTTPServer | None = None
+    _open: list[socket.socket] = field(default_factory=list)
     _going: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -95,6 +96,10 @@ class Receiver:
             self._server.shutdown()
             self._server.server_close()
             self._server = None
+        for connection in self._open:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        self._open.clear()
 
     def take(self, got: Got, said: Said) -> None:
         with self._news:
@@ -127,6 +132,7 @@ def _handler(outer: Receiver) -> type[BaseHTTPRequestHandler]:
         def setup(self) -> None:
             super().setup()
             outer.connections += 1
+            outer._open.append(self.connection)
 
         def do_POST(self) -> None:
             at = time.monotonic()

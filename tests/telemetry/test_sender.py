@@ -328,6 +328,16 @@ def test_what_cannot_be_encoded_is_set_aside_and_keeps_back_nobody() -> None:
     assert any("please report this" in line for line in at_work.said)
 
 
+def test_what_the_journal_does_not_tell_whole_is_set_aside_and_not_passed_over() -> None:
+    torn = replace(told(1), records=told(1).records[1:])
+    gone = replace(told(2), records=())  # forgotten in this moment: counted by who forgot it
+    with receiving() as receiver, sending(receiver.url, torn, gone, told(3)) as at_work:
+        at_work.rows.empty()
+        assert roots(receiver.of("traces")) == [root(3)]
+        assert at_work.rows.aside.keys() == {1}
+        assert "does not tell it whole" in at_work.rows.aside[1]
+
+
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize("form", ["seconds", "date"])
 def test_a_receiver_that_says_when_is_obeyed(status: int, form: str) -> None:
