@@ -10,7 +10,8 @@ from pathlib import Path
 
 from agentd.api.openapi import DESCRIBED, EITHER, PATH_PARTS
 from agentd.api.routes import ROUTES, Route
-from agentd.api.schemas import DOCUMENTS, Schema
+from agentd.api.schema import Schema
+from agentd.api.schemas import DOCUMENTS
 
 PAGE = Path(__file__).parent.parent / "man" / "agentd-api.7"
 BEGIN = '.\\" routes: begin (printed by tools/api_man.py from agentd/api)\n'

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agentd import __version__
 from agentd.api.message import JSON, LINES
-from agentd.api.schemas import DOCUMENTS, Schema, flag, items, number, one_of, ref, text, whole
+from agentd.api.schema import Schema, flag, items, number, one_of, ref, text, whole
+from agentd.api.schemas import DOCUMENTS
 from agentd.wire import EXIT_HEADER, Verdict
 
 if TYPE_CHECKING:

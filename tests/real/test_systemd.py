@@ -178,10 +178,10 @@ def test_kill_nine(machine: Machine) -> None:
 
 def test_the_watchdog_replaces_an_agent_that_hangs(machine: Machine) -> None:
     pids = machine.started()
-    machine.drop_in(WatchdogSec="1s")
+    machine.drop_in(WatchdogSec="2s")
     machine.systemctl("restart", "agentd")
     main = machine.show("MainPID")
-    assert machine.show("WatchdogUSec") == "1s"
+    assert machine.show("WatchdogUSec") == "2s"
     machine.box.run("kill", "-STOP", main)
     until(lambda: machine.another(main), "systemd starts the next agent")
     assert "Watchdog timeout" in machine.box.run("journalctl", "--no-pager").stdout
@@ -189,7 +189,7 @@ def test_the_watchdog_replaces_an_agent_that_hangs(machine: Machine) -> None:
     main = machine.show("MainPID")
     fed = int(machine.show("WatchdogTimestampMonotonic"))
     until(
-        lambda: int(machine.show("WatchdogTimestampMonotonic")) > fed + 1_500_000,
+        lambda: int(machine.show("WatchdogTimestampMonotonic")) > fed + 3_000_000,
         "a healthy agent feeds it",
     )
     assert machine.show("MainPID") == main
