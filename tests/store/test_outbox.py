@@ -59,6 +59,17 @@ def test_a_verdict_is_due_for_every_signal_in_the_order_of_verdicts(path: Path) 
     with_outbox(path, test)
 
 
+def test_a_drain_that_ends_after_the_verdict_makes_the_trace_due_once_more(path: Path) -> None:
+    async def test(store: SqliteStore, reading: SqliteOutbox) -> None:
+        drained = record(9, f.Drained("web", "01JD0001", 1, 5, 0.001, 3, 0))
+        await store.write((*reload_of(1), drained), ())
+        assert (seqs(reading, "traces"), seqs(reading, "logs")) == ([3, 9], [3])
+        *_, last = reading.due("traces", 3, 1)
+        assert last.records == (*reload_of(1), drained)
+
+    with_outbox(path, test)
+
+
 LATE = f.Judged("web", "01JD0011", Verdict.FAILED, "signal", Trigger.CLI, 1, 5)
 
 
