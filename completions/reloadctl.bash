@@ -16,7 +16,7 @@ _reloadctl() {
     for ((i = 1; i < COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
         case "$verb $word" in
-            *" --socket" | *" --color" | "reload --timeout" | "reload --reason" | "reload --max-parallel" | "start --timeout" | "stop --timeout" | "restart --timeout" | "history --number" | "history -n" | "history --verdict" | "hold --reason" | "hold --for" | "logs --lines" | "logs -n")
+            *" --socket" | *" --color" | "reload --timeout" | "reload --reason" | "reload --max-parallel" | "start --timeout" | "stop --timeout" | "restart --timeout" | "history --number" | "history -n" | "history --verdict" | "hold --reason" | "hold --for" | "logs --lines" | "logs -n" | "wait --timeout" | "export --since")
                 ((i++))
                 [[ ${COMP_WORDS[i]} == "=" ]] && ((i++))
                 [[ $word == --socket && i -lt COMP_CWORD ]] && connect=(--socket "${COMP_WORDS[i]}")
@@ -30,7 +30,7 @@ _reloadctl() {
     case "$verb $prev" in
         *" --socket") compopt -o default; return ;;
         *" --color") words="auto always never" ;;
-        "reload --timeout" | "reload --reason" | "reload --max-parallel" | "start --timeout" | "stop --timeout" | "restart --timeout" | "history --number" | "history -n" | "hold --reason" | "hold --for" | "logs --lines" | "logs -n") return ;;
+        "reload --timeout" | "reload --reason" | "reload --max-parallel" | "start --timeout" | "stop --timeout" | "restart --timeout" | "history --number" | "history -n" | "hold --reason" | "hold --for" | "logs --lines" | "logs -n" | "wait --timeout" | "export --since") return ;;
         "history --verdict") words="applied unchanged rejected refused rolled_back timed_out unverified held cancelled partial failed" ;;
     esac
     if [[ -z $words && $cur == -* ]]; then
@@ -44,20 +44,24 @@ _reloadctl() {
             "check") words="--socket --json --color --help" ;;
             "history") words="--number -n --verdict --socket --json --color --help" ;;
             "show") words="--otlp --socket --json --color --help" ;;
+            "diff") words="--exit-code --socket --json --color --help" ;;
             "hold") words="--reason --for --socket --json --color --help" ;;
             "release") words="--socket --json --color --help" ;;
             "logs") words="--follow -f --lines -n --socket --json --color --help" ;;
+            "wait") words="--timeout --socket --json --color --help" ;;
+            "export") words="--since --socket --json --color --help" ;;
             "version") words="--socket --json --color --help" ;;
             "demo") words="--socket --json --color --help" ;;
             "unit") words="--user --socket --json --color --help" ;;
             "completion") words="--socket --json --color --help" ;;
         esac
     elif [[ -z $words && -z $verb ]]; then
-        words="reload status start stop restart check history show hold release logs version demo unit completion"
+        words="reload status start stop restart check history show diff hold release logs wait export version demo unit completion"
     elif [[ -z $words ]]; then
         case "$verb $n" in
-            "reload "* | "status "* | "start "* | "stop "* | "restart "* | "check "* | "history 0" | "hold 0" | "release 0" | "logs 0") words="$(_reloadctl_ask services)" ;;
+            "reload "* | "status "* | "start "* | "stop "* | "restart "* | "check "* | "history 0" | "diff 0" | "hold 0" | "release 0" | "logs 0") words="$(_reloadctl_ask services)" ;;
             "show 0") words="$(_reloadctl_ask services) $(_reloadctl_ask reloads)" ;;
+            "wait 0") words="$(_reloadctl_ask reloads)" ;;
             "completion 0") words="bash zsh fish" ;;
         esac
     fi

@@ -11,7 +11,7 @@ function __reloadctl_line
             continue
         end
         switch "$verb $word"
-            case '* --socket' '* --color' 'reload --timeout' 'reload --reason' 'reload --max-parallel' 'start --timeout' 'stop --timeout' 'restart --timeout' 'history --number' 'history -n' 'history --verdict' 'hold --reason' 'hold --for' 'logs --lines' 'logs -n'
+            case '* --socket' '* --color' 'reload --timeout' 'reload --reason' 'reload --max-parallel' 'start --timeout' 'stop --timeout' 'restart --timeout' 'history --number' 'history -n' 'history --verdict' 'hold --reason' 'hold --for' 'logs --lines' 'logs -n' 'wait --timeout' 'export --since'
                 set skip 1
             case '* -*'
             case '*'
@@ -93,6 +93,10 @@ complete -c reloadctl -n "__reloadctl_at ''" -a show -d 'one reload as a waterfa
 complete -c reloadctl -n '__reloadctl_at show' -l otlp -d 'print its trace as one OTLP/JSON document'
 complete -c reloadctl -n '__reloadctl_at show 0' -a '(__reloadctl_words services reloads)'
 
+complete -c reloadctl -n "__reloadctl_at ''" -a diff -d 'what changed between two configurations, secrets masked; default: live and on_disk'
+complete -c reloadctl -n '__reloadctl_at diff' -l exit-code -d 'exit with 1 when they differ'
+complete -c reloadctl -n '__reloadctl_at diff 0' -a '(__reloadctl_words services)'
+
 complete -c reloadctl -n "__reloadctl_at ''" -a hold -d 'no reload of a service until it is released'
 complete -c reloadctl -n '__reloadctl_at hold' -l reason -x -d 'why, for the history'
 complete -c reloadctl -n '__reloadctl_at hold' -l for -x -d 'release by itself after this long'
@@ -105,6 +109,13 @@ complete -c reloadctl -n "__reloadctl_at ''" -a logs -d 'the captured output of 
 complete -c reloadctl -n '__reloadctl_at logs' -s f -l follow -d 'go on printing what comes'
 complete -c reloadctl -n '__reloadctl_at logs' -s n -l lines -x -d 'how many lines of the past; default 50'
 complete -c reloadctl -n '__reloadctl_at logs 0' -a '(__reloadctl_words services)'
+
+complete -c reloadctl -n "__reloadctl_at ''" -a wait -d 'follow a reload that was started with --no-wait, and print its verdict'
+complete -c reloadctl -n '__reloadctl_at wait' -l timeout -x -d 'wait at most this long; the reload goes on'
+complete -c reloadctl -n '__reloadctl_at wait 0' -a '(__reloadctl_words reloads)'
+
+complete -c reloadctl -n "__reloadctl_at ''" -a export -d 'the traces of all reloads and starts as OTLP JSON Lines, oldest first'
+complete -c reloadctl -n '__reloadctl_at export' -l since -x -d 'only what was asked for in this last while'
 
 complete -c reloadctl -n "__reloadctl_at ''" -a version -d 'the version of reloadctl and of the agent'
 

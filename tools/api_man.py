@@ -43,6 +43,7 @@ def entry(route: Route) -> Iterator[str]:
         yield from tagged(name, f"body, {kind(schema)}", schema["description"])
     yield ".PP"
     gives = [f"200: {given(described.gives)}"] if described.gives else []
+    gives += [f"200: \\fB{roff(kind)}\\fR" for kind in described.texts]
     if described.lines:
         gives.append(f"200, one a line as they come: {given(described.lines)}")
     if described.later:

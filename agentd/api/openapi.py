@@ -31,6 +31,8 @@ class Described(NamedTuple):
     body: dict[str, Schema] = {}  # noqa: RUF012
     lines: str = ""
     """The document of each line, where it may answer with lines that go on coming."""
+    texts: tuple[str, ...] = ()
+    """Content types of an answer that is no JSON, the one that needs not be asked for first."""
 
 
 _WAITING = {
@@ -69,6 +71,16 @@ DESCRIBED: dict[str, Described] = {
         },
         lines="Line",
     ),
+    "GET /v1/services/{name}/diff": Described(
+        "Diff",
+        query={
+            "from": text("the older one: a version, a hash, a reload, or a word; default live"),
+            "to": text("the newer one; default on_disk"),
+        },
+    ),
+    "GET /v1/services/{name}/versions": Described(
+        "Versions", query={"limit": whole("how many; default 50")}
+    ),
     "POST /v1/services/{name}/reload": Described("Reload", "Pending", body=_RELOADING),
     "POST /v1/services/{name}/start": _ACT,
     "POST /v1/services/{name}/stop": _ACT,
@@ -91,12 +103,31 @@ DESCRIBED: dict[str, Described] = {
     ),
     "GET /v1/reloads/{ref}": Described("ShownOrReloads"),
     "GET /v1/reloads/{ref}/otlp": Described("Export"),
+    "GET /v1/reloads/{ref}/wait": Described(
+        "Ended", "Ended", query={"timeout_s": number("wait at most so many seconds")}
+    ),
+    "GET /v1/export": Described(
+        "",
+        query={"since": text("a moment (RFC 3339), or how many seconds ago; default: everything")},
+        lines="Export",
+    ),
+    "GET /metrics": Described(
+        "",
+        texts=(
+            "text/plain; version=0.0.4; charset=utf-8",
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        ),
+    ),
     "GET /v1/events": Described(
         "", query={"after": whole("first the records after this number")}, lines="Event"
     ),
     "GET /v1/openapi.json": Described("OpenApi"),
 }
 EITHER: dict[str, Schema] = {
+    "Ended": {
+        "anyOf": [ref("Reload"), ref("Several")],
+        "description": "A reload as it ended; of a trace that holds several, all of them.",
+    },
     "Pending": {
         "anyOf": [ref("Accepted"), ref("Reload")],
         "description": "A reload whose end was not waited for.",
@@ -173,6 +204,7 @@ def _query_parameters(described: Described) -> list[Schema]:
 
 def _responses(described: Described) -> Schema:
     given = {JSON: {"schema": ref(described.gives)}} if described.gives else {}
+    given |= {kind: {"schema": {"type": "string"}} for kind in described.texts}
     if described.lines:
         given[LINES] = {"schema": ref(described.lines)}
     header = {

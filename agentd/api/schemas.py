@@ -6,6 +6,7 @@ answer against what stands here. Each member of an object is always there unless
 
 from __future__ import annotations
 
+from agentd.api.difference import Kind
 from agentd.api.schema import (
     Schema,
     flag,
@@ -86,6 +87,17 @@ DOCUMENTS: dict[str, Schema] = {
             pid=whole("its process"),
             uptime_s=number("since it began to listen"),
             socket=text("where it listens"),
+            telemetry=maybe(
+                table(
+                    "How the export stands; null: nothing is sent.",
+                    endpoint=text("the receiver, without what may be a secret"),
+                    pending=whole("verdicts that wait to be sent"),
+                    oldest_s=maybe(number("how long the oldest has waited")),
+                    aside=whole("verdicts that the receiver called malformed"),
+                    dropped=whole("verdicts that were forgotten unsent"),
+                    last_error=maybe(text("why nothing is delivered just now")),
+                )
+            ),
         ),
         services=items(ref("Service"), "in the order of the definitions"),
     ),
@@ -160,6 +172,18 @@ DOCUMENTS: dict[str, Schema] = {
             "Its spans, agentd-tracing(7).",
             trace_id=maybe(text("hexadecimal")),
             spans=items(ref("Span"), "parents before children"),
+            event=maybe(
+                table(
+                    "The event config.reload.",
+                    name=text("config.reload"),
+                    at_ns=whole("Unix nanoseconds"),
+                    severity=one_of(("info", "error"), "whether it went well"),
+                    trace_id=text("hexadecimal"),
+                    span_id=text("the root span"),
+                    attributes=pairs("by name"),
+                    resource=pairs("the service"),
+                )
+            ),
         ),
     ),
     "Span": table(
@@ -261,6 +285,51 @@ DOCUMENTS: dict[str, Schema] = {
         service=maybe(text("to which service")),
         reload_id=maybe(text("in which reload")),
         fields=pairs("what else is known"),
+    ),
+    "Diff": table(
+        "What differs between two configurations; secrets are masked.",
+        service=text("which"),
+        **{"from": ref("Side", "the older one"), "to": ref("Side", "the newer one")},
+        differs=flag("whether their hashes do"),
+        files=items(
+            table(
+                "An input that differs.",
+                path=text("its name"),
+                change=one_of(("added", "removed", "modified"), "how"),
+                kind=one_of(Kind, "whether lines can be shown, and why not"),
+                size_before=maybe(whole("bytes")),
+                size_after=maybe(whole("bytes")),
+                lines=items({"type": "string"}, "a unified diff"),
+                more=whole("lines that are left out"),
+                masked=flag("whether values are hidden in it"),
+            ),
+            "in the order of their paths",
+        ),
+    ),
+    "Side": table(
+        "One of two configurations.",
+        name=text("by which word it was asked for"),
+        hash=text(_HASH),
+        version=text("its short name"),
+    ),
+    "Versions": table(
+        "The configurations of a service that are kept.",
+        service=text("which"),
+        versions=items(
+            table(
+                "A configuration.",
+                hash=text(_HASH),
+                version=text("its short name"),
+                at=text(_AT),
+                reload_id=text("the reload that read it last"),
+                trigger=one_of(Trigger, "what asked for that"),
+                verdict=maybe(one_of(Verdict, "how that ended")),
+                live=flag("it is known to be running"),
+                last_good=flag("it is the last that was verified"),
+                on_disk=flag("it is what is there now"),
+            ),
+            "the one that was read last first",
+        ),
     ),
     "Change": table(
         "An input that differs.",

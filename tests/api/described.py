@@ -51,7 +51,7 @@ def hold(method: str, target: str, reply: Reply) -> None:
         assert kind in known["content"], f"{kind} for {reply.status} of {route.path}"
         allowed = known["content"][kind]["schema"]
     cut = reply.status == 503 and not reply.body  # turned away unread: the rest may be lost
-    if method != "HEAD" and not cut:
+    if method != "HEAD" and not cut and "json" in kind:
         whole = reply.body
         if reply.headers.get("transfer-encoding") == "chunked":
             whole = unchunked(whole)

@@ -112,9 +112,11 @@ async def test_a_scrape_of_a_thousand_services_keeps_nobody_waiting(tmp_path: Pa
 async def test_status_tells_how_the_export_stands(tmp_path: Path) -> None:
     async with serving(tmp_path, ready("web")) as stage:
         assert (await stage.get("/v1/status")).json["agent"]["telemetry"] is None
-        stage.telemetry.document = {"endpoint": "http://otel", "pending": 3}
+        stage.telemetry.document = stands = {
+            "endpoint": "http://otel", "pending": 3, "oldest_s": 1.5, "aside": 0, "dropped": 0, "last_error": None,
+        }  # fmt: skip
         agent = (await stage.get("/v1/status")).json["agent"]
-    assert agent["telemetry"] == {"endpoint": "http://otel", "pending": 3}
+    assert agent["telemetry"] == stands
 
 
 @looped

@@ -8,15 +8,24 @@ from pathlib import Path
 
 from agentd.telemetry import resource
 from agentd.telemetry import spans as folding
+from agentd.telemetry.flip import flip
+from agentd.telemetry.metrics import Now, Sending, families
 from agentd.telemetry.resource import agent_resource
 from agentd.telemetry.spans import spans
+from agentd.telemetry.tally import Tally
 
 from .stories import ALL
 
 PAGE = (Path(__file__).parents[2] / "man" / "agentd-tracing.7").read_text().replace("\\-", "-")
 NAMES = PAGE.partition('.\\" names: begin')[2].partition('.\\" names: end')[0]
 TREE = PAGE.partition(".SH SPANS\n")[2].partition(".SH ATTRIBUTES")[0]
-NO_ATTRIBUTES = {"process.start", "reload.instance"}
+NO_ATTRIBUTES = {
+    "process.start",
+    "reload.drain",
+    "reload.instance",
+    "traffic.switch",
+    "traffic.switched",
+}
 """Names of spans and steps, which look the same."""
 
 
@@ -68,6 +77,25 @@ def test_every_attribute_of_the_page_is_in_the_code() -> None:
     known = written() | made()
     gone = {t for t in told() if t not in known and t.removesuffix("*") not in known}
     assert gone == set()
+
+
+def test_every_metric_is_on_the_page_and_no_other() -> None:
+    service = Now("web", True, ("v", "h"), True, False, 0)
+    sending = Sending("traces", 0, None, 0, 0, 0, 0)
+    made = families(Tally(1), [service], [sending], agent_ns=1, wall_ns=2)
+    part = PAGE.partition('.\\" metrics: begin')[2].partition('.\\" metrics: end')[0]
+    line = r"^\\fB(.*?)\\fR, \\fB(.*?)\\fR \((\w+)\)\n(.*)\nBy (.*)\.$"
+    found = re.findall(line, part, re.MULTILINE)
+    assert found == [(f.name, f.text, f.kind, f.help, ", ".join(f.labels)) for f in made]
+
+
+def test_the_event_has_what_the_page_says() -> None:
+    agent = agent_resource("1", "boot/1", {}, "host")
+    events = [event for records in ALL.values() if (event := flip(records, agent))]
+    assert {event.name for event in events} == {"config.reload"}
+    names = {name for event in events for name, _ in event.attributes}
+    assert {name for name in names if not covers(name)} == {"config.changed"}
+    assert "\\fBconfig.changed\\fR" in PAGE
 
 
 def test_the_spans_that_are_drawn_are_those_that_are_made() -> None:
