@@ -78,7 +78,9 @@ class Rows:
             self.judged.append((fact.verdict.value, fact.handle, r.wall_ns, reload_id))
             self.due.append((r.seq, fact.reload_id, r.wall_ns, fact.verdict.status or ""))
             self.flush = self.flush or fact.trigger is not Trigger.START
-        elif isinstance(fact, Drained):  # a span that came late: the trace goes out once more, with it
+        elif isinstance(
+            fact, Drained
+        ):  # a span that came late: the trace goes out once more, with it
             self.due.append((r.seq, fact.reload_id, r.wall_ns, ""))
         elif isinstance(fact, StepBegan):
             self.flush = self.flush or fact.step != _START

@@ -12,7 +12,7 @@ from agentd.core.ids import Mint
 from agentd.core.instance import Instance, Phase
 from agentd.core.manifest import Change, Entry, Manifest, changes, lost
 from agentd.core.process import Exit
-from agentd.core.spec import Backoff, StartLimit
+from agentd.core.spec import Backoff, Family, SocketKind, SocketSpec, StartLimit
 from agentd.core.value import replace
 from agentd.wire import Trigger, Verdict
 
@@ -148,3 +148,17 @@ def test_an_input_that_lost_its_bytes_is_named() -> None:
     assert lost(before, Manifest("sha256:4", "4", (other,))) == ""
     assert lost(before, before) == ""
     assert lost(None, Manifest("sha256:5", "5")) == ""
+
+
+@pytest.mark.parametrize(
+    ("socket", "written"),
+    [
+        (SocketSpec("a", SocketKind.TCP, "10.0.0.1", 80), "10.0.0.1:80"),
+        (SocketSpec("a", SocketKind.TCP, "::1", 80, family=Family.INET6), "[::1]:80"),
+        (SocketSpec("a", SocketKind.TCP, "::", 80, family=Family.DUAL), ":80"),
+        (SocketSpec("a", SocketKind.UDP, "10.0.0.1", 53), "udp:10.0.0.1:53"),
+        (SocketSpec("a", SocketKind.UNIX, path="/run/a.sock"), "unix:/run/a.sock"),
+    ],
+)
+def test_an_address_is_shown_as_it_is_written(socket: SocketSpec, written: str) -> None:
+    assert socket.address == written
