@@ -17,9 +17,12 @@ from agentd.core.steps import Asking
 
 @dataclass(frozen=True, slots=True)
 class Spawn:
-    """Start the main process of a generation → Spawned or EffectFailed."""
+    """Start the main process of a generation → Spawned or EffectFailed.
 
-    durable: ClassVar[bool] = True
+    Not durable: between birth and exec the shell writes the process down, behind everything noted so far.
+    """
+
+    durable: ClassVar[bool] = False
     token: Token
     spec: Spec
     generation: int

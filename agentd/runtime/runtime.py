@@ -21,7 +21,6 @@ from agentd.core.effects import (
     Reply,
     Restore,
     SendReloadSignal,
-    Spawn,
 )
 from agentd.core.events import Ask, EffectFailed, Event, SnapshotDone, Token
 from agentd.core.host import Host, Step, step
@@ -35,7 +34,7 @@ from agentd.ports import AdapterError, CommandResult, Key, Message
 from agentd.runtime.machine import Machine
 from agentd.runtime.perform import Performer
 
-Durable = Spawn | SendReloadSignal | Perform | Restore
+Durable = SendReloadSignal | Perform | Restore
 """What is done only when what led to it is on the disk."""
 
 
@@ -234,7 +233,7 @@ class Runtime:
             if effect.token not in self._uncommitted:
                 continue
             self._uncommitted.discard(effect.token)
-            if error is None or isinstance(effect, Spawn):  # keeping services up goes on in memory
+            if error is None:
                 self._effect(effect)
             else:
                 what = f"the journal cannot be written: {error}"

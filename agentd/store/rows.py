@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from agentd.core.facts import Drained, Judged, Requested, StepBegan
+from agentd.core.facts import Drained, Judged, Requested
 from agentd.store.codec import encode
 from agentd.wire import Trigger
 
@@ -21,8 +21,6 @@ _MEMORY = """
 INSERT INTO memory VALUES (?, ?) ON CONFLICT(service) DO UPDATE SET data = excluded.data
 """
 _REQUESTED = "INSERT OR REPLACE INTO reload VALUES (?, ?, ?, ?, ?, ?, NULL, ?, NULL)"
-_START = "process.start"
-"""The step that begins a process: nothing runs yet that it could change."""
 _DUE = "INSERT OR IGNORE INTO outbox SELECT ?, ?, reload_id, ?, ?, NULL FROM reload WHERE reload_id = ?"
 EVENTS = "logs"
 """The signal that has nothing to say of what was not run."""
@@ -49,10 +47,7 @@ class Rows:
     memories: dict[str, Memory] = field(default_factory=dict)
     """Encoded last, when it is known which one of a service's is the newest."""
     flush: bool = False
-    """It holds the verdict of a reload, or a step about to be performed on what runs: a power cut must not take it.
-
-    Not a start: a power cut takes the process too, and the next boot starts it anew.
-    """
+    """It holds the verdict of a reload: a power cut must not take it. Not of a start: the next boot starts anew."""
 
     def __bool__(self) -> bool:
         return bool(self.records or self.memories)
@@ -82,8 +77,6 @@ class Rows:
             fact, Drained
         ):  # a span that came late: the trace goes out once more, with it
             self.due.append((r.seq, fact.reload_id, r.wall_ns, ""))
-        elif isinstance(fact, StepBegan):
-            self.flush = self.flush or fact.step != _START
 
     def then(self, later: Rows) -> Rows:
         """Both."""

@@ -1,8 +1,8 @@
 """The writer's thread: takes what waits, makes one transaction of it, tells the event loop how it went.
 
-``synchronous=NORMAL`` loses nothing when the agent is killed; the batches that hold the verdict of a reload, or a step
-about to be performed on what runs, are also flushed to the disk, so that a power cut does not take these
-(sqlite.org/pragma.html, "synchronous"); what was just started goes with the power in any case. What could not be written
+``synchronous=NORMAL`` loses nothing when the agent is killed; the batches that hold the verdict of a reload are also flushed to
+the disk, so that a power cut does not take these (sqlite.org/pragma.html, "synchronous"). A step that is about to be performed is
+only committed: what it is done to goes with the power in any case. What could not be written
 goes with the next write that succeeds, so the history has no hole from a short fault. How long anybody waits for an
 answer is not decided here.
 """

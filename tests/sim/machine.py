@@ -55,6 +55,9 @@ def spawn(w: World, e: fx.Spawn) -> None:
 
 def birth(w: World, e: fx.Spawn) -> None:
     name = e.token.service
+    if w.journal_down:  # it would run without a record, and the next agent beside it
+        w.fail(e.token, "journal_unavailable")
+        return
     if not e.beside:
         former = {i.generation for i in w.host.services[name].former} if w.host else set()
         there = [c for c in w.children[name] if c.main and c.generation not in former]

@@ -216,6 +216,13 @@ class World:
             self._committing = True
             self.agent_after(0.5, self._commit)
             return
+        self.write_down()
+        for effect in durable:
+            if not self._perform(effect):
+                return
+
+    def write_down(self) -> None:
+        """What was noted so far is on the disk."""
         for record in self._staged:
             id_ = record.fact.reload_id  # type: ignore[union-attr]
             if isinstance(record.fact, facts.Judged):
@@ -227,9 +234,6 @@ class World:
         for name, service in self._remembered.items():
             self.memories[name] = self._with_born(replace(service.memory, boot=self.boot_id))
         self._staged, self._remembered = [], {}
-        for effect in durable:
-            if not self._perform(effect):
-                return
 
     def _with_born(self, memory: Memory) -> Memory:
         """A spawn's identity is on disk before its exec; a memory from before ``Spawned`` must not lose it again."""
@@ -284,7 +288,8 @@ class World:
         self._deliver(token, event)
 
     def record_birth(self, name: str, generation: int, identity: Identity) -> None:
-        """It is on disk before its exec."""
+        """It is on disk before its exec, and so is everything noted before: writes keep their order."""
+        self.write_down()
         self.memories[name] = self._with_born(self.memories[name])
         m = self.memories[name]
         known = {m.process} | {o.process for o in m.others}

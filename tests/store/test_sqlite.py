@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agentd.core.facts import Fact, Judged, Record, Skipped, StepBegan
+from agentd.core.facts import Fact, Judged, Record, Skipped
 from agentd.core.memory import Memory
 from agentd.ports import AdapterError
 from agentd.store.codec import VERSION
@@ -96,20 +96,17 @@ def test_what_waits_together_is_one_transaction(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "how"), [("Judged", "FULL"), ("StepBegan", "FULL"), ("PhaseEntered", "NORMAL")]
+    ("kind", "how"), [("Judged", "FULL"), ("StepBegan", "NORMAL"), ("PhaseEntered", "NORMAL")]
 )
-def test_only_verdicts_and_steps_are_flushed_to_the_disk(path: Path, kind: str, how: str) -> None:
+def test_only_verdicts_are_flushed_to_the_disk(path: Path, kind: str, how: str) -> None:
     fact = next(fact for fact in FACTS if type(fact).__name__ == kind)
     assert flushing(path, fact) is (how == "FULL")
 
 
 def test_a_start_is_not_flushed_to_the_disk(path: Path) -> None:
     """A power cut takes the process too."""
-    step = StepBegan("web", "01JD", "process.start")
     verdict = next(fact for fact in FACTS if isinstance(fact, Judged))
-    assert not flushing(path.with_name("1"), step)
     assert not flushing(path.with_name("2"), replace(verdict, trigger=Trigger.START))
-    assert flushing(path.with_name("3"), replace(step, step="signal SIGHUP"))
     assert flushing(path.with_name("4"), replace(verdict, trigger=Trigger.WATCH))
 
 
