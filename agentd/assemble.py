@@ -275,8 +275,11 @@ class _Agent:
                 try:
                     planned = await self._applying.apply(Cause(Trigger.HANGUP))
                 except ConfigErrors as errors:
-                    self._say(describe(errors))
+                    self._systemd.notice = "the definitions on disk have mistakes and are not taken"
+                    for line in describe(errors).splitlines():
+                        self._say(line)
                 else:
+                    self._systemd.notice = ""
                     for warning in planned.definitions.warnings:
                         self._say(f"warning: {warning}")
                     for name in planned.later:

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from agentd.core.facts import PhaseEntered, Record
+from agentd.core.facts import DefinitionsTaken, PhaseEntered, Record
 from agentd.core.host import Host
 from agentd.core.instance import ALIVE, Phase
 from agentd.core.spec import ProcessSpec
@@ -42,7 +42,8 @@ _WORDS = {
 
 def summary(host: Host) -> str:
     """How many services stand how, in one line."""
-    found = Counter(s.instance.phase for s in host.services.values())
+    there = (s for s in host.services.values() if not s.spec.removed or s.alive)
+    found = Counter(s.instance.phase for s in there)
     up, *others = [(word, found[phase]) for phase, word in _WORDS.items()]
     noun = "service" if up[1] == 1 else "services"
     return ", ".join([f"{up[1]} {noun} {up[0]}", *(f"{n} {word}" for word, n in others if n)])
@@ -103,7 +104,9 @@ class Systemd:
 
     def hear(self, record: Record) -> None:
         """Listen to the journal: the status line follows the services, one message for whatever happens at once."""
-        if self._heard and isinstance(record.fact, PhaseEntered):
+        if isinstance(record.fact, DefinitionsTaken):
+            self.notice = ""  # whoever had them read
+        if self._heard and isinstance(record.fact, PhaseEntered | DefinitionsTaken):
             if self._host().ending:
                 self.stopping()
             if not self._due:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -149,17 +149,25 @@ class Context:
             raise busy("agentd is starting; ask again in a moment")
         return host
 
+    @property
+    def services(self) -> Mapping[str, Service]:
+        """Those that are declared, and those that are not any more and still have a process. Raises Problem 503."""
+        there = self.host.services
+        if any(s.spec.removed for s in there.values()):
+            return {name: s for name, s in there.items() if not s.spec.removed or s.alive}
+        return there
+
     def service(self, request: Request, code: ExitCode = ExitCode.NO_SUCH_SERVICE) -> Service:
         """The service that the path names. Raises Problem 404."""
         name = request.args["name"]
-        found = self.host.services.get(name)
+        found = self.services.get(name)
         if found is None:
             raise unknown_service(name, code)
         return found
 
     def now(self, name: str) -> Service:
         """A service that was there a moment ago. Raises Problem 404."""
-        found = self.host.services.get(name)
+        found = self.services.get(name)
         if found is None:
             raise unknown_service(name)
         return found
@@ -198,8 +206,8 @@ class Context:
         """How all services stand, for metrics. Also for another thread: what is read here is replaced, never changed."""
         from agentd.telemetry.metrics import now  # noqa: PLC0415 - when first asked
 
-        host: Host | None = getattr(self.runtime, "host", None)
-        services = host.services if host is not None else {}
+        there = getattr(self.runtime, "host", None) is not None
+        services = self.services if there else {}
         return [now(s, self.disk.newest(name)) for name, s in services.items()]
 
     def identify(self, service: str, generation: int) -> str:

@@ -12,7 +12,6 @@ from agentd.api.problem import Problem, printable
 from agentd.api.verdicts import not_turned
 from agentd.core.events import CancelAsked, ConfirmAsked
 from agentd.core.facts import Requested
-from agentd.ports import AdapterError
 from agentd.wire import ExitCode
 
 
@@ -38,17 +37,15 @@ async def _about(
 
 def _whose(context: Context, ref: str) -> tuple[str, str]:
     """The service and the whole id; also of one that is too young to be in the journal. Raises Problem 404, 409."""
-    for name, s in context.host.services.items():
+    for name, s in context.services.items():
         young = [r.id for r in (s.running, s.waiting) if r is not None and not r.silent]
-        if ref in (*young, s.pending.reload_id if s.pending else None):
-            return name, ref
+        known = (*young, s.pending.reload_id) if s.pending else young
+        if ref.upper() in known:
+            return name, ref.upper()
     ids = found(context, ref)
     if len(ids) != 1:
         what = f"{printable(ref)} is a trace of {len(ids)} reloads; name one of them"
         raise Problem(409, what, ExitCode.USAGE, candidates=ids)
-    try:
-        fact = recorded(context, ids[0])[0].fact
-    except AdapterError as error:
-        raise Problem(503, error.what, ExitCode.BUG) from None
+    fact = recorded(context, ids[0])[0].fact
     assert isinstance(fact, Requested)
     return fact.service, ids[0]

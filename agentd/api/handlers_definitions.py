@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from agentd.api import views
-from agentd.api.body import Body
+from agentd.api.body import Body, query
 from agentd.api.context import Context, Planned
 from agentd.api.message import Request, Response
 from agentd.api.problem import Problem
@@ -14,8 +14,9 @@ from agentd.core.events import ShutdownAsked
 from agentd.wire import ExitCode
 
 
-async def plan(context: Context, request: Request) -> Response:  # noqa: ARG001 - a handler
+async def plan(context: Context, request: Request) -> Response:
     """What ``apply`` would do now."""
+    query(request, ())
     try:
         planned = await context.applying.plan()
     except ConfigErrors as errors:
@@ -39,13 +40,15 @@ async def shutdown(context: Context, request: Request) -> Response:
     """Stop every service, then end. The answer comes when that has begun."""
     Body(request).finish()
     context.runtime.post(ShutdownAsked(leave=False))
-    alive = [s.spec.name for s in context.host.services.values() if s.alive]
+    alive = [s.spec.name for s in context.services.values() if s.alive]
     return Response(json.dumps({"stopping": alive}).encode() + b"\n", 202, ExitCode.OK)
 
 
 def _mistakes(errors: ConfigErrors) -> Problem:
+    """Counted in the sentence, and each of them beside it."""
+    what, *_ = describe(errors).partition("\n")
     mistakes = [str(one) for one in errors.errors]
-    return Problem(422, describe(errors), ExitCode.INVALID_DEFINITION, candidates=mistakes)
+    return Problem(422, what, ExitCode.INVALID_DEFINITION, candidates=mistakes)
 
 
 def _told(planned: Planned, *, applied: bool) -> Response:

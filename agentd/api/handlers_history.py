@@ -34,7 +34,7 @@ async def history(context: Context, request: Request) -> Response:
     starts = bool(whole(asked["starts"], "starts", 0, 1, 0))
     verdict = _verdict(asked["verdict"])
     rows = context.reader.reloads(service, verdict, limit, starts=starts)
-    strange = service is not None and not rows and service not in context.host.services
+    strange = service is not None and not rows and service not in context.services
     if strange and not context.reader.reloads(service, None, 1, starts=True):
         raise unknown_service(service or "")  # one that was removed has a history all the same
     reloads = await _documents(context, request, [row.reload_id for row in rows])
@@ -61,7 +61,7 @@ async def show(context: Context, request: Request) -> Response:
     from agentd.telemetry.report import trace  # noqa: PLC0415
 
     records = recorded(context, ids[0])
-    document = reported(request, records, context.host_id)
+    document = reported(context, request, records)
     event = flip(records, context.resource)
     told = {"event": to_json(event) if event is not None else None}
     document["trace"] = trace(_spans(context, records)) | told
@@ -132,5 +132,5 @@ async def _documents(context: Context, request: Request, ids: Sequence[str]) -> 
             await asyncio.sleep(0)
         records = context.reader.records(reload_id)
         if records and isinstance(records[0].fact, Requested):
-            found.append(reported(request, records, context.host_id))
+            found.append(reported(context, request, records))
     return found

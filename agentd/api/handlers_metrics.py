@@ -23,7 +23,7 @@ async def metrics(context: Context, request: Request) -> Response:
     if context.telemetry is None:
         raise busy("agentd is starting; ask again in a moment")
     meter = context.telemetry.meter
-    await context.disk.refresh(list(context.host.services.values()), named=False)
+    await context.disk.refresh(list(context.services.values()), named=False)
     await meter.keep_up()
     kind = openmetrics.wanted(request.headers.get("accept", ""))
     pieces = openmetrics.pieces(meter.families(context.measured()), kind)

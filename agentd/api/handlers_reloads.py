@@ -112,7 +112,7 @@ async def _one(
     context: Context, request: Request, name: str, wish: _Wish, until: float | None
 ) -> _Answer:
     """Ask, and wait. Raises Problem: turned away."""
-    if why := obstacle(context.host.services, name):
+    if why := obstacle(context.services, name):
         raise Problem(409, f"cannot reload: {why}", ExitCode.NOT_RUNNING)
     with Following(context.runtime.journal, name) as following:
         taken = not_turned(await context.runtime.ask(wish.of(name)))
@@ -155,7 +155,7 @@ async def reload_several(context: Context, request: Request) -> Response:
 
 def _chosen(context: Context, named: Sequence[str]) -> list[str]:
     """In dependency order. Raises Problem 404 before anything is asked for."""
-    services = context.host.services
+    services = context.services
     for name in named:
         if name not in services:
             raise unknown_service(name)

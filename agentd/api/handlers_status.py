@@ -21,7 +21,7 @@ from agentd.wire import ExitCode
 async def status(context: Context, request: Request) -> Response:
     """All services, or those that ``?service=`` names."""
     asked = query(request, ("service",))["service"]
-    services = context.host.services
+    services = context.services
     for name in asked:
         if name not in services:
             raise unknown_service(name, ExitCode.STATUS_UNKNOWN_SERVICE)
@@ -51,7 +51,7 @@ async def service(context: Context, request: Request) -> Response:
 
 def _now(context: Context, names: Sequence[str]) -> list[Service]:
     """As they are after the wait; one that is gone by now is left out."""
-    services = context.host.services
+    services = context.services
     return [services[name] for name in names if name in services]
 
 
@@ -62,4 +62,4 @@ def _code(services: Sequence[Service], *, named: bool) -> ExitCode:
 
 
 def _texts(context: Context, services: Sequence[Service]) -> list[str]:
-    return context.texts.of(services, context.host.services)
+    return context.texts.of(services, context.services)

@@ -57,7 +57,7 @@ def _meant(context: Context, request: Request) -> list[_Asked]:
         ids = found(context, ref)
     except Problem:
         # Accepted a moment ago, and perhaps not written yet.
-        for s in context.host.services.values():
+        for s in context.services.values():
             for r in (s.running, s.waiting):
                 if r is not None and r.id == ref.upper() and not r.silent:
                     return [_Asked(s.spec.name, r.id, r.trace_id, r.cause)]
@@ -87,6 +87,6 @@ async def _one(context: Context, request: Request, asked: _Asked, until: float |
 
 
 def _goes_on(context: Context, asked: _Asked) -> bool:
-    s = context.host.services.get(asked.service)
+    s = context.services.get(asked.service)
     known = (s.running, s.waiting) if s is not None else ()
     return any(r is not None and r.id == asked.reload_id for r in known)

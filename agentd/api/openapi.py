@@ -24,7 +24,7 @@ class Described(NamedTuple):
     """What one route takes and gives. Without an entry in ``later`` it answers at once, or only when all is done."""
 
     gives: str
-    """The document of a 200."""
+    """The document of a 200; neither this nor ``lines`` or ``texts``: it never answers so."""
     later: str = ""
     """The document of a 202: not waited for, or not to its end."""
     query: dict[str, Schema] = {}  # noqa: RUF012 - never changed
@@ -45,6 +45,7 @@ _RELOADING = {
     "if_changed": flag("do nothing when live is what is on disk"),
     "force": flag("in spite of a hold"),
     "require_proof": flag("accept proven evidence only"),
+    "confirm_within_s": number("put back after so many seconds, unless it is confirmed"),
     "attributes": {
         "type": "object",
         "additionalProperties": {"type": "string"},
@@ -91,6 +92,21 @@ DESCRIBED: dict[str, Described] = {
         body={"reason": text("why"), "for_s": number("release by itself after so many seconds")},
     ),
     "POST /v1/services/{name}/release": Described("Released", body={"reason": text("why")}),
+    "POST /v1/services/{name}/rollback": Described(
+        "Reload",
+        "Pending",
+        body={
+            "to": text(
+                "a version, a hash, a reload, or a word; default: the newest good one that is not on disk"
+            ),
+            **_RELOADING,
+        },
+    ),
+    "POST /v1/reloads/{ref}/confirm": Described("Confirmed"),
+    "POST /v1/reloads/{ref}/cancel": Described("Cancelled"),
+    "GET /v1/plan": Described("Plan"),
+    "POST /v1/apply": Described("Plan", body={"reason": text("why, for the history")}),
+    "POST /v1/shutdown": Described("", "Stopping"),
     "POST /v1/reload": Described("Several", "Several", body=_SEVERAL | _RELOADING),
     "GET /v1/reloads": Described(
         "Reloads",
@@ -210,7 +226,9 @@ def _responses(described: Described) -> Schema:
     header = {
         EXIT_HEADER: {"description": "what reloadctl exits with", "schema": {"type": "integer"}}
     }
-    made: Schema = {"200": {"description": "done", "headers": header, "content": given}}
+    made: Schema = {}
+    if given:
+        made["200"] = {"description": "done", "headers": header, "content": given}
     if described.later:
         content = {JSON: {"schema": ref(described.later)}}
         made["202"] = {"description": "begun; it goes on", "headers": header, "content": content}

@@ -21,13 +21,20 @@ from agentd.api.schema import (
     text,
     whole,
 )
+from agentd.core.plan import Action
 from agentd.wire import Trigger, Verdict
 
 _HASH = "sha256 over the bytes of the inputs"
 _AT = "RFC 3339, UTC, microseconds"
-_PHASES = ("down", "starting", "ready", "stopping", "killing", "backoff", "failed")
+_PHASES = ("down", "starting", "ready", "draining", "stopping", "killing", "backoff", "failed")
 _WANT = one_of(("up", "down"), "what the operator asked for")
 _PHASE = one_of(_PHASES, "where its instance stands, agentd-states(7)")
+_TRIAL = table(
+    "A change that is put back unless somebody confirms it in time.",
+    reload_id=text("what to confirm"),
+    until=text(_AT),
+    back_to=text(f"{_HASH} that are put back"),
+)
 _CHANGED = items(ref("Change"), "the inputs that differ from those before")
 _RELOAD: dict[str, Schema] = {
     "reload_id": text("its id, a ULID"),
@@ -57,6 +64,11 @@ _RELOAD: dict[str, Schema] = {
     "changed": _CHANGED,
     "requested_at": maybe(text(_AT)),
     "duration_ms": maybe(number("from the request to the verdict, or until now")),
+    "downtime_ms": maybe(
+        number(
+            "from the stop of the old process until the new one was ready; null: there was no gap"
+        )
+    ),
     "phase": maybe(text("the phase it is in; null when it has ended")),
     "phases": items(
         table("A phase that was gone through.", name=text("its name"), ms=number("how long")),
@@ -75,6 +87,7 @@ _RELOAD: dict[str, Schema] = {
         {"type": "string"},
         "last lines of the check or of the service, when it failed; empty for a caller below inspect",
     ),
+    "on_trial": maybe(_TRIAL),
     "joined": flag("this caller joined a reload that somebody else had asked for"),
 }
 
@@ -109,7 +122,9 @@ DOCUMENTS: dict[str, Schema] = {
         why=text("one clause: why it is in this phase, or for whom it waits"),
         held=flag("no reload until released"),
         hold=maybe(table("The hold.", reason=text("why, in words"), user=text("who holds it"))),
-        instances=items(ref("Instance"), "those that have a process"),
+        instances=items(
+            ref("Instance"), "those that have a process; the one that serves comes last"
+        ),
         restarts=whole("starts that nobody asked for"),
         config=ref("Config", "the four hashes"),
         next_start=maybe(
@@ -131,6 +146,7 @@ DOCUMENTS: dict[str, Schema] = {
         ),
         running=maybe(text("the id of the reload that runs")),
         waiting=maybe(text("the id of the reload that waits")),
+        on_trial=maybe(_TRIAL),
         last_reload=maybe(
             table(
                 "The last one that ended.",
@@ -271,6 +287,38 @@ DOCUMENTS: dict[str, Schema] = {
         held=flag("false"),
         reload_id=maybe(text("the reload that it had turned away, asked for again")),
     ),
+    "Confirmed": table(
+        "A change that is kept.",
+        reload_id=text("which reload made it"),
+        service=text("of which service"),
+        confirmed=flag("true"),
+    ),
+    "Cancelled": table(
+        "A reload that was given up.",
+        reload_id=text("which"),
+        service=text("of which service"),
+        cancelled=flag("true"),
+    ),
+    "Plan": table(
+        "What the definitions on disk change.",
+        applied=flag("whether it was done"),
+        changes=items(
+            table(
+                "A service whose definition differs.",
+                service=text("which"),
+                action=one_of(Action, "what is done to it"),
+                keys=items({"type": "string"}, "the keys that differ"),
+                forced_by=items({"type": "string"}, "those of them that need a new process"),
+            ),
+            "in the order of the definitions, what is gone last",
+        ),
+        later=items({"type": "string"}, "what takes effect when agentd is started again"),
+        warnings=items({"type": "string"}, "what is probably not meant"),
+    ),
+    "Stopping": table(
+        "The agent has begun to end.",
+        stopping=items({"type": "string"}, "the services that are stopped first"),
+    ),
     "Logs": table(
         "The last lines of a service.",
         service=text("which"),
@@ -349,7 +397,10 @@ DOCUMENTS: dict[str, Schema] = {
             status=whole("the HTTP status"),
             detail=text("one sentence for the operator"),
             exit=whole("what reloadctl exits with"),
-            candidates=items({"type": "string"}, "what an ambiguous reference may mean"),
+            candidates=items(
+                {"type": "string"},
+                "what an ambiguous reference may mean; every mistake of the definitions",
+            ),
         ),
         "candidates",
     ),

@@ -50,7 +50,7 @@ def told(
     for records in (_read(context, taken.reload_id), following.records(taken.reload_id)):
         complete = bool(records) and isinstance(records[0].fact, Requested)
         if complete and (judged is None or any(isinstance(r.fact, Judged) for r in records)):
-            document = reported(request, records, context.host_id)
+            document = reported(context, request, records)
             break
     else:
         s = context.now(following.service)
@@ -60,13 +60,15 @@ def told(
     return document
 
 
-def reported(request: Request, records: tuple[Record, ...], host_id: str) -> views.Json:
+def reported(context: Context, request: Request, records: tuple[Record, ...]) -> views.Json:
     """The fold of one reload's records, as this caller may see it."""
     from agentd.telemetry.report import report  # noqa: PLC0415 - when there is something to report
 
-    found = report(records, time.time_ns(), host_id)
+    found = report(records, time.time_ns(), context.host_id)
     assert found is not None
     document = found.to_json()
+    s = context.services.get(found.service)
+    document["on_trial"] = views.on_trial(s, found.reload_id) if s is not None else None
     _without_output(request, document)
     return document
 

@@ -61,6 +61,7 @@ def service(
         else None,
         "running": _told(s.running),
         "waiting": _told(s.waiting),
+        "on_trial": on_trial(s),
         "last_reload": {
             "reload_id": last.reload_id,
             "verdict": last.verdict.value,
@@ -135,6 +136,15 @@ def _next_start(s: Service, disk: Manifest | Missing | None) -> Json | None:
     }
 
 
+def on_trial(s: Service, reload_id: str = "") -> Json | None:
+    """A change that is put back unless somebody confirms it in time; that of this reload, where one is named."""
+    pending = s.pending
+    if pending is None or reload_id not in ("", pending.reload_id):
+        return None
+    until = iso(pending.until_wall_ns)
+    return {"reload_id": pending.reload_id, "until": until, "back_to": pending.hash}
+
+
 def _told(r: Reload | None) -> str | None:
     """The id of a reload that somebody was told of; one that a watch began may turn out to be nothing."""
     return None if r is None or r.silent else r.id
@@ -192,10 +202,12 @@ def unrecorded(
         "changed": [],
         "requested_at": None,
         "duration_ms": None,
+        "downtime_ms": None,
         "phase": PHASE[r.stage] if r else None,
         "phases": [],
         "instances": [],
         "output": list(judged.output) if judged else [],
+        "on_trial": on_trial(s, reload_id),
         "joined": False,
     }
 

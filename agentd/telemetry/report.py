@@ -48,6 +48,7 @@ class Report:
     phases: tuple[tuple[str, float], ...]
     instances: tuple[tuple[str, int, int], ...]
     output: tuple[str, ...]
+    downtime_ms: float | None = None
     joined: bool = False
 
     @property
@@ -78,6 +79,7 @@ class Report:
             "changed": [{"path": c.path, "change": c.change} for c in self.changed],
             "requested_at": iso(self.requested_ns),
             "duration_ms": self.duration_ms,
+            "downtime_ms": self.downtime_ms,
             "phase": self.phase,
             "phases": [{"name": name, "ms": ms} for name, ms in self.phases],
             "instances": [
@@ -132,6 +134,7 @@ def _report(told: Story, host_id: str) -> Report:
         ),
         instances=instances,
         output=judged.output if judged else (),
+        downtime_ms=told.downtime_ms,
     )
 
 

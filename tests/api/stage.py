@@ -17,7 +17,12 @@ from typing import Any
 from agentd.api.exchange import Limits
 from agentd.api.peers import Peer
 from agentd.api.server import Api
+from agentd.applying import Planned
 from agentd.config.access import Access, Anyone, Group
+from agentd.config.definitions import AgentSpec
+from agentd.config.definitions import Definitions as Loaded
+from agentd.config.problems import ConfigErrors
+from agentd.config.problems import Problem as Mistake
 from agentd.core import facts as f
 from agentd.core.effects import Accepted, Done, Note
 from agentd.core.host import Host
@@ -25,6 +30,7 @@ from agentd.core.ids import Mint
 from agentd.core.instance import Ending, Instance, Phase
 from agentd.core.manifest import Entry, Manifest
 from agentd.core.memory import Attempt, Hold, Last, Quarantine, Want
+from agentd.core.plan import Change
 from agentd.core.process import Identity
 from agentd.core.service import Service
 from agentd.core.spec import Check, ProcessSpec, ReloadSpec, Spec
@@ -254,6 +260,7 @@ class Runtime:
         self.asked: list[Any] = []
         self.answer: Callable[[Any], Awaitable[Any]] = self.done
         self.checked = CommandResult(0, timed_out=False, error=None, output=("fine",))
+        self.posted: list[Any] = []
         self.news = asyncio.Event()
         """Somebody has asked."""
 
@@ -264,6 +271,9 @@ class Runtime:
         self.asked.append(event)
         self.news.set()
         return await self.answer(event)
+
+    def post(self, event: Any) -> None:
+        self.posted.append(event)
 
     async def check(self, service: str, check: Check) -> CommandResult:
         return self.checked
@@ -306,6 +316,27 @@ def judged(service: str, reload_id: str, verdict: Verdict, **more: Any) -> f.Jud
         "version_after": NEW.version,
     }
     return f.Judged(service, reload_id, verdict, **(given | more))
+
+
+class Definitions:
+    """The operator's files as a test has them: what they would change, or every mistake in them."""
+
+    def __init__(self) -> None:
+        self.changes: tuple[Change, ...] = ()
+        self.later: tuple[str, ...] = ()
+        self.warnings: tuple[str, ...] = ()
+        self.mistakes: tuple[Mistake, ...] = ()
+        self.applied: list[f.Cause] = []
+
+    async def plan(self) -> Planned:
+        if self.mistakes:
+            raise ConfigErrors(self.mistakes)
+        return Planned(Loaded(AgentSpec(), (), self.warnings), self.changes, self.later)
+
+    async def apply(self, cause: f.Cause) -> Planned:
+        planned = await self.plan()
+        self.applied.append(cause)
+        return planned
 
 
 @dataclass(frozen=True)
@@ -413,6 +444,8 @@ class Stage:
             limits=limits,
             telemetry=self.telemetry,
         )
+        self.definitions = Definitions()
+        self.api.define(self.definitions)
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_unix_connection(str(self.path), limit=1 << 22)

@@ -48,7 +48,8 @@ UP = {
     "restarts": 0,
     "config": {"desired": NEW.hash, "on_disk": NEW.hash, "last_attempted": None, "live": NEW.hash, "in_sync": True,
                "version": NEW.version, "missing": None},
-    "next_start": None, "quarantine": None, "running": None, "waiting": None, "last_reload": None,
+    "next_start": None, "quarantine": None, "running": None, "waiting": None, "on_trial": None,
+    "last_reload": None,
 }  # fmt: skip
 TROUBLED = {
     "name": "app", "want": "up", "phase": "backoff", "why": "exit code 3", "held": True,
@@ -58,6 +59,7 @@ TROUBLED = {
     "next_start": {"verdict": "rejected", "version": BAD.version, "hash": BAD.hash,
                    "text": f"next restart loads REJECTED {BAD.version}"},
     "quarantine": {"hash": BAD.hash, "version": BAD.version, "reason": "line 3"}, "running": None, "waiting": None,
+    "on_trial": None,
     "last_reload": {"reload_id": ID, "verdict": "rejected", "at": "2026-11-22T10:00:00.000000Z", "trigger": "watch",
                     "message": "line 3"},
 }  # fmt: skip

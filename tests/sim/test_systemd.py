@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from loop import VirtualLoop, virtual
 
-from agentd.core.facts import PhaseEntered, Record
+from agentd.core.facts import DefinitionsTaken, PhaseEntered, Record
 from agentd.core.host import Host
 from agentd.core.ids import Mint
 from agentd.core.instance import Instance, Phase
@@ -23,6 +23,7 @@ from agentd.core.service import Service
 from agentd.core.spec import ProcessSpec, Spec
 from agentd.ports import CommandOrder, CommandResult
 from agentd.systemd import AFTER_KILL_S, EXTEND_S, Systemd, summary, watchdog
+from agentd.wire import Trigger
 
 HEARD = {"NOTIFY_SOCKET": "/run/notify"}
 
@@ -99,6 +100,25 @@ def armed() -> int:
 )
 def test_the_status_line(phases: tuple[Phase, ...], line: str) -> None:
     assert summary(host(*phases)) == line
+
+
+def test_one_that_is_declared_no_more_counts_while_it_lives() -> None:
+    gone, going = service("gone", Phase.FAILED), service("going", Phase.STOPPING)
+    services = {s.spec.name: replace(s, spec=replace(s.spec, removed=True)) for s in (gone, going)}
+    assert summary(Host(services, {}, Mint(b"seed", 0, 0.0))) == "0 services up, 1 stopping"
+
+
+@virtual
+async def test_definitions_that_are_taken_end_the_notice() -> None:
+    stage = Stage(host(Phase.READY), HEARD)
+    stage.systemd.notice = "the definitions on disk have mistakes"
+    stage.systemd.ready()
+    stage.systemd.hear(Record(2, 0, 0.0, "boot", DefinitionsTaken("root", Trigger.CLI, ())))
+    await asyncio.sleep(0)
+    assert [message.rpartition("STATUS=")[2] for _, message in stage.told] == [
+        "1 service up; the definitions on disk have mistakes",
+        "1 service up",
+    ]
 
 
 @pytest.mark.parametrize(
