@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from host import Host
+if TYPE_CHECKING:
+    from host import Host
 
 
 def exported(running: Host, ref: str) -> list[Any]:
