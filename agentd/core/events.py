@@ -286,7 +286,7 @@ class Notified:
     reloading: float | None = None
     """RELOADING=1: its MONOTONIC_USEC, in seconds; without one it is no answer to anybody."""
     refused: str = ""
-    """ERRNO or X_AGENTD_RELOAD_RESULT=failed, with STATUS, as a clause; empty: it complains of nothing."""
+    """ERRNO or X_AGENTD_RELOAD_RESULT=failed, with STATUS, or a STATUS that says it alone, as a clause; empty: it complains of nothing."""
     hash: str = ""
     """X_AGENTD_CONFIG_HASH: what it runs, or the first digits of it."""
 

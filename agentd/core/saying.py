@@ -1,8 +1,8 @@
 """What an sd_notify(3) message means to the machines: pure, from fields to an event.
 
 systemd has no word for a reload that failed; here a service may say so by ERRNO (with STATUS as its reason) or by
-``X_AGENTD_RELOAD_RESULT=failed``, and name the configuration it runs by ``X_AGENTD_CONFIG_HASH``. Whose message it is, and whether it came
-in time, is decided elsewhere.
+``X_AGENTD_RELOAD_RESULT=failed``, and name the configuration it runs by ``X_AGENTD_CONFIG_HASH``. HAProxy (3.0) sends READY=1 after a file
+that it could not load, and only its STATUS tells: "Reload failed!". Whose message it is, and whether it came in time, is decided elsewhere.
 """
 
 from __future__ import annotations
@@ -14,6 +14,11 @@ from agentd.core.events import Notified
 
 _MICROSECONDS = re.compile(r"[0-9]{1,18}")
 _ERRNO = re.compile(r"[1-9][0-9]{0,4}")
+_COMPLAINT = re.compile(
+    r"(?:(?:re)?load(?:ing)?|(?:re)?configuration) failed\b|(?:failed|unable) to (?:re)?load\b|cannot (?:re)?load\b",
+    re.IGNORECASE,
+)
+"""How a STATUS begins that says nothing else than that: a longer story may tell of another time."""
 _REASON = 200
 """Characters of a service's STATUS that go into a sentence."""
 
@@ -44,8 +49,8 @@ def _seconds(text: str | None) -> float | None:
 def _refused(fields: Mapping[str, str]) -> str:
     errno = _ERRNO.fullmatch(fields.get("ERRNO", ""))
     failed = fields.get("X_AGENTD_RELOAD_RESULT", "").strip().lower()
-    if errno is None and failed not in ("failed", "failure", "error"):
-        return ""
     status = fields.get("STATUS", "").strip()[:_REASON]
+    if errno is None and failed not in ("failed", "failure", "error"):
+        return status if _COMPLAINT.match(status) else ""
     number = f"errno {errno[0]}" if errno else ""
     return ", ".join(part for part in (status, number) if part) or "it says that it failed"

@@ -1,7 +1,8 @@
 """Evidence ``notify``: the service itself says that it has reloaded, by the handshake of systemd.service(5), Type=notify-reload.
 
 RELOADING=1 with a MONOTONIC_USEC of the moment before the signal or later, then READY=1. systemd has no word for a reload that failed,
-so services send READY=1 then too; ERRNO, X_AGENTD_RELOAD_RESULT=failed and an X_AGENTD_CONFIG_HASH that is another one say it here.
+so services send READY=1 then too; ERRNO, X_AGENTD_RELOAD_RESULT=failed, a STATUS such as "Reload failed!" and an X_AGENTD_CONFIG_HASH that
+is another one say it here.
 Which messages belong to this reload is decided in ``agentd.core.reload_confirm``.
 """
 
