@@ -33,6 +33,7 @@ from agentd.core.service_asks import (
     confirm_elapsed,
     give_up_start,
     hold_elapsed,
+    overdue,
     reload_asked,
 )
 from agentd.core.service_generations import stop_beside
@@ -77,6 +78,7 @@ def step(t: Turn, event: Ask | Completion | ProcessEvent | Stop | Defined | None
         reload_asked(t, t.follow)
     if t.s.defined is not None and t.s.running is None:
         _take_definition(t, t.s.defined)
+    overdue(t)
     _settle(t)
     if listens and not _needs_sockets(t.s):
         t.effects.append(CloseSockets(t.s.spec.name))
