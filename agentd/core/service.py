@@ -33,6 +33,7 @@ from agentd.core.service_asks import (
     confirm_elapsed,
     give_up_start,
     hold_elapsed,
+    overdue,
     reload_asked,
 )
 from agentd.core.service_generations import stop_beside
@@ -59,7 +60,7 @@ _OF_PROCESSES = frozenset({Exited, Emptied, Notified})
 def step(t: Turn, event: Ask | Completion | ProcessEvent | Stop | Defined | None) -> None:
     """Work the event into ``t``; None only settles. Raises IllegalTransitionError for a refused pair."""
     kind = type(event)
-    had = t.s.alive if t.s.spec.sockets else ()
+    listens = t.s.spec.sockets and _needs_sockets(t.s)
     if asked := ASKED.get(kind):
         asked(t, event)
     elif kind in _OF_PROCESSES:
@@ -77,15 +78,17 @@ def step(t: Turn, event: Ask | Completion | ProcessEvent | Stop | Defined | None
         reload_asked(t, t.follow)
     if t.s.defined is not None and t.s.running is None:
         _take_definition(t, t.s.defined)
+    overdue(t)
     _settle(t)
-    if had and not t.s.alive and _stays_down(t.s):
+    if listens and not _needs_sockets(t.s):
         t.effects.append(CloseSockets(t.s.spec.name))
 
 
-def _stays_down(s: Service) -> bool:
-    """Nothing of it comes by itself any more."""
+def _needs_sockets(s: Service) -> bool:
+    """Something of it is there, or comes by itself: in backoff too, clients wait for the next start."""
     finished = s.instance.phase is Phase.DOWN and s.instance.ending is Ending.BY_ITSELF
-    return not s.wanted or s.instance.phase is Phase.FAILED or finished
+    stays_down = not s.wanted or s.instance.phase is Phase.FAILED or finished
+    return bool(s.alive) or not stays_down
 
 
 def _defined(t: Turn, event: Defined) -> None:

@@ -31,7 +31,7 @@ from agentd.core.events import (
 )
 from agentd.core.facts import Cause
 from agentd.core.instance import Ending, Phase
-from agentd.core.memory import Hold, Quarantine, Want
+from agentd.core.memory import Hold, Pending, Quarantine, Want
 from agentd.core.reload_value import UNTOUCHED, Act, Reload, Stage
 from agentd.core.service_generations import stop_beside
 from agentd.core.service_machines import (
@@ -281,9 +281,21 @@ def cancel_asked(t: Turn, e: CancelAsked) -> None:
 
 
 def confirm_elapsed(t: Turn, event: Completion) -> None:
-    """Nobody confirmed: what was before is put back, whoever holds the service; these bytes are not tried again unasked."""
-    pending = t.s.pending
-    if not isinstance(event, Elapsed) or event.token.serial != t.s.pending_serial or not pending:
+    """Nobody confirmed."""
+    if isinstance(event, Elapsed) and event.token.serial == t.s.pending_serial and t.s.pending:
+        _put_back(t, t.s.pending)
+
+
+def overdue(t: Turn) -> None:
+    """The time to confirm ended while it was down: it is put back as soon as it is up again."""
+    pending, up = t.s.pending, t.s.instance.phase is Phase.READY and t.s.running is None
+    if pending is not None and up and t.mint.wall_ns(t.now) >= pending.until_wall_ns:
+        _put_back(t, pending)
+
+
+def _put_back(t: Turn, pending: Pending) -> None:
+    """What was before, whoever holds the service; these bytes are not tried again unasked."""
+    if not _reloadable(t.s):
         return
     message = "not confirmed in time"
     if t.s.live is not None:

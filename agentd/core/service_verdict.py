@@ -57,14 +57,18 @@ def _on_trial(t: Turn, r: Reload, verdict: Verdict, back: Manifest | None) -> No
     name = t.s.spec.name
     if verdict is not Verdict.APPLIED or r.act is Act.LAUNCH:
         return
+    known = back.hash if back else ""
     if t.s.pending is not None:
+        known = (
+            t.s.pending.hash
+        )  # what runs now was never confirmed: a trial of a trial ends where the first one would
         settle_pending(t, "")
-    same = back is None or (r.manifest is not None and back.hash == r.manifest.hash)
-    if r.confirm_within is None or same or back is None:
+    same = r.manifest is not None and known == r.manifest.hash
+    if r.confirm_within is None or same or not known:
         return
     serial = t.s.pending_serial + 1
     until = t.mint.wall_ns(t.now + r.confirm_within)
-    t.s = replace(t.s, pending=Pending(r.id, back.hash, until), pending_serial=serial)
+    t.s = replace(t.s, pending=Pending(r.id, known, until), pending_serial=serial)
     t.effects.append(Arm(Token(name, "confirm", serial), r.confirm_within))
 
 

@@ -842,3 +842,13 @@ def test_those_beside_it_are_remembered_with_what_they_are_there_for() -> None:
     assert m.others == (Other(1, "draining", identity(7), id_),)
     ends(a, 1, TERM)
     assert a.service().memory.others == ()
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_stop_in_backoff_closes_what_nobody_will_serve(*, gone: bool) -> None:
+    a = up()
+    ends(a, 1)
+    assert (a.phase(), "CloseSockets" in names(a.effects)) == ("backoff", False), "clients wait"
+    a.feed(ev.DefinitionsLoaded((), PERSON) if gone else ev.StopAsked("web", PERSON))
+    assert a.phase() == "down"
+    assert names(a.effects).count("CloseSockets") == 1

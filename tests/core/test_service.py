@@ -732,3 +732,47 @@ def test_a_caller_that_waits_for_nothing_gets_no_answer() -> None:
     a.reload()
     a.feed(ev.ReloadAsked("web", WATCH, if_changed=True))
     assert "Answer" not in names(a.effects)
+
+
+def on_trial(a: Agent, n: int, within: float | None = 30.0) -> None:
+    a.reload(confirm_within=within)
+    a.act(n)
+    a.sight("confirmed")
+    a.read(n)
+
+
+def test_a_trial_that_is_asked_for_again_ends_where_the_first_one_would() -> None:
+    a = agent().up()
+    on_trial(a, 2)
+    on_trial(a, 2)  # a pipeline that tries again
+    pending = a.service().pending
+    assert pending is not None, "nobody has confirmed these bytes"
+    assert (pending.reload_id, pending.hash) == (a.judged.reload_id, "sha256:1")
+    on_trial(a, 3)
+    assert a.service().pending.hash == "sha256:1"  # type: ignore[union-attr]
+    on_trial(a, 1)
+    assert a.service().pending is None, "this is what would be put back"
+
+
+@pytest.mark.parametrize("ask", [ev.StopAsked, ev.RestartAsked])
+def test_what_nobody_confirmed_while_it_was_down_is_put_back_when_it_is_up_again(
+    ask: type[ev.StopAsked | ev.RestartAsked],
+) -> None:
+    a = agent().up()
+    on_trial(a, 2)
+    id_ = a.judged.reload_id
+    a.feed(ask("web", PERSON))
+    a.elapse("confirm")
+    assert "Restore" not in names(a.effects)
+    assert a.service().pending is not None, "it is only late"
+    a.exited(TERM)
+    a.feed(ev.StartAsked("web", PERSON))
+    a.read(2)
+    a.spawned(8)
+    a.ready()
+    assert "Restore" not in names(a.effects), "the start ends first"
+    a.read(2)
+    assert a.last(fx.Restore).hash == "sha256:1"
+    asked = a.told(facts.Requested)[-1]
+    assert (asked.cause.trigger, asked.link) == (Trigger.ROLLBACK, id_)
+    assert a.service().pending is None
