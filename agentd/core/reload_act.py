@@ -125,8 +125,11 @@ def performed(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
         return _next(replace(r, replied=True), view, now, now)
     message = f"{step.label} says no ({step.error_type(event.status).replace('_', ' ')})"
     output = event.output[-OUTPUT_LINES:]
-    refused = Ending(Verdict.REFUSED, step.error_type(event.status), message, output=output)
-    return _no(r, event, view, now, refused)
+    verdict = Verdict.FAILED if r.step else Verdict.REFUSED  # an earlier step may have been taken
+    error_type, moved = step.error_type(event.status), r.step > 0
+    return _no(
+        r, event, view, now, Ending(verdict, error_type, message, output=output, moved=moved)
+    )
 
 
 def _next(

@@ -80,7 +80,11 @@ def seen(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
         name = confirm[said.index(Judgement.CONTRADICTED)].name
         message = f"{name} contradicts it" + (f": {told.refused}" if told.refused else "")
         r, notes = note(r, now, ended(r, view, "contradicted"))
-        return finish(r, view, now, notes, Ending(Verdict.REFUSED, "contradicted", message))
+        first = r.step <= 1  # of several steps an earlier one may have been taken
+        verdict = Verdict.REFUSED if first else Verdict.FAILED
+        return finish(
+            r, view, now, notes, Ending(verdict, "contradicted", message, moved=not first)
+        )
     if not confirm and event.sights[0].since_sent >= GRACE:
         return compare(r, view, now) if r.certain else late(r, view, now)
     witnessed = r.certain or any(e.grade is not Grade.DECLARED for e in confirm)

@@ -304,6 +304,7 @@ def _put_back(t: Turn, pending: Pending) -> None:
         t.s = replace(t.s, quarantine=q)
         t.note(facts.Quarantined(t.s.spec.name, found.hash, message))
     t.s = replace(t.s, pending=None)
+    t.effects.append(Disarm(t.s.spec.name, "confirm"))
     cause = Cause(Trigger.ROLLBACK, reason=message)
     name, back = t.s.spec.name, pending.hash
     reload_asked(t, ReloadAsked(name, cause, force=True, link=pending.reload_id, restore=back))

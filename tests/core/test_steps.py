@@ -210,6 +210,26 @@ def test_a_later_one_that_cannot_begin_leaves_the_first_one_done() -> None:
     assert steps(a) == ["exec rndc", "http POST!spawn_failed"]
 
 
+def test_a_later_one_that_says_no_leaves_nobody_knowing_what_runs() -> None:
+    a = asking(COMMAND, CALL)
+    performed(a)
+    performed(a, 500)
+    assert (a.judged.verdict, a.judged.error_type, a.service().live) == (
+        Verdict.FAILED,
+        "500",
+        None,
+    )
+
+
+def test_after_several_steps_a_contradiction_leaves_nobody_knowing_what_runs() -> None:
+    a = asking(COMMAND, CALL, confirm=(Says(),))
+    performed(a)
+    performed(a, 200)
+    a.sight("contradicted")
+    assert (a.judged.verdict, a.judged.error_type) == (Verdict.FAILED, "contradicted")
+    assert a.service().live is None
+
+
 def test_each_has_what_the_others_left_of_the_time() -> None:
     a = asking(COMMAND, CALL, SendSignal("HUP"))
     a.now = 2.0

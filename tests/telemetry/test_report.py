@@ -38,6 +38,7 @@ def test_an_applied_reload_whole() -> None:
         "changed": [{"path": c.path, "change": c.change} for c in stories.CHANGED],
         "requested_at": "2026-11-22T10:00:00.000000Z",
         "duration_ms": 182.4,
+        "downtime_ms": None,
         "phase": None,
         "phases": [
             {"name": "snapshot", "ms": 4.0},
