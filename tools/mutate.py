@@ -34,17 +34,21 @@ CORE = ("backoff", "boot", "host", "ids", "instance", "manifest", "order", "proc
 MORE = ("reload_act", "reload_prepare", "reload_value", "service", "value", "context")
 PARTS = ("instance_rows", "instance_value", "service_asks", "service_machines", "service_value")
 GENERATIONS = ("reload_confirm", "reload_generations", "service_generations", "service_verdict")
-ALL = (*CORE, *MORE, *PARTS, *GENERATIONS, "steps")
+NEWER = ("instance_adopt", "instance_drain", "plan", "saying", "service_clocks", "steps")
+ALL = (*CORE, *MORE, *PARTS, *GENERATIONS, *NEWER)
 FIRST = (
     *("reload", "service", "instance", "generations", "steps", "boot", "left", "restart"),
-    *("host", "values", "totality"),
+    *("trial", "plan", "saying", "host", "values", "totality"),
 )
 """Those that notice most come first."""
 OWN = {
     "context": "context",
+    "instance_adopt": "boot",
+    "instance_drain": "generations",
     "instance_rows": "instance",
     "instance_value": "instance",
     "service_asks": "service",
+    "service_clocks": "trial",
     "service_generations": "generations",
     "service_machines": "service",
     "service_value": "service",

@@ -8,6 +8,8 @@ An instance has a process, or one is being born, exactly in starting, ready, dra
 
 from __future__ import annotations
 
+from agentd.core import instance_adopt as adopt
+from agentd.core import instance_drain as drains
 from agentd.core import instance_rows as rows
 from agentd.core.errors import IllegalTransitionError
 from agentd.core.events import (
@@ -76,8 +78,8 @@ _P = Phase
 
 TABLE: dict[tuple[Phase, type[InstanceEvent]], Row] = {
     (_P.DOWN, Launch): rows.launch,
-    (_P.DOWN, Adopt): rows.adopted,
-    (_P.DOWN, Orphaned): rows.orphaned,
+    (_P.DOWN, Adopt): adopt.adopted,
+    (_P.DOWN, Orphaned): adopt.orphaned,
     (_P.DOWN, Stop): rows.stay_down,
     (_P.DOWN, Reset): rows.reset,
     (_P.STARTING, Spawned): rows.born,
@@ -93,12 +95,12 @@ TABLE: dict[tuple[Phase, type[InstanceEvent]], Row] = {
     (_P.READY, Elapsed): rows.settled,
     (_P.READY, Stop): rows.stop_asked,
     (_P.READY, Reset): rows.forgive,
-    (_P.READY, Drain): rows.drain,
-    (_P.DRAINING, Counted): rows.counted,
-    (_P.DRAINING, EffectFailed): rows.not_counted,
-    (_P.DRAINING, Elapsed): rows.count,
+    (_P.READY, Drain): drains.drain,
+    (_P.DRAINING, Counted): drains.counted,
+    (_P.DRAINING, EffectFailed): drains.not_counted,
+    (_P.DRAINING, Elapsed): drains.count,
     (_P.DRAINING, Notified): rows.said,
-    (_P.DRAINING, Exited): rows.ended_draining,
+    (_P.DRAINING, Exited): drains.ended_draining,
     (_P.DRAINING, Stop): rows.stop_asked,
     (_P.DRAINING, Reset): rows.forgive,
     (_P.STOPPING, Spawned): rows.born_stopping,

@@ -8,32 +8,20 @@ Decides: the stop signal and when KILL follows, what ready means, backoff, when 
 from __future__ import annotations
 
 from agentd.core import backoff
-from agentd.core.effects import Arm, Ask, Cancel, Count, Disarm, Effect, Forget, Kill, Spawn
+from agentd.core.effects import Arm, Ask, Cancel, Disarm, Effect, Forget, Kill, Spawn
 from agentd.core.events import (
-    Adopt,
-    Counted,
-    Drain,
     EffectFailed,
     Exited,
     InstanceEvent,
     Launch,
     Notified,
-    Orphaned,
     Probed,
     Spawned,
     Token,
 )
 from agentd.core.instance_value import Ending, Instance, Phase, Result
-from agentd.core.process import Exit
-from agentd.core.spec import ReadyAfter, ReadyNotify, ReadyProbe, Restart, SocketKind, Spec
+from agentd.core.spec import ReadyAfter, ReadyNotify, ReadyProbe, Restart, Spec
 from agentd.core.value import replace
-
-ASSUMED_READY_AFTER = 2.0
-"""Seconds that an adopted, notify-ready instance must live to count as ready: its READY=1 may have met no agent."""
-FIRST_COUNT = 0.05
-"""Seconds from the switch to the first count: a handshake that had begun before it still ends in the former queue."""
-SLOWEST_COUNT = 0.5
-"""The longest pause between two counts of a generation that drains; each is twice the one before."""
 
 
 def launch(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
@@ -50,9 +38,9 @@ def launch(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
         serial=i.serial + 1,
         awaiting=i.serial + 1,
     )
-    token = _token(new, spec, new.serial)
+    token = token_of(new, spec, new.serial)
     spawn = Spawn(token, spec, new.generation, event.cookie, event.beside, event.origin)
-    new, arm = _arm(new, spec, spec.start_timeout)
+    new, arm = with_timer(new, spec, spec.start_timeout)
     return new, (spawn, arm)
 
 
@@ -60,16 +48,16 @@ def born(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
     """There is a process now; it is waited for until it is ready as declared."""
     assert isinstance(event, Spawned)
     i = replace(i, process=event.identity, awaiting=None)
-    return _ready(i, spec) if i.said else _await_ready(i, spec, now)
+    return _ready(i, spec) if i.said else await_ready(i, spec, now)
 
 
-def _await_ready(i: Instance, spec: Spec, now: float) -> Result:
+def await_ready(i: Instance, spec: Spec, now: float) -> Result:
     """What to wait for now that the process runs. Spawned is not ready."""
     match spec.ready:
         case ReadyAfter(seconds=0):
             return _ready(i, spec)
         case ReadyAfter(seconds=seconds):
-            i, arm = _arm(i, spec, seconds)
+            i, arm = with_timer(i, spec, seconds)
             return i, (arm,)
         case ReadyProbe():
             return _ask(i, spec, now)
@@ -82,9 +70,9 @@ def _ask(i: Instance, spec: Spec, now: float) -> Result:
     assert i.process is not None
     pid = i.process.pid
     i = replace(i, serial=i.serial + 1, awaiting=i.serial + 1)
-    token = _token(i, spec, i.serial)
+    token = token_of(i, spec, i.serial)
     ask = Ask(token, spec, spec.ready.probe, pid, i.generation, i.beside)
-    i, arm = _arm(i, spec, i.deadline - now)
+    i, arm = with_timer(i, spec, i.deadline - now)
     return i, (ask, arm)
 
 
@@ -99,7 +87,7 @@ def probed(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
 def _not_yet(i: Instance, why: str, spec: Spec, now: float) -> Result:
     assert isinstance(spec.ready, ReadyProbe)
     i = replace(i, awaiting=None, why=why)
-    i, arm = _arm(i, spec, min(spec.ready.interval, i.deadline - now))
+    i, arm = with_timer(i, spec, min(spec.ready.interval, i.deadline - now))
     return i, (arm,)
 
 
@@ -107,7 +95,7 @@ def _ready(i: Instance, spec: Spec) -> Result:
     why = "assumed: alive, but its READY=1 may have met no agent" if _assumes(i, spec) else ""
     i = replace(i, phase=Phase.READY, why=why, awaiting=None)
     if i.failures:
-        i, arm = _arm(i, spec, spec.backoff.reset)
+        i, arm = with_timer(i, spec, spec.backoff.reset)
         return i, (arm,)
     return replace(i, timer=None), (Disarm(spec.name, i.machine),)
 
@@ -124,7 +112,7 @@ def said(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
     if not event.extend:
         return i, ()
     i = replace(i, deadline=max(i.deadline, now + event.extend))
-    i, arm = _arm(i, spec, i.deadline - now)
+    i, arm = with_timer(i, spec, i.deadline - now)
     return i, (arm,)
 
 
@@ -136,7 +124,7 @@ def start_elapsed(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> 
         if isinstance(spec.ready, ReadyProbe) and i.awaiting is None and now < i.deadline:
             return _ask(i, spec, now)
     because = f": {i.why}" if i.why else ""
-    return _stop(
+    return enter_stopping(
         replace(
             i, ending=Ending.TOO_SLOW, why=f"not ready within {spec.start_timeout:g}s{because}"
         ),
@@ -144,52 +132,9 @@ def start_elapsed(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> 
     )
 
 
-def drain(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
-    """Draining: it gets nothing new, and may finish what it has. What shares its listeners cannot be drained: stopped at once."""
-    assert isinstance(event, Drain)
-    i = replace(
-        i,
-        ending=Ending.ASKED,
-        why="another generation has its place",
-        reload_id=event.reload_id,
-        since=now,
-    )
-    if not event.moved or not any(s.kind is SocketKind.TCP for s in spec.sockets):
-        return _stop(i, spec)
-    i = replace(i, phase=Phase.DRAINING, deadline=now + spec.drain_timeout)
-    i, arm = _arm(i, spec, min(FIRST_COUNT, spec.drain_timeout))
-    return i, (arm,)
-
-
-def count(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
-    """It is counted once more; at the limit it is told to stop, whatever it still has."""
-    if now >= i.deadline and i.counts:
-        return _stop(i, spec)
-    i = replace(i, serial=i.serial + 1, awaiting=i.serial + 1, timer=None)
-    return i, (Count(_token(i, spec, i.serial), spec, i.generation),)
-
-
-def counted(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
-    """Told to stop when nothing is left, twice in a row; else counted again after a pause."""
-    assert isinstance(event, Counted)
-    left = event.open + event.queued
-    i = replace(i, awaiting=None, counts=i.counts + 1, left=left, load=max(i.load, left))
-    if not left and i.idle:
-        return _stop(i, spec)
-    i = replace(i, idle=not left)
-    pause = min(FIRST_COUNT * 2 ** min(i.counts - 1, 10), SLOWEST_COUNT)
-    i, arm = _arm(i, spec, FIRST_COUNT if i.idle else min(pause, i.deadline - now))
-    return i, (arm,)
-
-
-def not_counted(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
-    """Nobody can tell what it still has: it is told to stop, and drains by itself within its grace."""
-    return _stop(replace(i, awaiting=None), spec)
-
-
 def stop_asked(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
     """Stopping: the stop signal, and a grace before KILL."""
-    return _stop(replace(i, ending=Ending.ASKED, why="asked"), spec)
+    return enter_stopping(replace(i, ending=Ending.ASKED, why="asked"), spec)
 
 
 def stop_asked_too(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
@@ -197,11 +142,11 @@ def stop_asked_too(i: Instance, event: InstanceEvent, spec: Spec, now: float) ->
     return replace(i, ending=Ending.ASKED), ()
 
 
-def _stop(i: Instance, spec: Spec) -> Result:
+def enter_stopping(i: Instance, spec: Spec) -> Result:
     """Enter stopping: the stop signal to the main process, or to what is left of the group when the main process is gone."""
     effects: tuple[Effect, ...] = ()
     if i.awaiting is not None and i.process is not None:
-        effects = (Cancel(_token(i, spec, i.awaiting)),)
+        effects = (Cancel(token_of(i, spec, i.awaiting)),)
         i = replace(i, awaiting=None)
     if i.beside and i.phase is Phase.STARTING:  # it was to take a place, and serves nobody
         i = replace(i, phase=Phase.KILLING, timer=None)
@@ -209,7 +154,7 @@ def _stop(i: Instance, spec: Spec) -> Result:
         if i.process is not None:
             effects = (*effects, Kill(spec.name, i.generation, "KILL", group=True))
         return i, effects
-    i, arm = _arm(replace(i, phase=Phase.STOPPING), spec, spec.stop_timeout)
+    i, arm = with_timer(replace(i, phase=Phase.STOPPING), spec, spec.stop_timeout)
     if i.process is None:
         return i, (arm,)
     gone = i.exit is not None
@@ -222,7 +167,7 @@ def ended(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
     i = replace(
         i, exit=event.exit, output=event.output, ending=Ending.BY_ITSELF, why=str(event.exit)
     )
-    return gone(i, event, spec, now) if event.empty else _stop(i, spec)
+    return gone(i, event, spec, now) if event.empty else enter_stopping(i, spec)
 
 
 def ended_stopping(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
@@ -233,13 +178,6 @@ def ended_stopping(i: Instance, event: InstanceEvent, spec: Spec, now: float) ->
         return gone(i, event, spec, now)
     signal = "KILL" if i.phase is Phase.KILLING else spec.stop_signal
     return i, (Kill(spec.name, i.generation, signal, group=True),)
-
-
-def ended_draining(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
-    """It ended by itself, or of what it drained; what is left of its group is ended too."""
-    assert isinstance(event, Exited)
-    i = replace(i, exit=event.exit)
-    return gone(i, event, spec, now) if event.empty else _stop(i, spec)
 
 
 def born_stopping(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
@@ -271,7 +209,7 @@ def gone(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
     """Nothing of it is left: where to rest."""
     effects: tuple[Effect, ...] = (Forget(spec.name, i.generation),)
     if i.awaiting is not None:
-        effects = (Cancel(_token(i, spec, i.awaiting)), *effects)
+        effects = (Cancel(token_of(i, spec, i.awaiting)), *effects)
     i = replace(i, process=None, awaiting=None)
     if i.ending is Ending.ASKED or i.beside:
         return _rest(i, Phase.DOWN, spec, effects)
@@ -283,7 +221,7 @@ def gone(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
         why = f"{i.why}; {limit.burst} starts within {limit.interval:g}s"
         return _rest(replace(i, why=why), Phase.FAILED, spec, effects)
     i = replace(i, phase=Phase.BACKOFF, failures=i.failures + 1)
-    i, arm = _arm(i, spec, backoff.delay(i.failures, spec.backoff))
+    i, arm = with_timer(i, spec, backoff.delay(i.failures, spec.backoff))
     return i, (*effects, arm)
 
 
@@ -317,50 +255,16 @@ def stay_down(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Resu
     return _rest(replace(i, ending=Ending.ASKED, why="asked"), Phase.DOWN, spec, ())
 
 
-def adopted(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
-    """Go on where the earlier agent was; a READY that met no agent is never waited for."""
-    assert isinstance(event, Adopt)
-    i = replace(
-        i,
-        generation=event.generation,
-        process=event.identity,
-        adopted=event.phase == Phase.STARTING,
-        deadline=now + spec.start_timeout,
-        machine=event.machine,
-    )
-    if event.phase == Phase.READY:
-        return replace(i, phase=Phase.READY), ()
-    if event.phase == Phase.DRAINING:
-        return drain(i, Drain(event.reload_id, moved=True), spec, now)
-    if event.phase != Phase.STARTING:
-        return _stop(replace(i, ending=Ending.ASKED, why="asked"), spec)
-    i = replace(i, phase=Phase.STARTING)
-    if isinstance(spec.ready, ReadyNotify):
-        i, arm = _arm(i, spec, ASSUMED_READY_AFTER)
-        return i, (arm,)
-    return _await_ready(i, spec, now)
-
-
-def orphaned(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
-    """Counts as a failure: nobody knows how it ended."""
-    assert isinstance(event, Orphaned)
-    i = replace(
-        i,
-        generation=event.generation,
-        exit=Exit(),
-        why="ended while no agent was there",
-    )
-    return gone(i, event, spec, now)
-
-
 def _assumes(i: Instance, spec: Spec) -> bool:
     return i.adopted and isinstance(spec.ready, ReadyNotify)
 
 
-def _token(i: Instance, spec: Spec, serial: int) -> Token:
+def token_of(i: Instance, spec: Spec, serial: int) -> Token:
+    """What an effect of this instance goes by."""
     return Token(spec.name, i.machine, serial)
 
 
-def _arm(i: Instance, spec: Spec, delay: float) -> tuple[Instance, Arm]:
+def with_timer(i: Instance, spec: Spec, delay: float) -> tuple[Instance, Arm]:
+    """Its one timer, set anew; ``delay`` in seconds."""
     i = replace(i, serial=i.serial + 1, timer=i.serial + 1)
-    return i, Arm(_token(i, spec, i.serial), max(delay, 0.0))
+    return i, Arm(token_of(i, spec, i.serial), max(delay, 0.0))

@@ -11,7 +11,7 @@ from agentd.core import effects as fx
 from agentd.core import events as ev
 from agentd.core import facts
 from agentd.core.events import Origin
-from agentd.core.instance_rows import FIRST_COUNT, SLOWEST_COUNT
+from agentd.core.instance_drain import FIRST_COUNT, SLOWEST_COUNT
 from agentd.core.manifest import Missing
 from agentd.core.memory import Other
 from agentd.core.spec import (

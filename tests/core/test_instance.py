@@ -10,7 +10,7 @@ from agentd.core import effects as fx
 from agentd.core import events as ev
 from agentd.core import facts, instance
 from agentd.core.instance import Instance
-from agentd.core.instance_rows import ASSUMED_READY_AFTER
+from agentd.core.instance_adopt import ASSUMED_READY_AFTER
 from agentd.core.memory import Memory
 from agentd.core.process import Exit
 from agentd.core.spec import (

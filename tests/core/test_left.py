@@ -9,7 +9,7 @@ import pytest
 from agentd.core import effects as fx
 from agentd.core import events as ev
 from agentd.core import facts
-from agentd.core.instance_rows import FIRST_COUNT
+from agentd.core.instance_drain import FIRST_COUNT
 from agentd.core.memory import Memory, Other, Want
 from agentd.core.steps import Grade
 from agentd.wire import Verdict
