@@ -91,7 +91,7 @@ class Births:
             except AdapterError as error:
                 self._runtime.trouble(f"{spec.name}: started without a record: {error.what}")
 
-        sockets = machine.listeners.lend(key, spec, beside=effect.beside) if spec.sockets else ()
+        sockets = machine.listeners.lend(key, spec, beside=effect.beside)
         output = machine.output.open(key, spec)
         try:
             ids = await self._owner(spec)
