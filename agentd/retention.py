@@ -79,9 +79,12 @@ class Retention:
         )
 
     def _named(self) -> set[str]:
-        """What a service runs, ran last or tried, and what the newest reloads read."""
+        """What a service runs, ran last or tried, what may have to be put back, and what the newest reloads read."""
         named = set(self._store.journal.read_hashes(SNAPSHOTS))
         for memory in self._store.memories():
-            found = (memory.live, memory.last_good, memory.attempted, memory.quarantine)
+            found = (
+                *(memory.live, memory.last_good, memory.attempted),
+                *(memory.quarantine, memory.pending),
+            )
             named |= {one.hash for one in found if one is not None}
         return named

@@ -25,6 +25,7 @@ from agentd.core.service_clocks import rearm
 from agentd.core.service_generations import switch_back
 from agentd.core.service_value import remembered
 from agentd.core.spec import ProcessSpec, Spec
+from agentd.core.steps import CallHttp, RunCommand
 from agentd.core.value import replace
 from agentd.wire import Verdict
 
@@ -240,7 +241,9 @@ def _rebuild(asked: facts.Requested, records: Sequence[Record], t: Turn) -> Relo
             case facts.StepBegan(step="process.start"):
                 r = replace(r, act=Act.LAUNCH)
             case facts.StepEnded(at=at, error_type=""):
-                r = replace(r, sent_at=at, step=r.step + 1)
+                step = t.s.spec.reload.steps[r.step : r.step + 1]
+                yes = any(isinstance(one, RunCommand | CallHttp) for one in step)
+                r = replace(r, sent_at=at, step=r.step + 1, replied=yes)
             case _:
                 pass
     return replace(r, certain=r.step >= len(t.s.spec.reload.steps))

@@ -263,7 +263,7 @@ def confirm_asked(t: Turn, e: ConfirmAsked) -> None:
 
 
 def cancel_asked(t: Turn, e: CancelAsked) -> None:
-    """One that has touched nothing is given up; another one is only named."""
+    """One that has touched nothing is given up, and a roll-back writes files first; another one is only named."""
     by = f" by {e.cause.user}" if e.cause.user else ""
     running, waiting = t.s.running, t.s.waiting
     if waiting is not None and waiting.id == e.reload_id:
@@ -272,7 +272,7 @@ def cancel_asked(t: Turn, e: CancelAsked) -> None:
     elif running is None or running.id != e.reload_id:
         what = f"reload {e.reload_id} has ended"
         t.answer(e.reply, Turned(ExitCode.NOT_RUNNING, what))
-    elif running.stage not in UNTOUCHED or running.act is Act.LAUNCH:
+    elif running.stage not in UNTOUCHED or running.act is Act.LAUNCH or running.restore:
         what = f"reload {e.reload_id} has begun to act; it cannot be cancelled any more"
         t.answer(e.reply, Turned(ExitCode.STILL_RUNNING, what))
     else:
@@ -290,6 +290,7 @@ def overdue(t: Turn) -> None:
     """The time to confirm ended while it was down: it is put back as soon as it is up again."""
     pending, up = t.s.pending, t.s.instance.phase is Phase.READY and t.s.running is None
     if pending is not None and up and t.mint.wall_ns(t.now) >= pending.until_wall_ns:
+        t.effects.append(Disarm(t.s.spec.name, "confirm"))  # both may be of this millisecond
         _put_back(t, pending)
 
 

@@ -16,7 +16,6 @@ from agentd.core.events import EffectFailed, Performed, Signalled
 from agentd.core.steps import CallHttp, RunCommand
 from agentd.ports import AdapterError, CallOrder, CommandOrder, Key
 from agentd.runtime import outwards
-from agentd.runtime.environment import owner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +55,11 @@ class Acts:
                 return
         place = f"apply/signal SIG{effect.signal}"
         try:
-            ids = owner(spec.process, os.getuid(), os.getgid())
+            ids = await self._births.owner(spec)
+        except AdapterError as error:  # it runs all the same, and gets its signal
+            self._runtime.trouble(f"{spec.name}: {error.what}")
+            ids = os.getuid(), os.getgid()
+        try:
             self._births.state(spec, effect.generation, effect.origin, place, ids)
             baseline = self._seen(key.service, effect.pid, effect.workers)
             at = self._machine.processes.signal(key, effect.signal, group=False)
@@ -106,8 +109,8 @@ class Acts:
         at = self._loop.time()
         done = await self._machine.calls.call(order)
         if not done.sent:
-            why = done.error or "it was never sent"
-            self._runtime.post(EffectFailed(effect.token, "connect_failed", why))
+            what = f"{step.label} was not sent: {done.error or 'nobody knows why'}"
+            self._runtime.post(EffectFailed(effect.token, "connect_failed", what))
             return
         answer = Performed(effect.token, at, done.status, done.timed_out, done.error, done.output)
         self._runtime.post(answer if done.status is None else replace(answer, timed_out=False))

@@ -91,10 +91,10 @@ class Births:
             except AdapterError as error:
                 self._runtime.trouble(f"{spec.name}: started without a record: {error.what}")
 
-        sockets = machine.listeners.lend(key, spec, beside=effect.beside) if spec.sockets else ()
+        sockets = machine.listeners.lend(key, spec, beside=effect.beside)
         output = machine.output.open(key, spec)
         try:
-            ids = await self._owner(spec)
+            ids = await self.owner(spec)
             if hears(spec):
                 more["NOTIFY_SOCKET"] = machine.notify.bind(key, *ids)
             if effect.origin is not None:
@@ -124,7 +124,7 @@ class Births:
             return {}
         return {outwards.STATE_FILE: path}
 
-    async def _owner(self, spec: Spec) -> tuple[int, int]:
+    async def owner(self, spec: Spec) -> tuple[int, int]:
         """The user database may hang: it is asked in a thread."""
         if spec.process.user is None and spec.process.group is None:
             return os.getuid(), os.getgid()

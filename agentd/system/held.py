@@ -80,6 +80,13 @@ class Held:
             found.users.add(generation)
         return found
 
+    def redeclare(self, spec: SocketSpec, process: ProcessSpec) -> None:
+        """The same address is declared with another name, backlog, owner or mode. Raises AdapterError."""
+        for one in self.members:
+            if one.sock is not None:
+                sockopen.redeclared(self._service, one.sock, spec, process)
+        self.spec = spec
+
     @property
     def family(self) -> socket.AddressFamily:
         """Of the sockets that are open; where nothing is, as declared."""

@@ -47,11 +47,14 @@ class OsListeners:
 
     def lend(self, key: Key, spec: Spec, *, beside: bool) -> tuple[tuple[str, int], ...]:
         """See ``Listeners.lend``. When one of them cannot be had, none was lent."""
+        if not spec.sockets and key.service not in self._services:
+            return ()
         service = self._services.setdefault(key.service, _Service())
         self._retire_undeclared(service, spec)
         lent: list[tuple[str, int]] = []
         try:
             for one in spec.sockets:
+                self._take_up(service, one, spec.process)
                 if one.name not in service.held:
                     service.held[one.name] = self._open(key.service, one, spec.process)
                 found = service.held[one.name].lend(key.generation, beside=beside)
@@ -143,11 +146,20 @@ class OsListeners:
         declared = {one.name: one for one in spec.sockets}
         for name, one in tuple(service.held.items()):
             if declared.get(name) != one.spec:
-                del service.held[name]
-                if any(m.users for m in one.members):
-                    service.former.append(one)
-                else:
-                    self._close(one)
+                service.former.append(service.held.pop(name))
+        again = {one.address for one in spec.sockets}
+        for one in tuple(service.former):
+            if one.spec.address not in again and not any(m.users for m in one.members):
+                self._close(one)
+                service.former.remove(one)
+
+    def _take_up(self, service: _Service, spec: SocketSpec, process: ProcessSpec) -> None:
+        """What listens at the same address already: opened anew it would be in the way of itself."""
+        same = (one for one in service.former if one.spec.address == spec.address)
+        if spec.name not in service.held and (one := next(same, None)) is not None:
+            one.redeclare(spec, process)
+            service.former.remove(one)
+            service.held[spec.name] = one
 
     def _close(self, held: Held) -> None:
         held.close()

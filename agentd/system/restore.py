@@ -1,13 +1,15 @@
 """Putting a kept configuration back over the inputs: every file is written beside its place first, then all are renamed.
 
 It decides what cannot be put back and says so before anything is touched: bytes that are not kept (secret inputs, pruned
-snapshots), symbolic links (what they lead to belongs to somebody else), what is no plain file. Owner and mode are those of
-the snapshot. Files that the kept configuration does not have are removed; the caller has kept their bytes.
+snapshots), symbolic links (what they lead to belongs to somebody else), also on the way to a file when another user made
+them, what is no plain file. Owner and mode are those of the snapshot. Files that the kept configuration does not have are
+removed; the caller has kept their bytes.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from typing import TYPE_CHECKING
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 
     from agentd.system.snapshots import Kept, Snapshots
 
+_MOST_LINKS = 40
+"""As the kernel follows."""
+
 
 def restore(snapshots: Snapshots, digest: str, present: Iterable[str]) -> int:
     """How many files were written or removed. ``present``: the inputs as they are now. Raises AdapterError: nothing was changed."""
@@ -26,9 +31,9 @@ def restore(snapshots: Snapshots, digest: str, present: Iterable[str]) -> int:
     if kept is None:
         short = digest.removeprefix("sha256:")[:12]
         raise AdapterError(f"configuration {short} is not kept, so it cannot be put back")
-    wanted = {one.entry.path: one for one in kept}
-    changed = [one for one in kept if not _is_there(one)]
+    wanted = {one.entry.path for one in kept}
     surplus = sorted(path for path in present if path not in wanted)
+    changed = [one for one in kept if not _is_there(one)]
     for path in (*(one.entry.path for one in changed), *surplus):
         _refuse_what_is_special(path)
     secret = next((one.entry.path for one in changed if not one.stored), None)
@@ -36,33 +41,43 @@ def restore(snapshots: Snapshots, digest: str, present: Iterable[str]) -> int:
         raise AdapterError(
             f"{secret} is secret: its bytes are never kept, so it cannot be put back"
         )
-    written: list[tuple[str, str]] = []
-    try:
-        for one in changed:
-            beside = f"{one.entry.path}.agentd-{os.getpid()}"
-            written.append((beside, one.entry.path))
-            _write(beside, snapshots.read(one.entry), one)
-        for beside, path in written:
-            os.rename(beside, path)  # noqa: PTH104 - plain paths
-        for path in surplus:
-            os.unlink(path)  # noqa: PTH108
-    except OSError as error:
-        what = f"cannot put back {error.filename}: {error.strerror}"
-        raise AdapterError(what, error.errno or 0) from error
-    finally:
-        for beside, _ in written:
-            with contextlib.suppress(OSError):
-                os.unlink(beside)  # noqa: PTH108
+    _replace(snapshots, changed, surplus)
     return len(changed) + len(surplus)
 
 
+def _replace(snapshots: Snapshots, changed: Iterable[Kept], surplus: Iterable[str]) -> None:
+    written: list[tuple[int, str, str]] = []
+    path = ""
+    with contextlib.ExitStack() as undo:
+        try:
+            for one in changed:
+                path = one.entry.path
+                where, name = _place(path, undo)
+                beside = f"{name}.agentd-{os.getpid()}"
+                undo.callback(_forget, where, beside)
+                _write(where, beside, snapshots.read(one.entry), one)
+                written.append((where, beside, name))
+            unwanted = [_place(path, undo) for path in surplus]
+            for where, beside, name in written:
+                path = name
+                os.rename(beside, name, src_dir_fd=where, dst_dir_fd=where)
+            for where, name in unwanted:
+                path = name
+                os.unlink(name, dir_fd=where)
+        except OSError as error:
+            what = f"cannot put back {path}: {error.strerror}"
+            raise AdapterError(what, error.errno or 0) from error
+
+
 def _is_there(one: Kept) -> bool:
-    """Whether the file has these bytes already."""
+    """Whether the file has these bytes already. One that has become a pipe is not waited for."""
     import hashlib  # noqa: PLC0415 - rarely needed
 
     try:
-        with open(one.entry.path, "rb") as file:  # noqa: PTH123
-            return hashlib.file_digest(file, "sha256").hexdigest() == one.entry.hash
+        fd = os.open(one.entry.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(fd, "rb") as file:
+            regular = stat.S_ISREG(os.fstat(fd).st_mode)
+            return regular and hashlib.file_digest(file, "sha256").hexdigest() == one.entry.hash
     except OSError:
         return False
 
@@ -81,12 +96,66 @@ def _refuse_what_is_special(path: str) -> None:
         raise AdapterError(f"cannot put back {path}: it is not a plain file")
 
 
-def _write(beside: str, data: bytes, one: Kept) -> None:
+def _place(path: str, undo: contextlib.ExitStack) -> tuple[int, str]:
+    """The directory of a file, open and made where it is missing, and the name in it.
+
+    Whoever owns a directory on the way could put a link into it after the snapshot: it leads where he wants us to write.
+    Raises AdapterError.
+    """
+    *left, name = path.split("/")
+    left.reverse()
+    at, links = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC), 0
+    try:
+        while left:
+            part = left.pop()
+            if part in ("", "."):
+                continue
+            if target := _link(part, at, path, links):
+                links += 1
+                left += reversed(target.split("/"))
+                part = "/" if target.startswith("/") else "."
+            at, before = _enter(part, at), at
+            os.close(before)
+    except BaseException:
+        os.close(at)
+        raise
+    undo.callback(os.close, at)
+    return at, name
+
+
+def _link(part: str, at: int, path: str, before: int) -> str:
+    """Where a symbolic link leads, ``before`` others on the way; empty: it is none."""
+    try:
+        found = os.stat(part, dir_fd=at, follow_symlinks=False)
+    except FileNotFoundError:
+        return ""
+    if not stat.S_ISLNK(found.st_mode):
+        return ""
+    if found.st_uid not in (0, os.geteuid()):
+        what = f"{part} is a symbolic link of another user on the way to it"
+        raise AdapterError(f"cannot put back {path}: {what}")
+    if before == _MOST_LINKS:
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+    return os.readlink(part, dir_fd=at)
+
+
+def _enter(part: str, at: int) -> int:
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(beside)  # noqa: PTH108 - left by an agent that was killed
-    os.makedirs(os.path.dirname(beside), exist_ok=True)  # noqa: PTH103, PTH120
+        return os.open(part, flags, dir_fd=at)
+    os.mkdir(part, dir_fd=at)
+    return os.open(part, flags, dir_fd=at)
+
+
+def _forget(where: int, name: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(name, dir_fd=where)
+
+
+def _write(where: int, beside: str, data: bytes, one: Kept) -> None:
+    _forget(where, beside)  # left by an agent that was killed
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    fd = os.open(beside, flags, 0o600)
+    fd = os.open(beside, flags, 0o600, dir_fd=where)
     with os.fdopen(fd, "wb") as file:
         file.write(data)
         file.flush()

@@ -50,6 +50,35 @@ def open_beside(service: str, spec: SocketSpec) -> socket.socket:
         raise AdapterError(_why(service, spec, error), error.errno or 0) from error
 
 
+def give(spec: SocketSpec, process: ProcessSpec) -> None:
+    """The path of a Unix socket gets its owner and mode. Raises AdapterError, OSError.
+
+    Who owns the directory may have put something else there by now: that is never given away.
+    """
+    ids = _owner(spec, process)
+    fd = os.open(spec.path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        found = os.fstat(fd)
+        if not stat.S_ISSOCK(found.st_mode) or found.st_nlink != 1:
+            raise FileExistsError(errno.EEXIST, "somebody has put something else there")
+        path = f"/proc/self/fd/{fd}"
+        os.chown(path, *ids)
+        os.chmod(path, spec.mode)  # noqa: PTH101 - a descriptor's
+    finally:
+        os.close(fd)
+
+
+def redeclared(service: str, sock: socket.socket, spec: SocketSpec, process: ProcessSpec) -> None:
+    """An open socket of the same address becomes what is declared now. Raises AdapterError."""
+    try:
+        if spec.kind is SocketKind.UNIX:
+            give(spec, process)
+        if spec.kind is not SocketKind.UDP:
+            sock.listen(spec.backlog)
+    except OSError as error:
+        raise AdapterError(_why(service, spec, error), error.errno or 0) from error
+
+
 def there(spec: SocketSpec) -> set[int]:
     """The inodes of all sockets that listen at this address, whoever has them."""
     if spec.kind is SocketKind.UNIX:
@@ -143,7 +172,7 @@ def _alone(spec: SocketSpec) -> socket.socket:
 def _unix(spec: SocketSpec, process: ProcessSpec, *, instead: bool) -> socket.socket:
     """Owner and mode are set between bind and listen: before that nobody can connect."""
     path = Path(spec.path)
-    uid, gid = _owner(spec, process)
+    _owner(spec, process)  # before anything is touched
     if instead:
         path.unlink(missing_ok=True)
     else:
@@ -152,8 +181,7 @@ def _unix(spec: SocketSpec, process: ProcessSpec, *, instead: bool) -> socket.so
         made = undo.enter_context(socket.socket(socket.AF_UNIX))
         made.bind(spec.path)
         undo.callback(path.unlink)
-        os.chown(path, uid, gid)
-        path.chmod(spec.mode)
+        give(spec, process)
         made.listen(spec.backlog)
         undo.pop_all()
     return made

@@ -12,12 +12,14 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from agentd.core.spec import Family, ProcessSpec, SocketKind, SocketSpec, Spec
 from agentd.ports import AdapterError, Key
+from agentd.system import sockopen
 from agentd.system.listeners import OsListeners
 from tests.contract import checks_listeners
 from tests.contract.checks_listeners import G1, G2, G3, lend
@@ -281,6 +283,67 @@ def test_a_stale_path_is_taken_and_a_living_one_is_not(tmp_path: Path) -> None:
     with pytest.raises(AdapterError, match=r"the directory .*/no does not exist; create it"):
         listeners.lend(G1, missing, beside=False)
     listeners.drop("web")
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "hard link"])
+def test_who_owns_the_directory_is_given_nothing_but_the_socket(tmp_path: Path, kind: str) -> None:
+    """Between bind and chown he may put something of root's in its place."""
+    path, precious = tmp_path / "x.sock", tmp_path / "precious"
+    with socket.socket(socket.AF_UNIX) as another:
+        another.bind(str(precious)) if kind == "hard link" else precious.write_text("root's")
+    precious.chmod(0o600)
+    if kind == "file":
+        precious.rename(path)
+        precious = path
+    elif kind == "link":
+        path.symlink_to(precious)
+    else:
+        path.hardlink_to(precious)
+    before = precious.stat()
+    one = SocketSpec("u", UNIX, path=str(path), mode=0o666)
+    with pytest.raises(FileExistsError, match="somebody has put something else there"):
+        sockopen.give(one, ProcessSpec(("web",), user="nobody"))
+    after = precious.stat()
+    assert (after.st_uid, after.st_mode) == (before.st_uid, before.st_mode)
+
+
+def test_the_same_address_declared_otherwise_is_not_in_its_own_way(tmp_path: Path) -> None:
+    """Other owners, modes, backlogs and names: clients that wait are not lost, and the next generation gets the socket."""
+    path, port = tmp_path / "x.sock", free_port()
+    unix, tcp = SocketSpec("u", UNIX, path=str(path)), SocketSpec("t", TCP, "127.0.0.1", port)
+    listeners, spec, _ = held(tmp_path, unix, tcp)
+    listeners.lend(G1, spec, beside=False)
+    waits = socket.socket(socket.AF_UNIX)
+    waits.connect(str(path))
+    other = web(replace(tcp, name="web", backlog=7), replace(unix, mode=0o600))
+    names = [name for name, _ in listeners.lend(G2, other, beside=True)]
+    assert names == ["web", "u"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert listeners.switch(G2), "of TCP it still has one for each generation"
+    listeners.release(G1)
+    assert listeners.count(G2, ()).queued == 1
+    assert [n for n, _ in listeners.lend(G3, spec, beside=True)] == ["u", "t"], "and back"
+    waits.close()
+    listeners.drop("web")
+    assert not path.exists()
+
+
+def test_an_address_that_is_declared_no_more_is_closed_with_the_last_who_has_it(
+    tmp_path: Path,
+) -> None:
+    """Also when none is declared any more: a service that binds it itself from now on must find it free."""
+    port = free_port()
+    listeners, spec, _ = held(tmp_path, SocketSpec("t", TCP, "127.0.0.1", port))
+    listeners.lend(G1, spec, beside=False)
+    assert listeners.lend(G2, web(), beside=True) == ()
+    with pytest.raises(OSError, match="in use"):
+        socket.create_server(("127.0.0.1", port))
+    listeners.release(G1)
+    socket.create_server(("127.0.0.1", port)).close()
+    listeners.lend(G1, spec, beside=False)
+    listeners.release(G1)  # it crashed, and clients wait
+    assert listeners.lend(G3, web(), beside=False) == ()
+    socket.create_server(("127.0.0.1", port)).close()
 
 
 def test_udp_is_shared(tmp_path: Path) -> None:

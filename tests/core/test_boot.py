@@ -13,7 +13,8 @@ from agentd.core.boot import Left
 from agentd.core.facts import Cause, Record
 from agentd.core.memory import Hold, Memory, Want
 from agentd.core.spec import ProcessSpec, ReloadSpec, Restart
-from agentd.core.steps import Grade, SendSignal
+from agentd.core.steps import Grade, RunCommand, SendSignal
+from agentd.evidence.reply import Reply
 from agentd.wire import Trigger, Verdict
 from tests.core.make import (
     BAD,
@@ -498,3 +499,19 @@ def test_the_ids_of_two_agents_differ() -> None:
     b.feed(ev.ReleaseAsked("web", PERSON, 1))
     assert b.told(facts.Requested)[-1].link == "R"
     assert b.service().waiting.cause.trigger is Trigger.WATCH  # type: ignore[union-attr]
+
+
+def test_a_yes_that_was_heard_is_not_forgotten() -> None:
+    """The agent died between the answer and the verdict: nobody is asked again, and nothing else could confirm it."""
+    by_command = ReloadSpec(
+        handle="exec", steps=(RunCommand(("tell",)),), confirm=(Reply(),), timeout=5.0
+    )
+    a = agent(unchecked(spec("web", reload=by_command))).up()
+    a.reload()
+    a.read(2)
+    a.baseline()
+    a.feed(ev.Performed(a.last(fx.Perform).token, a.now, 0))
+    b = survivor(a)
+    b.sight(None)
+    b.read(2)
+    assert (b.judged.verdict, b.judged.confirmation) == (Verdict.APPLIED, "reply")

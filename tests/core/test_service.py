@@ -9,6 +9,7 @@ import pytest
 from agentd.core import effects as fx
 from agentd.core import events as ev
 from agentd.core import facts
+from agentd.core.facts import Cause
 from agentd.core.manifest import Missing
 from agentd.core.memory import Want
 from agentd.core.spec import ReadyAfter, Restart, StartLimit
@@ -776,3 +777,19 @@ def test_what_nobody_confirmed_while_it_was_down_is_put_back_when_it_is_up_again
     asked = a.told(facts.Requested)[-1]
     assert (asked.cause.trigger, asked.link) == (Trigger.ROLLBACK, id_)
     assert a.service().pending is None
+
+
+@pytest.mark.parametrize("when", ["restoring", "reading", "checking"])
+def test_a_roll_back_that_writes_cannot_be_cancelled(when: str) -> None:
+    a = agent().up()
+    a.feed(ev.ReloadAsked("web", Cause(Trigger.ROLLBACK, "alice"), restore="sha256:1"))
+    if when != "restoring":
+        a.feed(ev.Restored(a.last(fx.Restore).token, 1))
+    if when == "checking":
+        a.read(1)
+    running = a.service().running
+    assert running is not None
+    assert running.stage.value == when
+    a.feed(ev.CancelAsked("web", running.id, PERSON, 9))
+    assert a.last(fx.Answer).answer.exit_code == ExitCode.STILL_RUNNING
+    assert a.service().running is running, "files were written, or are just now"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from agentd.core.facts import Record, Requested, SnapshotTaken
 from agentd.core.manifest import Manifest
-from agentd.core.memory import Memory
+from agentd.core.memory import Memory, Pending
 from agentd.core.spec import ProcessSpec, Spec
 from agentd.retention import Retention
 from agentd.store.sqlite import SqliteStore
@@ -28,8 +28,9 @@ def test_snapshots_that_nothing_names_are_forgotten(tmp_path: Path) -> None:
     async def test() -> None:
         files = OsFiles(tmp_path / "snapshots", tmp_path / "host.key")
         store = SqliteStore(tmp_path / "journal.db")
-        live, told, forgotten = [
-            await read(files, tmp_path / "web.conf", text) for text in ("live", "told", "gone")
+        live, told, back, forgotten = [
+            await read(files, tmp_path / "web.conf", text)
+            for text in ("live", "told", "on trial", "gone")
         ]
         for path in (tmp_path / "snapshots").rglob("*"):
             os.utime(path, (1, 1))  # what is young is never removed
@@ -37,7 +38,8 @@ def test_snapshots_that_nothing_names_are_forgotten(tmp_path: Path) -> None:
         asked = Requested("web", "01A", "4b" * 16, "signal", CAUSE, None, None)
         now = 1 << 62
         records = [Record(1, now, 0.0, "boot", asked), Record(2, now, 0.0, "boot", taken)]
-        await store.write(records, [Memory("web", live=live)])
+        pending = Pending("01A", back.hash, now)
+        await store.write(records, [Memory("web", live=live, pending=pending)])
         said: list[str] = []
         retention = asyncio.ensure_future(Retention(store, files.snapshots, said.append).run())
 
@@ -46,6 +48,7 @@ def test_snapshots_that_nothing_names_are_forgotten(tmp_path: Path) -> None:
                 await asyncio.sleep(0.01)
         assert files.snapshots.load(live.hash) == live
         assert files.snapshots.load(told.hash) == told
+        assert files.snapshots.load(back.hash) == back, "it may have to be put back"
         assert said == []
         retention.cancel()
         files.close()
