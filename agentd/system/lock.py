@@ -9,6 +9,9 @@ from pathlib import Path
 
 from agentd.ports import AdapterError
 
+_ABOVE = 0o755
+"""The mode of the directories above, where they are made too."""
+
 
 def take(state_dir: Path) -> int:
     """Hold the directory; the descriptor must stay open. Raises AdapterError when another agent holds it."""
@@ -30,9 +33,15 @@ def take(state_dir: Path) -> int:
 
 
 def directory(path: Path, mode: int) -> None:
-    """Make a directory of our own, or see that the one that is there is ours. Raises AdapterError."""
+    """Make a directory of our own, or see that the one that is there is ours. Raises AdapterError.
+
+    What is made has its mode whatever the umask: services that run as other users pass through it to what is theirs.
+    """
     try:
-        path.mkdir(mode=mode, parents=True, exist_ok=True)
+        missing = [one for one in (path, *path.parents) if not one.exists()]
+        for one in reversed(missing):
+            one.mkdir(exist_ok=True)
+            one.chmod(mode if one == path else _ABOVE)
         found = path.stat()
     except OSError as error:
         raise AdapterError(f"cannot make {path}: {error.strerror}", error.errno or 0) from error

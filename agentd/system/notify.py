@@ -94,6 +94,11 @@ class NotifySockets(Notify):
                 f"cannot bind notify socket {path}: the path has {length} bytes, sockets take {_PATH_LIMIT};"
                 " use a shorter --runtime-dir or service name"
             )
+        if uid and (closed := _closed(Path(path), uid)):
+            raise AdapterError(
+                f"cannot bind notify socket {path}: the service's user (uid {uid}) cannot pass {closed};"
+                f" try: chmod o+x {closed}"
+            )
         self.unbind(key)
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
@@ -189,6 +194,16 @@ class NotifySockets(Notify):
             return "anonymous"  # another pid namespace
         ours = _belongs(pid, bound.pid)
         return "" if ours or (ours is None and uid == bound.uid) else "stranger"
+
+
+def _closed(path: Path, uid: int) -> Path | None:
+    """A directory on the way that surely stops this user; one that lets its group pass may let them pass too."""
+    for above in reversed(path.parents):
+        found = above.stat()
+        passes = 0o100 if found.st_uid == uid else 0o011
+        if not found.st_mode & passes:
+            return above
+    return None
 
 
 def _unpack(ancillary: list[tuple[int, int, bytes]]) -> tuple[tuple[int, int], list[int]]:

@@ -5,7 +5,7 @@ Lines of plain text, for pipes and files; ``render.terminal`` draws the same par
 
 from reloadctl.jsontext import Document
 from reloadctl.out import as_text, line
-from reloadctl.render.look import GOOD, Look, clock
+from reloadctl.render.look import GOOD, Look, clock, milliseconds
 from reloadctl.render.reload import changes, proof, verdict_line
 from reloadctl.render.waterfall import rows
 
@@ -30,11 +30,20 @@ def head(reload: Document, view: Look) -> list[str]:
     ]
     if evidence := proof(reload):
         lines.append(f"  evidence {evidence}")
+    if gap := downtime(reload):
+        lines.append(f"  downtime {milliseconds(gap)}")
     for instance in reload.get("instances") or ():
         lines.append(
             f"  instance generation {instance['generation']}, pid {instance['pid'] or '-'}"
         )
     return [view.plain(text) for text in lines]
+
+
+def downtime(reload: Document) -> float:
+    """Milliseconds between two processes in which nobody served; 0: there was no gap, or nobody has measured it."""
+    spans = spans_of(reload)
+    found = (spans[0].get("attributes") or {}).get("reload.downtime_ms") if spans else None
+    return float(found or 0)
 
 
 def events(reload: Document) -> list[str]:

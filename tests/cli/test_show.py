@@ -87,6 +87,13 @@ def test_the_whole(agent: Agent, ctl: Ctl) -> None:
     assert server.requests[0].path == "/v1/reloads/web%5E1"
 
 
+def test_a_gap_between_two_processes_is_told(agent: Agent, ctl: Ctl) -> None:
+    root = span("reload web", 1, None, 0, 1000, attributes={"reload.downtime_ms": 743.2})
+    server = agent(reply(reload(trace=trace(root, span("reload.apply", 2, 1, 0, 900)))))
+    lines = ctl(server, "show", "web")[1].splitlines()
+    assert lines[lines.index("  evidence observed by workers") + 1] == "  downtime 743 ms"
+
+
 def test_on_a_terminal_everything_fits_and_errors_are_red(agent: Agent) -> None:
     server = agent(reply(shown()))
     for columns in (60, 120):

@@ -13,6 +13,7 @@ import stat
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -206,10 +207,22 @@ def test_a_sender_already_gone_is_believed_by_its_user(tmp_path: Path) -> None:
 
 
 @needs_root
-def test_another_user_s_sender_already_gone_is_not(tmp_path: Path) -> None:
+def test_a_directory_that_the_service_cannot_pass_is_named(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        with real(tmp_path / "notify") as rig:
+            rig.bind(ONE)
+            with pytest.raises(AdapterError, match=r"uid 65534\) cannot pass .*; try: chmod o\+x "):
+                rig.bind(ONE, NOBODY)
+
+    asyncio.run(scenario())
+
+
+@needs_root
+def test_another_user_s_sender_already_gone_is_not() -> None:
     async def scenario() -> None:
         with (
-            real(tmp_path) as rig,
+            tempfile.TemporaryDirectory() as name,
+            real(public(name)) as rig,
             subprocess.Popen(["cat"], stdin=-1, start_new_session=True) as main,
         ):
             rig.bind(ONE, NOBODY)
@@ -221,6 +234,12 @@ def test_another_user_s_sender_already_gone_is_not(tmp_path: Path) -> None:
             main.stdin.close()
 
     asyncio.run(scenario())
+
+
+def public(name: str) -> Path:
+    """Others can pass it; the directories of pytest are private."""
+    Path(name).chmod(0o755)
+    return Path(name)
 
 
 def rights(*fds: int) -> tuple[tuple[int, int, object], ...]:
