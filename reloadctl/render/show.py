@@ -5,8 +5,8 @@ Lines of plain text, for pipes and files; ``render.terminal`` draws the same par
 
 from reloadctl.jsontext import Document
 from reloadctl.out import as_text, line
-from reloadctl.render.look import GOOD, Look, clock
-from reloadctl.render.reload import changes, proof, verdict_line
+from reloadctl.render.look import GOOD, Look, clock, milliseconds
+from reloadctl.render.reload import changes, proof, trial, verdict_line
 from reloadctl.render.waterfall import rows
 
 BAR = 48
@@ -34,7 +34,22 @@ def head(reload: Document, view: Look) -> list[str]:
         lines.append(
             f"  instance generation {instance['generation']}, pid {instance['pid'] or '-'}"
         )
+    lines += [*map(_drain, drains(reload)), *trial(reload)]
     return [view.plain(text) for text in lines]
+
+
+def drains(reload: Document) -> "list[Document]":
+    """The spans of former generations on their way out."""
+    return [span for span in spans_of(reload) if span["name"] == "reload.drain"]
+
+
+def _drain(span: Document) -> str:
+    told = span.get("attributes") or {}
+    open_, cut = told.get("reload.drain.open", 0), told.get("reload.drain.cut", 0)
+    pid = (span.get("resource") or {}).get("process.pid")
+    took = milliseconds(((span["end_ns"] or span["start_ns"]) - span["start_ns"]) / 1e6)
+    who = f", pid {pid}" if pid else ""
+    return f"  drain    {open_} connections, {cut} of them cut, {took}{who}"
 
 
 def events(reload: Document) -> list[str]:

@@ -49,6 +49,27 @@ def shown() -> dict[str, Any]:
     return reload(trace=spans, reason="deploy 7", user="alice", output=["a line", "\x1b[2J"])
 
 
+def test_the_gap_the_drain_and_the_trial_are_told(agent: Agent, ctl: Ctl) -> None:
+    counts = {"reload.drain.open": 12, "reload.drain.cut": 2}
+    own = {"process.pid": 4000}
+    spans = trace(
+        span("reload web", 1, None, 0, 100),
+        span("reload.apply", 2, 1, 0, 100),
+        span("reload.drain", 3, 2, 50, 30_050, attributes=counts, resource=own),
+    )
+    trial = {"reload_id": ID, "until": "2026-11-22T10:02:00.500000Z", "back_to": "x"}
+    server = agent(reply(reload(trace=spans, downtime_ms=41.2, on_trial=trial)))
+    _, out, _ = ctl(server, "show", "web")
+    lines = out.splitlines()
+    assert lines[0] == f"web  applied  {OLD} → {NEW}  182 ms  41 ms down  observed by workers"
+    assert lines[6:9] == [
+        "  instance generation 1, pid 4121",
+        "  drain    12 connections, 2 of them cut, 30.0 s, pid 4000",
+        f"  put back at 10:02:00 UTC unless confirmed: reloadctl confirm {ID}",
+    ]
+    assert "  drain    12 connections" in on_terminal("--socket", server.path, "show", "web")[1]
+
+
 WHOLE = f"""\
 web  applied  {OLD} → {NEW}  182 ms  observed by workers
   reload   {ID}
