@@ -11,7 +11,7 @@ function __reloadctl_line
             continue
         end
         switch "$verb $word"
-            case '* --socket' '* --color' 'reload --timeout' 'reload --reason' 'reload --max-parallel' 'start --timeout' 'stop --timeout' 'restart --timeout' 'history --number' 'history -n' 'history --verdict' 'hold --reason' 'hold --for' 'logs --lines' 'logs -n' 'wait --timeout' 'export --since'
+            case '* --socket' '* --color' 'reload --timeout' 'reload --reason' 'reload --max-parallel' 'reload --confirm-within' 'rollback --timeout' 'rollback --reason' 'start --timeout' 'stop --timeout' 'restart --timeout' 'history --number' 'history -n' 'history --verdict' 'hold --reason' 'hold --for' 'logs --lines' 'logs -n' 'wait --timeout' 'export --since' 'apply --reason'
                 set skip 1
             case '* -*'
             case '*'
@@ -61,7 +61,22 @@ complete -c reloadctl -n '__reloadctl_at reload' -l reason -x -d 'why, for the h
 complete -c reloadctl -n '__reloadctl_at reload' -l max-parallel -x -d 'how many services at once; default 1'
 complete -c reloadctl -n '__reloadctl_at reload' -l keep-going -d 'go on with the others when one has failed'
 complete -c reloadctl -n '__reloadctl_at reload' -l require-proof -d 'accept proven evidence only'
+complete -c reloadctl -n '__reloadctl_at reload' -l confirm-within -x -d 'put it back unless it is confirmed within this time'
 complete -c reloadctl -n '__reloadctl_at reload' -a '(__reloadctl_words services)'
+
+complete -c reloadctl -n "__reloadctl_at ''" -a rollback -d 'put a former version back and reload it; default: the newest good one that is not on disk'
+complete -c reloadctl -n '__reloadctl_at rollback' -l force -d 'reload in spite of a hold'
+complete -c reloadctl -n '__reloadctl_at rollback' -l no-wait -d 'do not wait for the end'
+complete -c reloadctl -n '__reloadctl_at rollback' -l timeout -x -d 'wait at most this long; what was asked goes on'
+complete -c reloadctl -n '__reloadctl_at rollback' -l reason -x -d 'why, for the history'
+complete -c reloadctl -n '__reloadctl_at rollback 0' -a '(__reloadctl_words services)'
+complete -c reloadctl -n '__reloadctl_at rollback 1' -a '(__reloadctl_words services reloads)'
+
+complete -c reloadctl -n "__reloadctl_at ''" -a confirm -d 'keep a change that --confirm-within would put back'
+complete -c reloadctl -n '__reloadctl_at confirm 0' -a '(__reloadctl_words reloads)'
+
+complete -c reloadctl -n "__reloadctl_at ''" -a cancel -d 'give up a reload that waits, or that has touched nothing yet'
+complete -c reloadctl -n '__reloadctl_at cancel 0' -a '(__reloadctl_words reloads)'
 
 complete -c reloadctl -n "__reloadctl_at ''" -a status -d 'how services stand, and which configuration they run'
 complete -c reloadctl -n '__reloadctl_at status' -a '(__reloadctl_words services)'
@@ -116,6 +131,14 @@ complete -c reloadctl -n '__reloadctl_at wait 0' -a '(__reloadctl_words reloads)
 
 complete -c reloadctl -n "__reloadctl_at ''" -a export -d 'the traces of all reloads and starts as OTLP JSON Lines, oldest first'
 complete -c reloadctl -n '__reloadctl_at export' -l since -x -d 'only what was asked for in this last while'
+
+complete -c reloadctl -n "__reloadctl_at ''" -a plan -d 'what the definitions on disk would change, and which key forces what; touch nothing'
+
+complete -c reloadctl -n "__reloadctl_at ''" -a apply -d 'put the definitions on disk in force, whole or not at all'
+complete -c reloadctl -n '__reloadctl_at apply' -l reason -x -d 'why, for the history'
+
+complete -c reloadctl -n "__reloadctl_at ''" -a shutdown -d 'stop every service in reverse order, and the agent'
+complete -c reloadctl -n '__reloadctl_at shutdown' -l no-wait -d 'do not wait for the end'
 
 complete -c reloadctl -n "__reloadctl_at ''" -a version -d 'the version of reloadctl and of the agent'
 

@@ -13,7 +13,7 @@ from reloadctl.failure import Fail
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Self
 
 PATIENCE = 30
@@ -83,10 +83,14 @@ def post(
         return exchange.whole()
 
 
-def stream(options: dict[str, object], path: str) -> "Iterator[bytes]":
-    """Lines, as long as the agent sends them; Lost when it stops without saying so."""
+def stream(
+    options: dict[str, object], path: str, begun: "Callable[[], object] | None" = None
+) -> "Iterator[bytes]":
+    """Lines, as long as the agent sends them; Lost when it stops without saying so. ``begun``: called when it listens to us."""
     with _Exchange(socket_path(options), _head("GET", path), 0) as exchange:
         exchange.refused()
+        if begun is not None:
+            begun()
         rest = b""
         for part in exchange.parts():
             *lines, rest = (rest + part).split(b"\n")

@@ -39,8 +39,15 @@ VERBS: dict[str, Verb] = {
             ("--max-parallel", "", "count", "N", "how many services at once; default 1"),
             ("--keep-going", "", "flag", "", "go on with the others when one has failed"),
             ("--require-proof", "", "flag", "", "accept proven evidence only"),
+            ("--confirm-within", "", "duration", "D", "put it back unless it is confirmed within this time"),
         ),
     ),
+    "rollback": (
+        "SVC [REF]", 1, 2, "put a former version back and reload it; default: the newest good one that is not on disk",
+        (("--force", "", "flag", "", "reload in spite of a hold"), *_WAITING, _REASON),
+    ),
+    "confirm": ("RELOAD", 1, 1, "keep a change that --confirm-within would put back", ()),
+    "cancel": ("RELOAD", 1, 1, "give up a reload that waits, or that has touched nothing yet", ()),
     "status": ("SVC", 0, MANY, "how services stand, and which configuration they run", ()),
     "start": ("SVC", 1, MANY, "want services up, over restarts of the agent too", _WAITING),
     "stop": ("SVC", 1, MANY, "want services down, over restarts of the agent too", _WAITING),
@@ -80,6 +87,12 @@ VERBS: dict[str, Verb] = {
     "export": (
         "", 0, 0, "the traces of all reloads and starts as OTLP JSON Lines, oldest first",
         (("--since", "", "duration", "D", "only what was asked for in this last while"),),
+    ),
+    "plan": ("", 0, 0, "what the definitions on disk would change, and which key forces what; touch nothing", ()),
+    "apply": ("", 0, 0, "put the definitions on disk in force, whole or not at all", (_REASON,)),
+    "shutdown": (
+        "", 0, 0, "stop every service in reverse order, and the agent",
+        (("--no-wait", "", "flag", "", "do not wait for the end"),),
     ),
     "version": ("", 0, 0, "the version of reloadctl and of the agent", ()),
     "demo": ("", 0, 0, "see reloads work and fail, on an agent of its own", ()),

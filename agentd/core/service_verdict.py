@@ -32,9 +32,7 @@ def end(t: Turn, r: Reload, ending: reload_value.Ending) -> None:
         if (
             ending.verdict is Verdict.APPLIED and not r.condemned
         ):  # a ready that is a guess does not overrule the checker
-            s = replace(
-                s, last_good=found, quarantine=None
-            )  # the bytes have changed, or were not so bad
+            s = replace(s, last_good=found, quarantine=_still_bad(r, found, s.quarantine))
         if ending.quarantine:
             q = Quarantine(found.hash, found.version, s.spec.digest, ending.message)
             s = replace(s, quarantine=q)
@@ -50,6 +48,11 @@ def end(t: Turn, r: Reload, ending: reload_value.Ending) -> None:
         t.s = replace(t.s, waiting=replace(waiting, started_with=confirmed))
     if ending.again and waiting is None and not r.link and t.s.spec.reload.steps:
         t.follow = ReloadAsked(t.s.spec.name, r.cause, if_changed=True, link=r.id)
+
+
+def _still_bad(r: Reload, good: Manifest, poison: Quarantine | None) -> Quarantine | None:
+    """After a roll-back, what it rolled back; else the bytes have changed, or were not so bad."""
+    return poison if r.restore and poison is not None and poison.hash != good.hash else None
 
 
 def _on_trial(t: Turn, r: Reload, verdict: Verdict, back: Manifest | None) -> None:

@@ -28,12 +28,20 @@ def run(options: "dict[str, Any]") -> int:
         "wait": not options["no_wait"],
         "timeout_s": options["timeout"],
         "require_proof": options["require_proof"],
+        "confirm_within_s": options["confirm_within"],
         "attributes": attributes(),
     }
     path = f"/v1/services/{quote(services[0])}/reload" if len(services) == 1 else "/v1/reload"
     if len(services) != 1:
         body |= {"all": True} if options["all"] else {"services": services}
         body |= {"max_parallel": options["max_parallel"] or 1, "keep_going": options["keep_going"]}
+    return ask(options, path, body, services)
+
+
+def ask(
+    options: "dict[str, Any]", path: str, body: "dict[str, object]", services: list[str]
+) -> int:
+    """Ask for reloads of these services (none: all of them), wait as the options say, print how it ended; the exit code."""
     # The agent keeps the time of --timeout, with an answer of its own; ours only bounds an agent that is stuck.
     patience = (
         PATIENCE

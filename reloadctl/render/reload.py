@@ -22,8 +22,8 @@ def verdict_line(reload: Document, view: Look) -> str:
         parts.append(reload["reload_id"])
     if verdict and reload.get("duration_ms") is not None:
         parts.append(milliseconds(reload["duration_ms"]))
-    evidence = proof(reload)
-    return view.plain("  ".join(parts + ([evidence] if evidence else [])))
+    parts += filter(None, (gap(reload), proof(reload)))
+    return view.plain("  ".join(parts))
 
 
 def proof(reload: Document) -> str:
@@ -32,6 +32,21 @@ def proof(reload: Document) -> str:
     if not grade or not kind or kind == "none":
         return ""
     return f"{grade} by {kind}" if grade != "declared" else f"{kind}, as declared"
+
+
+def gap(reload: Document) -> str:
+    """How long nobody was there to serve: "41 ms down"; empty when there was no gap."""
+    ms = reload.get("downtime_ms")
+    return "" if ms is None else f"{milliseconds(ms)} down"
+
+
+def trial(reload: Document) -> list[str]:
+    """When it is put back, and what keeps it."""
+    on_trial = reload.get("on_trial")
+    if not on_trial:
+        return []
+    at = str(on_trial["until"])[11:19]
+    return [f"  put back at {at} UTC unless confirmed: reloadctl confirm {on_trial['reload_id']}"]
 
 
 def changes(reload: Document, view: Look) -> list[str]:
@@ -54,6 +69,7 @@ def render(reload: Document, view: Look) -> str:
     if verdict not in GOOD and verdict is not None:
         lines += [f"    {as_text(text)}" for text in reload.get("output") or ()]
         lines.append(f"  see: reloadctl show {line(reload['service'])}")
+    lines += trial(reload)
     if verdict is None:
         lines.append(f"  follow it with: reloadctl wait {reload['reload_id']}")
     return view.plain("\n".join(lines)) + "\n"

@@ -6,7 +6,7 @@ Lines of plain text, for pipes and files; ``render.terminal`` draws the same par
 from reloadctl.jsontext import Document
 from reloadctl.out import as_text, line
 from reloadctl.render.look import GOOD, Look, clock, milliseconds
-from reloadctl.render.reload import changes, proof, verdict_line
+from reloadctl.render.reload import changes, proof, trial, verdict_line
 from reloadctl.render.waterfall import rows
 
 BAR = 48
@@ -30,20 +30,26 @@ def head(reload: Document, view: Look) -> list[str]:
     ]
     if evidence := proof(reload):
         lines.append(f"  evidence {evidence}")
-    if gap := downtime(reload):
-        lines.append(f"  downtime {milliseconds(gap)}")
     for instance in reload.get("instances") or ():
         lines.append(
             f"  instance generation {instance['generation']}, pid {instance['pid'] or '-'}"
         )
+    lines += [*map(_drain, drains(reload)), *trial(reload)]
     return [view.plain(text) for text in lines]
 
 
-def downtime(reload: Document) -> float:
-    """Milliseconds between two processes in which nobody served; 0: there was no gap, or nobody has measured it."""
-    spans = spans_of(reload)
-    found = (spans[0].get("attributes") or {}).get("reload.downtime_ms") if spans else None
-    return float(found or 0)
+def drains(reload: Document) -> "list[Document]":
+    """The spans of former generations on their way out."""
+    return [span for span in spans_of(reload) if span["name"] == "reload.drain"]
+
+
+def _drain(span: Document) -> str:
+    told = span.get("attributes") or {}
+    open_, cut = told.get("reload.drain.open", 0), told.get("reload.drain.cut", 0)
+    pid = (span.get("resource") or {}).get("process.pid")
+    took = milliseconds(((span["end_ns"] or span["start_ns"]) - span["start_ns"]) / 1e6)
+    who = f", pid {pid}" if pid else ""
+    return f"  drain    {open_} connections, {cut} of them cut, {took}{who}"
 
 
 def events(reload: Document) -> list[str]:

@@ -94,10 +94,22 @@ def _troubles(service: Document) -> "list[tuple[str, str]]":
     if _drifted(config) and not service.get("running"):
         text = f"on disk is {short(config['on_disk'])}, live is {short(config['live'])}"
         found.append((f"{text} (reloadctl reload {name})", "yellow"))
+    found += [(_beside(instance), "yellow") for instance in service["instances"][:-1]]
+    if trial := service.get("on_trial"):
+        at, id_ = str(trial["until"])[11:19], trial["reload_id"]
+        text = f"on trial, goes back to {short(trial['back_to'])} at {at} UTC"
+        found.append((f"{text} (reloadctl confirm {id_})", "yellow"))
     for key, verb in (("running", "runs"), ("waiting", "waits")):
         if service.get(key):
             found.append((f"reload {service[key]} {verb}", "yellow"))
     return found
+
+
+def _beside(instance: Document) -> str:
+    """A generation that does not serve: the next one, or one on its way out."""
+    next_ = instance["phase"] in ("starting", "ready")
+    what = "the next generation" if next_ else "generation"
+    return f"{what} {instance['generation']} is {instance['phase']}, pid {instance['pid'] or '-'}"
 
 
 def _held(hold: Document) -> str:

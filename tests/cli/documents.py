@@ -43,6 +43,7 @@ def service(name: str = "web", **more: Any) -> dict[str, Any]:
         "quarantine": None,
         "running": None,
         "waiting": None,
+        "on_trial": None,
         "instances": [instance],
         "config": dict.fromkeys(keys, sha(NEW)) | {"in_sync": True, "version": NEW},
         "last_reload": {
@@ -93,6 +94,7 @@ def reload(verdict: str | None = "applied", **more: Any) -> dict[str, Any]:
         "changed": [{"path": "/etc/nginx/nginx.conf", "change": "modified"}],
         "requested_at": "2026-11-22T10:00:00.000000Z",
         "duration_ms": 182.4,
+        "downtime_ms": None,
         "phases": [{"name": "check", "ms": 11.2}],
         "instances": [{"id": "i1", "generation": 1, "pid": 4121}],
         "output": [],
@@ -100,6 +102,7 @@ def reload(verdict: str | None = "applied", **more: Any) -> dict[str, Any]:
         "reason": "",
         "user": "",
         "phase": None,
+        "on_trial": None,
         "joined": False,
     }
     return document | more

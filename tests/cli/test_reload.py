@@ -36,6 +36,7 @@ def test_applied(agent: Agent, ctl: Ctl) -> None:
         "wait": True,
         "timeout_s": None,
         "require_proof": False,
+        "confirm_within_s": None,
         "attributes": {},
     }
 
@@ -53,6 +54,8 @@ def test_every_option_is_sent(agent: Agent, ctl: Ctl) -> None:
         "--reason",
         'a "b" é',
         "--require-proof",
+        "--confirm-within",
+        "2m",
     )
     sent = server.requests[0].json
     assert sent == {
@@ -62,6 +65,7 @@ def test_every_option_is_sent(agent: Agent, ctl: Ctl) -> None:
         "wait": True,
         "timeout_s": 90.0,
         "require_proof": True,
+        "confirm_within_s": 120.0,
         "attributes": {},
     }
 

@@ -11,7 +11,7 @@ import pytest
 
 from reloadctl.render.look import duration, epoch, milliseconds, size
 from tests.cli.canned import Canned, on_terminal, problem, reply, whole
-from tests.cli.documents import ID, before, down, service, sha, status
+from tests.cli.documents import ID, OLD, before, down, service, sha, status
 
 Agent = Callable[..., Canned]
 Ctl = Callable[..., tuple[int, str, str]]
@@ -99,7 +99,7 @@ def test_live_unknown_two_instances_and_what_is_under_way(agent: Agent, ctl: Ctl
     one = service()["instances"][0]
     config = service()["config"] | {"live": None, "version": None}
     adopted = service(
-        instances=[one, one | {"pid": 5000, "uptime_s": 3.0}],
+        instances=[one | {"phase": "draining"}, one | {"pid": 5000, "uptime_s": 3.0}],
         config=config,
         last_reload=None,
         running=ID,
@@ -108,8 +108,24 @@ def test_live_unknown_two_instances_and_what_is_under_way(agent: Agent, ctl: Ctl
     assert ctl(agent(reply(status(adopted))), "status")[1] == (
         "NAME  PHASE  VERSION  PID      UPTIME  CPU   MEMORY  RESTARTS  LAST RELOAD\n"
         "web   ready  unknown  5000 +1  3s      0.2%  24.8M   2         -\n"
+        "\nweb: generation 1 is draining, pid 4121"
         f"\nweb: reload {ID} runs\nweb: reload 01JD2 waits\n"
     )
+
+
+def test_what_stands_beside_and_what_is_on_trial(agent: Agent, ctl: Ctl) -> None:
+    one = service()["instances"][0]
+    others = [
+        one | {"generation": 2, "phase": "stopping"},
+        one | {"generation": 4, "phase": "starting", "pid": None},
+    ]
+    trial = {"reload_id": ID, "until": "2026-11-22T10:02:00.500000Z", "back_to": sha(OLD)}
+    web = service(instances=[*others, one | {"generation": 3}], on_trial=trial)
+    assert ctl(agent(reply(status(web))), "status")[1].splitlines()[3:] == [
+        "web: generation 2 is stopping, pid 4121",
+        "web: the next generation 4 is starting, pid -",
+        f"web: on trial, goes back to {OLD} at 10:02:00 UTC (reloadctl confirm {ID})",
+    ]
 
 
 def test_control_characters_of_others_do_not_reach_the_terminal(agent: Agent, ctl: Ctl) -> None:

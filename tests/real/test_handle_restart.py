@@ -67,7 +67,7 @@ def test_the_gap_is_measured_and_clients_wait_through_it(tmp_path: Path) -> None
         assert 400 <= gap <= reload["duration_ms"]
         assert gap <= counts["gap_ms"]["server"] + 100, "it says more than clients met"
         assert {"process.stop", "process.start"} <= found.keys()
-        assert f"  downtime {gap:.0f} ms\n" in running.text("show", reload["reload_id"]).stdout
+        assert f"  {gap:.0f} ms down" in running.text("show", reload["reload_id"]).stdout
 
 
 def test_a_request_under_way_ends_before_the_old_process_does(tmp_path: Path) -> None:
