@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator
 
 _WORD = re.compile(
-    r"passw(?:or)?d|passwort|passphrase|passcode|(?<!by)pass(?![a-z])|pwd|secret|token(?!iz)|credential|authorization"
-    r"|(?:api|access|private|signing|encryption)[-_. ]?key|requirepass|masterauth|psk",
+    r"passw(?:or)?d|passwort|passphrase|passcode|(?<!by)pass(?![a-z])|pwd|pw(?![a-z])|secret|token(?!iz)|credential|authorization"
+    r"|(?:api|access|account|private|shared|master|session|signing|encryption)[-_. ]?key|requirepass|masterauth|psk",
     re.IGNORECASE,
 )
 _PASSES_ON = ("proxy_", "fastcgi_", "uwsgi_", "scgi_", "grpc_", "memcached_")
@@ -22,6 +22,8 @@ _ALONE = (
     re.compile(r"(?i)(?<![\w-])(?:bearer|basic)[\s:=]+(\S.*)"),
     re.compile(r"(?i)(?<![\w-])auth\s+[^\s:]{1,128}:(.+)"),
     re.compile(r"\$(?:apr1|[1256y]|2[abxy]|argon2\w{0,2}|scrypt|pbkdf2[\w-]{0,16})\$\S+"),
+    re.compile(r"(?i)\{(?:s?sha|s?md5|crypt|pbkdf2|argon2)[\w.\-]{0,16}\}(\S+)"),
+    re.compile(r"(?<![\w.\-/])[\w.\-]{1,128}:(\S+)@(?:tcp|udp|unix)[46]?\("),
     re.compile(r"(?<![A-Za-z0-9])(?:sk-|gh[pousr]_|github_pat_|glpat-|xox[baprs]-|AKIA|ASIA|eyJ)[\w.\-/+=]{8,}"),
 )  # fmt: skip
 """What shows by itself that it is secret; the first group where there is one."""

@@ -82,13 +82,18 @@ class Births:
         more: dict[str, str] = {}
 
         async def permit(identity: Identity) -> None:
-            """Nothing runs that the next agent could not find; a journal that fails does not keep a service down."""
+            """Nothing runs that the next agent could not find; a journal that fails does not keep a service down.
+
+            Where another generation serves, nobody is kept down: this one is not started. Raises AdapterError.
+            """
             if "NOTIFY_SOCKET" in more:
                 machine.notify.allow(key, identity.pid)
             identity = replace(identity, output=machine.output.inode(key))
             try:
                 await asyncio.shield(self._runtime.remember(key, identity))
             except AdapterError as error:
+                if effect.beside:
+                    raise
                 self._runtime.trouble(f"{spec.name}: started without a record: {error.what}")
 
         sockets = machine.listeners.lend(key, spec, beside=effect.beside)

@@ -41,10 +41,10 @@ def program(rig: OsRig, sockets: list[socket.socket]) -> SpawnOrder:
 def spawner() -> int:
     """The agent's only child that is left."""
     (found,) = [
-        int(name)
-        for name in map(str, proctable.pids())
-        if b"spawner.py" in Path(f"/proc/{name}/cmdline").read_bytes()
-        and f"PPid:\t{os.getpid()}\n" in Path(f"/proc/{name}/status").read_text()
+        pid
+        for pid in proctable.pids()  # of others, too, which may end meanwhile
+        if b"spawner.py" in proctable.read(f"/proc/{pid}/cmdline", 4096)
+        and b"PPid:\t%d\n" % os.getpid() in proctable.read(f"/proc/{pid}/status", 4096)
     ]
     return found
 

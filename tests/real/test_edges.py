@@ -662,6 +662,37 @@ def test_a_full_disk_stops_reloads_and_not_services(tmp_path: Path) -> None:
 
 
 @needs_mount
+def test_a_full_disk_starts_no_next_generation(tmp_path: Path) -> None:
+    """The next agent would not know it, nor who serves. Snapshots are not kept, so that only the journal is in the way."""
+    (tmp_path / "web.conf").write_text("good")
+    definition = f"""[service.web]
+command = ["{sys.executable}", "-S", "-c", "import time; time.sleep(1000)"]
+inputs = ["@DIR@/web.conf"]
+snapshot = false
+ready = {{ after = "0.1s" }}
+[service.web.reload]
+handle = "replace"
+"""
+    with tmpfs(tmp_path / "state", "4M") as state, host(tmp_path, definition) as running:
+        pid = running.ready("web")["instances"][0]["pid"]
+        with (state / "filler").open("wb") as file, contextlib.suppress(OSError):
+            while True:
+                file.write(b"\0" * 65536)
+                file.flush()
+        code, reload = running.ctl("reload", "web")
+        assert (code, reload["verdict"]) in ((151, "refused"), (150, "rejected")), reload
+        assert running.pid("web") == pid
+        running.kill()
+        (state / "filler").unlink()
+        running.start()
+        assert running.ready("web")["instances"][0]["pid"] == pid
+        code, reload = running.ctl("reload", "web")
+        assert (code, reload["verdict"]) == (0, "applied"), "it works again by itself"
+        until(lambda: len(running.service("web")["instances"]) == 1, "the former one ended")
+        assert "please report" not in running.log()
+
+
+@needs_mount
 def test_a_read_only_state_directory_is_one_sentence(tmp_path: Path) -> None:
     with tmpfs(tmp_path / "state", "1M") as state:
         subprocess.run(["mount", "-o", "remount,ro", state], check=True)
