@@ -38,8 +38,12 @@ def drain(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
 
 
 def count(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
-    """It is counted once more; at the limit it is told to stop, whatever it still has."""
-    if now >= i.deadline and i.counts:
+    """Counted once more; at the limit told to stop, whatever it still has.
+
+    But what waits to be accepted would be reset without a word: for that it gets its stop timeout more.
+    """
+    limit = i.deadline + (spec.stop_timeout if i.queued else 0.0)
+    if now >= limit and i.counts:
         return enter_stopping(i, spec)
     i = replace(i, serial=i.serial + 1, awaiting=i.serial + 1, timer=None)
     return i, (Count(token_of(i, spec, i.serial), spec, i.generation),)
@@ -50,11 +54,14 @@ def counted(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result
     assert isinstance(event, Counted)
     left = event.open + event.queued
     i = replace(i, awaiting=None, counts=i.counts + 1, left=left, load=max(i.load, left))
+    i = replace(i, queued=event.queued)
     if not left and i.idle:
         return enter_stopping(i, spec)
     i = replace(i, idle=not left)
     pause = min(FIRST_COUNT * 2 ** min(i.counts - 1, 10), SLOWEST_COUNT)
-    i, arm = with_timer(i, spec, FIRST_COUNT if i.idle else min(pause, i.deadline - now))
+    left_s = i.deadline - now
+    pause = FIRST_COUNT if i.idle or (i.queued and left_s <= 0) else min(pause, left_s)
+    i, arm = with_timer(i, spec, pause)
     return i, (arm,)
 
 

@@ -70,6 +70,8 @@ class Instance:
     """Connections at the first count."""
     left: int = 0
     """Connections at the last one."""
+    queued: int = 0
+    """Those of them that waited to be accepted."""
     said: bool = False
     """READY=1 came before the answer to its spawn: the two travel by different ways."""
     serial: int = 0

@@ -440,6 +440,33 @@ def test_one_that_stops_already_is_waited_for() -> None:
     assert a.last(fx.Spawn).generation == 3
 
 
+def limited() -> Agent:
+    return replaced(up(drain_timeout=1.0, stop_timeout=2.0))
+
+
+def test_what_waits_to_be_accepted_gets_its_stop_timeout_beyond_the_limit() -> None:
+    a = limited()
+    while a.now < 1.0:
+        a.elapse()
+        count(a, 3, 2)
+    a.elapse()
+    assert kills(a) == [], "they would be reset without a word"
+    count(a, 3, 0)
+    a.elapse()
+    assert kills(a) == [(1, "TERM")], "what is accepted is cut at the limit"
+    assert a.now < 1.5
+
+
+def test_who_accepts_nothing_is_not_waited_for_for_ever() -> None:
+    a = limited()
+    while not kills(a):
+        a.elapse()
+        if not kills(a):
+            count(a, 0, 2)
+    assert 3.0 <= a.now < 3.0 + 2 * FIRST_COUNT
+    assert a.told(facts.Drained)[-1].cut == 2
+
+
 def test_room_for_two_is_needed_when_the_limit_was_lowered() -> None:
     a = full()
     specs = (replace(a.specs[0], max_generations=2),)

@@ -124,13 +124,15 @@ def test_every_mistake_of_every_file_is_named_with_its_line_and_nothing_is_made(
 
 
 def test_a_running_agent_is_not_disturbed_by_a_broken_file(tmp_path: Path) -> None:
-    """SIGHUP does not make it read it; nor does a second agent that is started on it."""
+    """SIGHUP says every mistake and changes nothing; nor does a second agent that is started on it."""
     with host(tmp_path, IDLE) as running:
         pid = running.ready("idle")["instances"][0]["pid"]
         mistakes = broken(tmp_path)
         assert running.agent is not None
         running.agent.send_signal(signal.SIGHUP)
-        until(lambda: "SIGHUP" in running.log(), "it says what it makes of SIGHUP")
+        until(lambda: "cannot load the definitions" in running.log(), "it says what is wrong")
+        until(lambda: all(place in running.log() for place in mistakes), "every mistake is said")
+        assert f"{len(mistakes)} mistakes, nothing was changed" in running.log()
         got = agentd(tmp_path)
         assert got.returncode == 6
         all_are_named(got.stderr, mistakes)
