@@ -154,7 +154,8 @@ def _resume(t: Turn, records: Sequence[Record], left: Left) -> None:
     same_boot = records[-1].boot == left.boot
     alive = t.s.spec.name in left.found and same_boot
     phase = _open_phase(records)
-    if r.act is Act.REPLACE:
+    unstopped = asked.handle == "restart" and t.s.instance.phase is Phase.READY
+    if r.act is Act.REPLACE or (unstopped and alive and r.act is Act.RECIPE):
         _begin_anew(t, r, phase)  # whatever was started beside the one that serves is being ended
     elif r.act is Act.LAUNCH:
         if alive and t.s.instance.phase is Phase.STARTING and r.manifest:
@@ -230,8 +231,13 @@ def _rebuild(asked: facts.Requested, records: Sequence[Record], t: Turn) -> Relo
     )
     for record in records:
         match record.fact:
-            case facts.Joined(must_act=must_act, require_proof=require_proof):
-                r = replace(r, must_act=must_act, require_proof=require_proof)
+            case facts.Joined() as joined:
+                r = replace(
+                    r,
+                    must_act=joined.must_act,
+                    require_proof=joined.require_proof,
+                    confirm_within=joined.confirm_within,
+                )
             case facts.SnapshotTaken(hash=hash_, version=version):
                 r = replace(r, manifest=Manifest(hash_, version))
             case facts.BaselineTaken(baseline=baseline, at=at):

@@ -93,6 +93,14 @@ class Switch:
 
 
 @dataclass(frozen=True, slots=True)
+class WriteDown:
+    """Nothing but this: everything noted so far is on the disk → WrittenDown or EffectFailed."""
+
+    durable: ClassVar[bool] = True
+    token: Token
+
+
+@dataclass(frozen=True, slots=True)
 class CloseSockets:
     """Nobody is going to serve: close what listens, so that clients are refused instead of kept waiting."""
 
@@ -252,6 +260,7 @@ Effect = (
     | SendReloadSignal
     | Perform
     | Switch
+    | WriteDown
     | CloseSockets
     | Count
     | Restore

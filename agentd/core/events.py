@@ -145,6 +145,13 @@ class Spawned:
 
 
 @dataclass(frozen=True, slots=True)
+class WrittenDown:
+    """What is about to be done is on the disk."""
+
+    token: Token
+
+
+@dataclass(frozen=True, slots=True)
 class Restored:
     """The files are again what they were; ``files`` were written or removed."""
 
@@ -430,6 +437,7 @@ Ask = (
 )
 Completion = (
     Spawned
+    | WrittenDown
     | Restored
     | SnapshotDone
     | CheckDone
@@ -471,6 +479,7 @@ ReloadEvent = (
     | NextEnded
     | RoomMade
     | Notified
+    | WrittenDown
     | Restored
     | SnapshotDone
     | CheckDone

@@ -119,6 +119,7 @@ class Joined:
     cause: Cause
     must_act: bool = True
     require_proof: bool = False
+    confirm_within: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

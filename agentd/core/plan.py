@@ -71,6 +71,8 @@ def change(old: Spec, new: Spec) -> Change | None:
     forced = tuple(key for key in keys if key in FORCES)
     action = Action.UPDATE
     if forced:
-        overlaps = new.reload.steps == (Replace(),)
+        kept = {socket.address for socket in new.sockets}
+        let_go = any(socket.address not in kept for socket in old.sockets)
+        overlaps = new.reload.steps == (Replace(),) and not let_go
         action = Action.REPLACE if overlaps else Action.RESTART
     return Change(new.name, action, keys, forced)

@@ -32,6 +32,7 @@ from agentd.core.events import (
     SnapshotDone,
     Switched,
     Touched,
+    WrittenDown,
 )
 from agentd.core.reload_value import (
     Reload,
@@ -58,7 +59,8 @@ def stale(r: Reload, event: ReloadEvent) -> bool:
         case Elapsed(token=token):
             return token.serial != r.timer
         case (
-            Restored(token=token)
+            WrittenDown(token=token)
+            | Restored(token=token)
             | SnapshotDone(token=token)
             | CheckDone(token=token)
             | BaselineDone(token=token)
@@ -100,6 +102,8 @@ TABLE: dict[tuple[Stage, type[ReloadEvent]], Row] = {
     (_S.PERFORMING, Performed): act.performed,
     (_S.PERFORMING, EffectFailed): act.not_sent,
     (_S.PERFORMING, Notified): confirm.said,
+    (_S.NOTING, WrittenDown): generations.written_down,
+    (_S.NOTING, EffectFailed): generations.not_written,
     (_S.ENDING, InstanceEnded): act.stay,
     (_S.ENDING, InstanceDown): generations.ended_old,
     (_S.ENDING, Elapsed): generations.never_ended,

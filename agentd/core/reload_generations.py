@@ -7,7 +7,7 @@ and what becomes of the other one, is the service's (``service_generations``): i
 from __future__ import annotations
 
 from agentd.core import facts, reload_confirm
-from agentd.core.effects import Disarm, Switch
+from agentd.core.effects import Disarm, Switch, WriteDown
 from agentd.core.events import (
     EffectFailed,
     InstanceEnded,
@@ -69,11 +69,26 @@ def launch_failed(r: Reload, event: ReloadEvent, view: View, now: float) -> Resu
 
 
 def restart(r: Reload, view: View, now: float) -> Result:
-    """The service stops the instance when it sees this stage."""
-    r = replace(r, stage=Stage.ENDING, act=Act.RESTART)
+    """Written down first: what cannot be is not done to a service that runs."""
+    r = replace(r, stage=Stage.NOTING, act=Act.RESTART)
     r, notes = note(r, now, began(r, view), facts.StepBegan(view.spec.name, r.id, STOP, view.pid))
+    r, token = expect(r, view)
+    return r, (WriteDown(token),), notes
+
+
+def written_down(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
+    """The service stops the instance when it sees this stage."""
+    r = replace(r, stage=Stage.ENDING, awaiting=None)
     r, timer = arm(r, view, view.spec.stop_timeout + view.spec.reload.timeout)
-    return r, (timer,), notes
+    return r, (timer,), ()
+
+
+def not_written(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
+    """Nothing was stopped."""
+    assert isinstance(event, EffectFailed)
+    failed = facts.StepEnded(view.spec.name, r.id, STOP, now, event.error_type)
+    r, notes = note(replace(r, awaiting=None), now, failed, ended(r, view, event.error_type))
+    return finish(r, view, now, notes, Ending(Verdict.REJECTED, event.error_type, event.message))
 
 
 def ended_old(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:

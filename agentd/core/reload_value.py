@@ -43,6 +43,7 @@ class Stage(StrEnum):
     BASELINE = "baseline"
     SENDING = "sending"
     PERFORMING = "performing"
+    NOTING = "noting"
     ENDING = "ending"
     LAUNCHING = "launching"
     CLEARING = "clearing"
@@ -61,6 +62,7 @@ PHASE: dict[Stage, str] = {
     Stage.BASELINE: "apply",
     Stage.SENDING: "apply",
     Stage.PERFORMING: "apply",
+    Stage.NOTING: "apply",
     Stage.ENDING: "apply",
     Stage.LAUNCHING: "apply",
     Stage.CLEARING: "apply",

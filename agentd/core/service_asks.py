@@ -70,7 +70,10 @@ def reload_asked(t: Turn, e: ReloadAsked) -> None:
             require_proof=s.waiting.require_proof or e.require_proof,
         )
         t.s = replace(s, waiting=r)
-        t.note(facts.Joined(s.spec.name, r.id, e.cause, r.must_act, r.require_proof))
+        told = facts.Joined(
+            s.spec.name, r.id, e.cause, r.must_act, r.require_proof, r.confirm_within
+        )
+        t.note(told)
         t.answer(e.reply, Accepted(r.id, r.trace_id, joined=True))
     else:
         _drop_silent(t)

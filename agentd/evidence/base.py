@@ -27,3 +27,22 @@ class Kind(Evidence, Protocol):
     @classmethod
     def declared(cls, argument: str | None, hints: Hints) -> Self:
         """From the definition. Raises ValueError with the reason when the argument cannot be used."""
+
+
+class Bare:
+    """What evidence has in common that takes no argument and looks at neither workers nor output."""
+
+    __slots__ = ()
+    workers: ClassVar[bool] = False
+    takes: ClassVar[str] = ""
+
+    @classmethod
+    def declared(cls, argument: str | None, hints: Hints) -> Self:  # noqa: ARG003 - part of the Protocol
+        """Takes nothing."""
+        assert argument is None
+        return cls()
+
+    @property
+    def pattern(self) -> str | None:
+        """Nothing is looked for in the output."""
+        return None

@@ -6,33 +6,20 @@ The weakest: it says nothing about the configuration. It exists for services tha
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from agentd.core.steps import Baseline, Grade, Judgement, Sight
-from agentd.evidence.base import Hints
+from agentd.evidence.base import Bare
 
 
 @dataclass(frozen=True, slots=True)
-class Delivered:
+class Delivered(Bare):
     """Confirmed when the service lives ``grace`` seconds after the last step."""
 
     grace: float = 0.2
 
     name: ClassVar[str] = "delivered"
     grade: ClassVar[Grade] = Grade.DECLARED
-    workers: ClassVar[bool] = False
-    takes: ClassVar[str] = ""
-
-    @classmethod
-    def declared(cls, argument: str | None, hints: Hints) -> Self:  # noqa: ARG003 - part of the Protocol
-        """Takes nothing."""
-        assert argument is None
-        return cls()
-
-    @property
-    def pattern(self) -> str | None:
-        """Nothing is looked for in the output."""
-        return None
 
     def judge(self, before: Baseline, now: Sight) -> Judgement:  # noqa: ARG002 - there is nothing to compare
         """Death contradicts at once; life confirms only at the end of the grace."""

@@ -9,31 +9,18 @@ Which messages belong to this reload is decided in ``agentd.core.reload_confirm`
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from agentd.core.steps import Baseline, Grade, Judgement, Sight
-from agentd.evidence.base import Hints
+from agentd.evidence.base import Bare
 
 
 @dataclass(frozen=True, slots=True)
-class Notify:
+class Notify(Bare):
     """Confirmed by READY=1 after RELOADING=1; contradicted by the service's own complaint."""
 
     name: ClassVar[str] = "notify"
     grade: ClassVar[Grade] = Grade.PROVEN
-    workers: ClassVar[bool] = False
-    takes: ClassVar[str] = ""
-
-    @classmethod
-    def declared(cls, argument: str | None, hints: Hints) -> Self:  # noqa: ARG003 - part of the Protocol
-        """Takes nothing."""
-        assert argument is None
-        return cls()
-
-    @property
-    def pattern(self) -> str | None:
-        """Nothing is looked for in the output."""
-        return None
 
     def judge(self, before: Baseline, now: Sight) -> Judgement:  # noqa: ARG002 - what was before is not asked
         """A complaint counts as soon as it is heard; what is not finished is no success."""

@@ -7,31 +7,18 @@ HAProxy's ``Success=1``): a 200 that only means "accepted" proves nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from agentd.core.steps import Baseline, Grade, Judgement, Sight
-from agentd.evidence.base import Hints
+from agentd.evidence.base import Bare
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Bare):
     """Confirmed by the yes of the last step, while the service lives."""
 
     name: ClassVar[str] = "reply"
     grade: ClassVar[Grade] = Grade.PROVEN
-    workers: ClassVar[bool] = False
-    takes: ClassVar[str] = ""
-
-    @classmethod
-    def declared(cls, argument: str | None, hints: Hints) -> Self:  # noqa: ARG003 - part of the Protocol
-        """Takes nothing."""
-        assert argument is None
-        return cls()
-
-    @property
-    def pattern(self) -> str | None:
-        """Nothing is looked for in the output."""
-        return None
 
     def judge(self, before: Baseline, now: Sight) -> Judgement:  # noqa: ARG002 - what was before is not asked
         """A service that died after its answer has not taken its configuration."""

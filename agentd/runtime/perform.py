@@ -33,6 +33,7 @@ from agentd.core.effects import (
     Switch,
     TakeBaseline,
     TakeSnapshot,
+    WriteDown,
 )
 from agentd.core.events import (
     BaselineDone,
@@ -48,6 +49,7 @@ from agentd.core.events import (
     SnapshotDone,
     Switched,
     Token,
+    WrittenDown,
 )
 from agentd.core.process import Exit
 from agentd.core.saying import heard
@@ -131,6 +133,8 @@ class Performer:
                 self._start(effect.token, self._acts.perform(effect))
             case Switch():
                 self._switch(effect)
+            case WriteDown(token=token):
+                self._runtime.post(WrittenDown(token))
             case CloseSockets(service=service):
                 self._machine.listeners.drop(service)
             case Count():

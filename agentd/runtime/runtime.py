@@ -21,6 +21,7 @@ from agentd.core.effects import (
     Reply,
     Restore,
     SendReloadSignal,
+    WriteDown,
 )
 from agentd.core.events import Ask, EffectFailed, Event, SnapshotDone, Token
 from agentd.core.host import Host, Step, step
@@ -34,7 +35,7 @@ from agentd.ports import AdapterError, CommandResult, Key, Message
 from agentd.runtime.machine import Machine
 from agentd.runtime.perform import Performer
 
-Durable = SendReloadSignal | Perform | Restore
+Durable = SendReloadSignal | Perform | Restore | WriteDown
 """What is done only when what led to it is on the disk."""
 
 

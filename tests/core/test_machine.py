@@ -24,6 +24,7 @@ from tests.core.make import PERSON, WATCH, Says, agent, identity, manifest, spec
 ANSWERED = (
     fx.Spawn,
     fx.TakeSnapshot,
+    fx.WriteDown,
     fx.RunCheck,
     fx.TakeBaseline,
     fx.SendReloadSignal,
@@ -109,6 +110,7 @@ class HostMachine(RuleBasedStateMachine):
         token = effect.token
         answers: dict[type, ev.Event] = {
             fx.Spawn: ev.Spawned(token, identity(token.serial)),
+            fx.WriteDown: ev.WrittenDown(token),
             fx.TakeSnapshot: ev.SnapshotDone(token, manifest(n)),
             fx.RunCheck: ev.CheckDone(token, n - 1),
             fx.TakeBaseline: ev.BaselineDone(token, Baseline(0)),

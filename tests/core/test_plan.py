@@ -73,6 +73,9 @@ def test_the_keys_that_differ_and_those_that_force_a_new_process() -> None:
     assert change(replacing(WEB), replacing(NEWER)) == Change(
         "web", Action.REPLACE, ("command",), ("command",)
     )
+    held = replace(replacing(WEB), sockets=(SOCKET,))
+    assert change(held, replacing(WEB)).action is Action.RESTART, "it may want to bind it itself"  # type: ignore[union-attr]
+    assert change(replacing(WEB), held).action is Action.REPLACE  # type: ignore[union-attr]
     assert change(WEB, replace(WEB, digest="another way to write it")) is None
 
 

@@ -28,6 +28,7 @@ def ending(a: Agent | None = None) -> Agent:
     a = a or up()
     a.reload()
     a.read(2)
+    a.feed(ev.WrittenDown(a.last(fx.WriteDown).token))
     return a
 
 
@@ -46,6 +47,29 @@ def steps(a: Agent) -> list[str]:
     id_ = a.told(facts.Requested)[-1].reload_id
     mine = [f for f in a.told(facts.StepEnded) if f.reload_id == id_]
     return [f.step + (f"!{f.error_type}" if f.error_type else "") for f in mine]
+
+
+def test_what_cannot_be_written_down_is_not_done() -> None:
+    a = up()
+    a.reload()
+    a.read(2)
+    assert (stage(a), a.phase(), a.last(fx.WriteDown).token.machine) == (
+        "noting",
+        "ready",
+        "reload",
+    )
+    a.failed(fx.WriteDown, "journal_unavailable")
+    assert (a.judged.verdict, a.judged.error_type) == (Verdict.REJECTED, "journal_unavailable")
+    assert (a.phase(), a.service().live) == ("ready", manifest(1))
+    assert steps(a) == ["process.stop!journal_unavailable"]
+
+
+def test_one_that_dies_before_it_is_stopped_has_failed() -> None:
+    a = up()
+    a.reload()
+    a.read(2)
+    a.exited()
+    assert (a.judged.verdict, a.judged.error_type) == (Verdict.FAILED, "service_died")
 
 
 def test_it_is_stopped_then_started() -> None:
@@ -215,6 +239,16 @@ def test_what_is_said_by_the_one_that_goes_is_not_its_successors_word() -> None:
 
 
 # When the agent dies in between.
+
+
+def test_an_agent_that_died_before_anything_was_stopped_begins_anew() -> None:
+    a = up()
+    a.reload()
+    a.read(2)
+    b = survivor(a)
+    assert b.told(facts.Judged) == []
+    b.read(2)
+    assert (stage(b), b.phase(), b.service().live) == ("noting", "ready", manifest(1))
 
 
 def test_an_agent_that_died_while_it_was_stopped_cannot_tell_and_starts_it() -> None:

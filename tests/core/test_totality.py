@@ -44,6 +44,7 @@ SAMPLES: dict[type[Any], Any] = {
     ev.NextReady: ev.NextReady(8),
     ev.NextEnded: ev.NextEnded("exit_1", "exit code 1"),
     ev.RoomMade: ev.RoomMade(),
+    ev.WrittenDown: ev.WrittenDown(TOKEN),
     ev.Restored: ev.Restored(TOKEN, 1),
     ev.Performed: ev.Performed(TOKEN, 0.0, 0),
     ev.Switched: ev.Switched(TOKEN, 0.0, moved=True),

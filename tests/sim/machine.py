@@ -209,6 +209,10 @@ def switch(w: World, e: fx.Switch) -> None:
     w.answer(e.token, w.soon(), ev.Switched(e.token, w.now, moved=w.rng.random() < 0.8))
 
 
+def write_down(w: World, e: fx.WriteDown) -> None:
+    w.answer(e.token, w.soon(), ev.WrittenDown(e.token))
+
+
 def close_sockets(w: World, e: fx.CloseSockets) -> None:
     assert not any(c.main for c in w.children[e.service]), f"{e} while somebody serves"
     w.serving.pop(e.service, None)
@@ -315,6 +319,7 @@ DOES: dict[type, Callable[[World, Any], None]] = {
     fx.Perform: perform,
     fx.Switch: switch,
     fx.Count: count,
+    fx.WriteDown: write_down,
     fx.CloseSockets: close_sockets,
     fx.Restore: restore,
     fx.TakeSnapshot: take_snapshot,

@@ -27,7 +27,7 @@ SHAPES = {
     "Drained": "began cut generation open pid reload_id service",
     "Flipped": "at generation moved reload_id service",
     "HoldSet": "held reason service user",
-    "Joined": "cause must_act reload_id require_proof service",
+    "Joined": "cause confirm_within must_act reload_id require_proof service",
     "Judged": "confirmation error_type generation grade handle hash_after message output pid reload_id service"
     " trigger verdict version_after",
     "LiveChanged": "hash service version why",
