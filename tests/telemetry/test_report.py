@@ -38,6 +38,7 @@ def test_an_applied_reload_whole() -> None:
         "changed": [{"path": c.path, "change": c.change} for c in stories.CHANGED],
         "requested_at": "2026-11-22T10:00:00.000000Z",
         "duration_ms": 182.4,
+        "downtime_ms": None,
         "phase": None,
         "phases": [
             {"name": "snapshot", "ms": 4.0},
@@ -80,6 +81,11 @@ def test_it_agrees_with_the_trace(name: str) -> None:
     assert [(s.name[7:], round((s.end_ns - s.start_ns) / 1e6, 3)) for s in phases] == list(
         made.phases
     )
+
+
+def test_the_gap_of_a_restart_is_told_and_a_replace_has_none() -> None:
+    made = [report(told, WALL) for told in (stories.restarted(), stories.replaced())]
+    assert [one and one.to_json()["downtime_ms"] for one in made] == [73.0, None]
 
 
 def test_no_reload_no_report() -> None:
