@@ -102,7 +102,12 @@ def test_the_recipes_on_the_page_are_those_there_are() -> None:
 
 
 def test_the_example_of_a_recipe_loads(tmp_path: Path) -> None:
-    example = section(recipes_man.PAGE, "EXAMPLES").partition(".nf\n")[2].partition(".fi")[0]
+    examples = re.findall(
+        r"^\.nf\n(.*?)^\.fi", section(recipes_man.PAGE, "EXAMPLES"), re.MULTILINE | re.DOTALL
+    )
     path = tmp_path / "agentd.toml"
-    path.write_text(example.replace("\\-", "-"))
-    assert load(path).services[0].stop_signal == "TERM"
+    path.write_text("".join(examples).replace("\\-", "-"))
+    loaded = load(path)
+    assert loaded.services[0].stop_signal == "TERM"
+    assert [s.reload.handle for s in loaded.services] == ["signal", "replace", "replace"]
+    assert loaded.warnings == ()
