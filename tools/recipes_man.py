@@ -30,6 +30,36 @@ When the command is another program (a shell around the server, say) there is no
 .SH RECIPES
 """
 TAIL = """\
+.SH OTHER SERVERS
+These have no recipe yet.
+With the handle
+.B replace
+both take the socket that agentd holds, and each needs an answer of its own to be known as ready:
+.SS gunicorn
+It finds the socket by
+.B LISTEN_FDS
+without an option, or by
+.BR "\\-\\-bind fd://3" .
+It says
+.B READY=1
+when its arbiter runs, before a worker can answer or has even loaded the application.
+So with
+.B replace
+do not take its word: give it a probe,
+.BR "ready = { http = ... }" .
+Without
+.B replace
+it is reloaded by the signal HUP, and dies of a file that it cannot load.
+.SS uvicorn
+It takes the socket with
+.BR "\\-\\-fd 3" .
+It says nothing to a supervisor: probe it by HTTP.
+Told to stop it resets what it has accepted and not yet read; that loses nothing here, since the old generation is only told
+when its connections have ended or
+.B drain_timeout
+is over.
+.PP
+A probe on a held socket counts only when the process that was just started answered it: what the old generation answers is passed over.
 .SH EXAMPLES
 An nginx as its recipe has it, but stopped at once:
 .PP
@@ -39,6 +69,32 @@ command = ["nginx", "\\-g", "daemon off;", "\\-c", "/etc/nginx/nginx.conf"]
 recipe = "nginx"
 inputs = ["/etc/nginx/nginx.conf", "/etc/nginx/conf.d/*.conf"]
 stop_signal = "TERM"
+.fi
+.PP
+A gunicorn that is replaced, without a recipe:
+.PP
+.nf
+[service.app]
+command = ["gunicorn", "\\-\\-chdir", "/srv/app", "wsgi:app"]
+inputs = ["/srv/app/*.py"]
+sockets = [{ name = "http", listen = "127.0.0.1:8000" }]
+ready = { http = "http://127.0.0.1:8000/" }
+
+[service.app.reload]
+handle = "replace"
+.fi
+.PP
+A uvicorn, the same way:
+.PP
+.nf
+[service.api]
+command = ["uvicorn", "\\-\\-fd", "3", "\\-\\-app\\-dir", "/srv/api", "asgi:app"]
+inputs = ["/srv/api/*.py"]
+sockets = [{ name = "http", listen = "127.0.0.1:8001" }]
+ready = { http = "http://127.0.0.1:8001/healthz" }
+
+[service.api.reload]
+handle = "replace"
 .fi
 .SH SEE ALSO
 .BR agentd (8),

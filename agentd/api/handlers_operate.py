@@ -74,7 +74,7 @@ async def _started(
 
 def _waiting(context: Context, name: str, *, wait: bool) -> Response:
     """It has not begun to start. Who waits is told at once when that will not change by itself."""
-    s, why = context.now(name), obstacle(context.services, name)
+    s, why = context.now(name), obstacle(context.host.services, name)
     if why and wait:
         return _answer(views.acted(s, why, None), ExitCode.NOT_RUNNING)
     waits = "it waits: for its old process to end, or for what it requires"
@@ -215,7 +215,7 @@ async def _patience(context: Context, name: str, until: float | None) -> AsyncIt
 
         def look(record: Record | None = None) -> None:
             moved = record is None or isinstance(record.fact, PhaseEntered)
-            if moved and not limit.expired() and obstacle(context.services, name):
+            if moved and not limit.expired() and obstacle(context.host.services, name):
                 limit.reschedule(loop.time())
 
         stop = context.runtime.journal.listen(look)

@@ -112,7 +112,7 @@ async def _one(
     context: Context, request: Request, name: str, wish: _Wish, until: float | None
 ) -> _Answer:
     """Ask, and wait. Raises Problem: turned away."""
-    if why := obstacle(context.services, name):
+    if why := obstacle(context.host.services, name):
         raise Problem(409, f"cannot reload: {why}", ExitCode.NOT_RUNNING)
     with Following(context.runtime.journal, name) as following:
         taken = not_turned(await context.runtime.ask(wish.of(name)))

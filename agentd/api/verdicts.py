@@ -67,7 +67,7 @@ def reported(context: Context, request: Request, records: tuple[Record, ...]) ->
     found = report(records, time.time_ns(), context.host_id)
     assert found is not None
     document = found.to_json()
-    s = context.services.get(found.service)
+    s = context.host.services.get(found.service)
     document["on_trial"] = views.on_trial(s, found.reload_id) if s is not None else None
     _without_output(request, document)
     return document

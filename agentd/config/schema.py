@@ -120,8 +120,13 @@ ACCESS: Kind[Access] = table(
         "Logs, diffs and the output of checks: what may hold secrets.",
         [],
     ),
-    Key("operate", host.PRINCIPALS, "Reload, check, start, stop, restart, hold and release.", []),
-    Key("admin", host.PRINCIPALS, "The agent itself: its definitions and its end.", []),
+    Key(
+        "operate",
+        host.PRINCIPALS,
+        "Reload, roll back, confirm, cancel, check, start, stop, restart, hold and release.",
+        [],
+    ),
+    Key("admin", host.PRINCIPALS, "The agent itself: plan, apply and shutdown.", []),
 )
 
 TELEMETRY: Kind[Telemetry] = table(

@@ -182,7 +182,8 @@ def _plain(fact: Fact) -> _Line | None:  # noqa: C901, PLR0912 - a case for each
             return _Line(f"{name} ended while no agent was there, pid {pid}", "warning", name)
         case facts.Restored(service=name, hash=hash_, files=files):
             short = hash_.removeprefix("sha256:")[:12]
-            return _Line(f"{name} inputs put back to {short}, {files} files", "info", name)
+            what = _count(files, "file")
+            return _Line(f"{name} inputs put back to {short}, {what}", "info", name)
         case facts.Confirmed(service=name, reload_id=id_, user=user) if user:
             return _Line(f"{name} reload {id_} confirmed{_by(user)}", "info", name)
         case facts.DefinitionsTaken(user=user, changed=changed):
@@ -191,8 +192,8 @@ def _plain(fact: Fact) -> _Line | None:  # noqa: C901, PLR0912 - a case for each
         case facts.Drained(service=name, generation=generation, open=open_, cut=cut):
             told = f"{name} generation {generation} drained"
             if not cut:
-                return _Line(f"{told}, {open_} connections finished", "info", name)
-            return _Line(f"{told} to its limit, {cut} connections cut", "warning", name)
+                return _Line(f"{told}, {_count(open_, 'connection')} finished", "info", name)
+            return _Line(f"{told} to its limit, {_count(cut, 'connection')} cut", "warning", name)
         case facts.WantSet(service=name, want=want, user=user):
             return _Line(f"{name} wanted {want}{_by(user)}", "info", name)
         case facts.HoldSet(service=name, held=held, reason=reason, user=user):
@@ -207,6 +208,10 @@ def _plain(fact: Fact) -> _Line | None:  # noqa: C901, PLR0912 - a case for each
             return _Line(f"{name} will not try {short} again unasked: {reason}", "warning", name)
         case _:
             return None
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def _by(user: str) -> str:

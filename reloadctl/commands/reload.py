@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from reloadctl.client import Reply
+    from reloadctl.jsontext import Document
 
 ASKED_AT_ONCE = 2
 """An interrupted operator waits no longer than this for the id of what goes on."""
@@ -69,7 +70,14 @@ def tell(reply: "Reply", options: "dict[str, Any]") -> int:
 
     document, view = loads(reply.body), look(options)
     write(several(document, view) if "reloads" in document else render(document, view))
+    if options.get("confirm_within") and _changed_nothing(document):
+        write("  nothing to put back: it runs what it ran before\n")
     return reply.exit
+
+
+def _changed_nothing(document: "Document") -> bool:
+    applied = document.get("verdict") == "applied"
+    return applied and document["hash_before"] == document["hash_after"]
 
 
 def _interrupted(options: "dict[str, Any]", services: list[str]) -> int:

@@ -49,7 +49,8 @@ def _drain(span: Document) -> str:
     pid = (span.get("resource") or {}).get("process.pid")
     took = milliseconds(((span["end_ns"] or span["start_ns"]) - span["start_ns"]) / 1e6)
     who = f", pid {pid}" if pid else ""
-    return f"  drain    {open_} connections, {cut} of them cut, {took}{who}"
+    what = "1 connection" if open_ == 1 else f"{open_} connections"
+    return f"  drain    {what}, {cut} cut, {took}{who}"
 
 
 def events(reload: Document) -> list[str]:

@@ -11,6 +11,8 @@ from reloadctl.render.look import milliseconds
 _LEFT = " ▏▎▍▌▋▊▉█"
 _HALF = 4
 _GAP = 0.2
+_AFTER = "reload.drain"
+"""May go on long after its reload has ended, which it must not make too small to be seen: it is cut at the right edge."""
 _DETAIL = (
     "process.executable.name",
     "reload.signal",
@@ -38,7 +40,8 @@ def rows(spans: "list[Document]", width: int, *, unicode: bool) -> list[Row]:
     if not spans:
         return []
     begin = min(span["start_ns"] for span in spans)
-    end = max(span["end_ns"] or span["start_ns"] for span in spans)
+    within = [span for span in spans if span["name"] != _AFTER] or spans
+    end = max(span["end_ns"] or span["start_ns"] for span in within)
     known = {span["span_id"] for span in spans}
     children: dict[object, list[Document]] = {}
     for span in sorted(spans, key=lambda s: (s["start_ns"], s["end_ns"] or end)):
@@ -67,7 +70,8 @@ class _Scale:
     def bar(self, start: int, end: int, state: str) -> str:
         total = self.end - self.begin
         first = (start - self.begin) * self.width * 8 // total
-        last = max((end - self.begin) * self.width * 8 // total, first + 1)
+        first = min(first, self.width * 8 - 1)
+        last = max(min(end - self.begin, total) * self.width * 8 // total, first + 1)
         cell, last_cell = min(first // 8, self.width - 1), min(-(-last // 8), self.width)
         if not self.unicode or state == "gap":
             return " " * cell + ("." if state == "gap" else "#") * (last_cell - cell)
@@ -113,7 +117,8 @@ def _label(span: Document, depth: int) -> str:
     said = [_detail(key, attributes[key]) for key in _DETAIL if key in attributes] if depth else []
     if span["status"] == "error" and span.get("status_message"):
         said.append(span["status_message"])
-    return line("  " * depth + "  ".join((span["name"], *said)))
+    name = span["name"]
+    return line("  " * depth + "  ".join((name, *(text for text in said if text not in name))))
 
 
 def _detail(key: str, found: object) -> str:

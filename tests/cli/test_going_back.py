@@ -98,6 +98,13 @@ def test_a_change_on_trial_says_until_when_and_what_keeps_it(agent: Agent, ctl: 
     assert server.requests[0].json["confirm_within_s"] == 120.0
 
 
+def test_a_trial_of_nothing_is_none(agent: Agent, ctl: Ctl) -> None:
+    server = agent(reply(reload(hash_before=sha(NEW), version_before=NEW, changed=[])))
+    out = ctl(server, "reload", "web", "--confirm-within", "2m")[1]
+    assert out.splitlines()[1:] == ["  nothing to put back: it runs what it ran before"]
+    assert "nothing" not in ctl(server, "reload", "web")[1]
+
+
 def test_a_gap_is_told(agent: Agent, ctl: Ctl) -> None:
     out = ctl(agent(reply(reload(downtime_ms=1234.5, changed=[]))), "reload", "web")[1]
     assert out == f"web  applied  {OLD} → {NEW}  182 ms  1234 ms down  observed by workers\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -14,6 +15,8 @@ import pytest
 from agentd import recipes
 from agentd.api.routes import ROUTES, find
 from agentd.config.loader import load
+from agentd.system.listenfile import ListenFile
+from agentd.system.states import StateFiles
 from reloadctl.__main__ import read
 from tests.cli.canned import ROOT
 from tools import api_man, recipes_man
@@ -94,6 +97,28 @@ def test_the_routes_on_the_page_are_those_of_the_table() -> None:
         assert f".SS \\fB{route.method}\\fR {route.path}".replace("-", "\\-") in text
 
 
+def places() -> set[str]:
+    """Every file and directory that the agent names below its two directories."""
+    text = (ROOT / "agentd" / "assemble.py").read_text() + (
+        ROOT / "agentd/system/lock.py"
+    ).read_text()
+    found = re.findall(r"(\w+) / \"([\w.]+)\"", text)
+    names = {"state": "STATE", "runtime_dir": "RUNTIME", "state_dir": "STATE"}
+    return {f"{names[where]}/{name}" for where, name in found if where in names}
+
+
+def test_the_files_on_the_page_are_those_that_the_agent_makes(tmp_path: Path) -> None:
+    told = re.findall(r"^\.It Pa (\S+)$", section(ROOT / "man" / "agentd.8", "FILES"), re.MULTILINE)
+    tops = {"/".join(path.split("/")[:2]) for path in told}
+    assert len(places()) > 6
+    assert tops - places() <= {"STATE/agentd.lock"}
+    assert places() <= tops
+    state = StateFiles(tmp_path / "state").write("SERVICE", "{}", os.getuid(), os.getgid())
+    ListenFile(tmp_path / "listeners").write("SERVICE", {})
+    made = {f"RUNTIME/{path.relative_to(tmp_path)}" for path in tmp_path.glob("*/*")}
+    assert (len(made), Path(state).exists(), made <= set(told)) == (2, True, True)
+
+
 def test_the_recipes_on_the_page_are_those_there_are() -> None:
     text = recipes_man.PAGE.read_text()
     assert text == recipes_man.page(), "print them anew: python -m tools.recipes_man"
@@ -102,7 +127,12 @@ def test_the_recipes_on_the_page_are_those_there_are() -> None:
 
 
 def test_the_example_of_a_recipe_loads(tmp_path: Path) -> None:
-    example = section(recipes_man.PAGE, "EXAMPLES").partition(".nf\n")[2].partition(".fi")[0]
+    examples = re.findall(
+        r"^\.nf\n(.*?)^\.fi", section(recipes_man.PAGE, "EXAMPLES"), re.MULTILINE | re.DOTALL
+    )
     path = tmp_path / "agentd.toml"
-    path.write_text(example.replace("\\-", "-"))
-    assert load(path).services[0].stop_signal == "TERM"
+    path.write_text("".join(examples).replace("\\-", "-"))
+    loaded = load(path)
+    assert loaded.services[0].stop_signal == "TERM"
+    assert [s.reload.handle for s in loaded.services] == ["signal", "replace", "replace"]
+    assert loaded.warnings == ()

@@ -64,9 +64,13 @@ def test_the_gap_the_drain_and_the_trial_are_told(agent: Agent, ctl: Ctl) -> Non
     assert lines[0] == f"web  applied  {OLD} → {NEW}  182 ms  41 ms down  observed by workers"
     assert lines[6:9] == [
         "  instance generation 1, pid 4121",
-        "  drain    12 connections, 2 of them cut, 30.0 s, pid 4000",
+        "  drain    12 connections, 2 cut, 30.0 s, pid 4000",
         f"  put back at 10:02:00 UTC unless confirmed: reloadctl confirm {ID}",
     ]
+    root = next(line for line in lines if line.startswith("reload web "))
+    assert root.endswith("  " + "█" * 48), "the drain does not make the reload too small to be seen"
+    drain = next(line for line in lines if line.startswith("    reload.drain"))
+    assert drain.endswith(f"+50 ms     30.0 s  {' ' * 24}{'█' * 24}")
     assert "  drain    12 connections" in on_terminal("--socket", server.path, "show", "web")[1]
 
 

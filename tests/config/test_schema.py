@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import tomllib
@@ -16,6 +17,7 @@ from agentd.config.loader import load
 from agentd.config.schema import ACCESS, AGENT, TABLES, ReloadTable, ServiceTable
 from agentd.config.shapes import BACKOFF, LOGS, START_LIMIT, WATCH
 from agentd.core.spec import Backoff, LogSpec, StartLimit, WatchSpec
+from agentd.handles import HANDLES
 from tools.man_keys import PAGE, rendered
 
 ROWS = dict(TABLES)
@@ -58,12 +60,17 @@ def test_the_manual_has_the_keys_of_the_schema() -> None:
 
 def test_the_example_of_the_manual_loads(tmp_path: Path) -> None:
     page = PAGE.read_text(encoding="utf-8")
-    example = page.partition(".SH EXAMPLES\n.nf\n")[2].partition(".fi")[0].replace("\\-", "-")
+    examples = re.findall(
+        r"^\.nf\n(.*?)^\.fi", page.partition(".SH EXAMPLES\n")[2], re.MULTILINE | re.DOTALL
+    )
+    example = "".join(examples).replace("\\-", "-")
     example = example.replace("group:deploy", "*").replace('user = "app"', 'user = "root"')
     assert tomllib.loads(example)
     path = tmp_path / "agentd.toml"
     path.write_text(example)
-    assert load(path).warnings == ()
+    loaded = load(path)
+    assert loaded.warnings == ()
+    assert {spec.reload.handle for spec in loaded.services} == set(HANDLES), "one of each"
 
 
 @pytest.mark.skipif(shutil.which("mandoc") is None, reason="mandoc is not installed")

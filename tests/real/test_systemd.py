@@ -154,6 +154,35 @@ def test_reload(machine: Machine) -> None:
     assert machine.pids() == pids
 
 
+def test_a_reload_with_a_mistake_fails_and_changes_nothing(machine: Machine) -> None:
+    pids, main = machine.started(), machine.show("MainPID")
+    good = machine.box.run("cat", "/etc/agentd/agentd.toml").stdout
+    machine.box.write("/etc/agentd/agentd.toml", f"{good}[service.more]\ncomand = 1\n")
+    assert machine.box.run("systemctl", "reload", "agentd").returncode != 0
+    assert "service.more.comand" in machine.journal()
+    assert (machine.show("ActiveState"), machine.show("MainPID")) == ("active", main)
+    machine.box.run("systemctl", "kill", "--signal=HUP", "--kill-whom=main", "agentd")
+    notice = "2 services up; the definitions on disk have mistakes and are not taken"
+    until(lambda: machine.show("StatusText") == notice, "the status line says why")
+    assert machine.pids() == pids
+    machine.box.write("/etc/agentd/agentd.toml", good)
+    machine.systemctl("reload", "agentd")
+    until(lambda: machine.show("StatusText") == "2 services up", "they are taken")
+    assert machine.pids() == pids
+
+
+def test_what_was_shut_down_stays_down(machine: Machine) -> None:
+    pids = machine.started()
+    done = machine.box.run(machine.ctl_path, "shutdown")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not any(machine.alive({name: pid}) for name, pid in pids.items())
+    until(lambda: machine.show("SubState") == "dead", "systemd does not start it again")
+    assert machine.show("Result") == "success"
+    assert machine.box.run("cat", f"{machine.shared}/order").stdout.split() == ["front", "base"]
+    machine.box.run("rm", f"{machine.shared}/order")
+    assert machine.started().keys() == pids.keys()
+
+
 def test_restart_touches_no_service(machine: Machine) -> None:
     pids, main = machine.started(), machine.show("MainPID")
     machine.systemctl("restart", "agentd")

@@ -165,6 +165,53 @@ def started() -> tuple[f.Record, ...]:
     return t.records()
 
 
+AFTER = {"hash_after": NEW[0], "version_after": NEW[1], "grade": Grade.PROVEN}
+
+
+def restarted() -> tuple[f.Record, ...]:
+    t = prepared(CLI).at(16, f.PhaseBegan("web", ID, "apply"))
+    t.at(17, f.StepBegan("web", ID, "process.stop", 4121))
+    t.at(40, f.StepEnded("web", ID, "process.stop", 1000.040, "", 4121))
+    t.at(40, f.StepBegan("web", ID, "process.start"))
+    t.at(
+        90,
+        f.StepEnded("web", ID, "process.start", 1000.090, "", 4200),
+        f.PhaseEnded("web", ID, "apply"),
+    )
+    return t.judged(91, Verdict.APPLIED, handle="restart", **AFTER).records()
+
+
+def replaced() -> tuple[f.Record, ...]:
+    """The former generation ends half a minute after the verdict."""
+    t = prepared(CLI).at(16, f.PhaseBegan("web", ID, "apply"))
+    t.at(17, f.StepBegan("web", ID, "process.start"))
+    t.at(90, f.StepEnded("web", ID, "process.start", 1000.090, "", 4200))
+    t.at(90, f.StepBegan("web", ID, "traffic.switch", 4200))
+    t.at(91, f.Flipped("web", ID, 4, 1000.091, moved=True))
+    t.at(
+        92,
+        f.StepEnded("web", ID, "traffic.switch", 1000.092, "", 4200),
+        f.PhaseEnded("web", ID, "apply"),
+    )
+    t.judged(93, Verdict.APPLIED, handle="replace", generation=4, pid=4200, **AFTER)
+    return t.at(30_091, f.Drained("web", ID, 3, 4121, 1000.091, 12, 2)).records()
+
+
+def asked_for(step: str) -> tuple[f.Record, ...]:
+    """By a command or a call."""
+    t = prepared(CLI).at(16, f.PhaseBegan("web", ID, "apply"), f.StepBegan("web", ID, step))
+    t.at(30, f.StepEnded("web", ID, step, 1000.030), f.PhaseEnded("web", ID, "apply"))
+    return t.judged(31, Verdict.APPLIED, handle=step.partition(" ")[0], **AFTER).records()
+
+
+def restored() -> tuple[f.Record, ...]:
+    """A roll-back by hand."""
+    t = Teller().asked(f.Cause(Trigger.ROLLBACK, "alice"))
+    t.phase("restore", 1, 3, f.Restored("web", ID, NEW[0], 2))
+    t.phase("snapshot", 3, 5, f.SnapshotTaken("web", ID, *NEW, 3, CHANGED))
+    return t.judged(6, Verdict.UNVERIFIED, trigger=Trigger.ROLLBACK).records()
+
+
 def running() -> tuple[f.Record, ...]:
     return delivered(CLI).at(18, f.PhaseBegan("web", ID, "confirm")).records()
 
@@ -178,4 +225,10 @@ ALL = {
     "another boot": interrupted("boot-2"),
     "started": started(),
     "running": running(),
+    "restarted": restarted(),
+    "exec": asked_for("exec nginx"),
+    "http": asked_for("http POST"),
+    "restored": restored(),
 }
+LATE = {"replaced": replaced()}
+"""Stories with a span that ends after the verdict."""

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from pathlib import Path
 
+from agentd.core.events import Origin
+from agentd.core.spec import ProcessSpec, ReloadSpec, Spec
+from agentd.runtime import outwards
+from agentd.runtime.environment import environment
+from agentd.system.groups import COOKIE
 from agentd.telemetry import resource
 from agentd.telemetry import spans as folding
 from agentd.telemetry.flip import flip
@@ -14,19 +20,22 @@ from agentd.telemetry.resource import agent_resource
 from agentd.telemetry.spans import spans
 from agentd.telemetry.tally import Tally
 
-from .stories import ALL
+from .stories import ALL, LATE
 
 PAGE = (Path(__file__).parents[2] / "man" / "agentd-tracing.7").read_text().replace("\\-", "-")
 NAMES = PAGE.partition('.\\" names: begin')[2].partition('.\\" names: end')[0]
 TREE = PAGE.partition(".SH SPANS\n")[2].partition(".SH ATTRIBUTES")[0]
+EVERY = ALL | LATE
 NO_ATTRIBUTES = {
     "process.start",
+    "process.stop",
     "reload.drain",
     "reload.instance",
     "traffic.switch",
     "traffic.switched",
 }
 """Names of spans and steps, which look the same."""
+EVENTS = {"traffic.switched"}
 
 
 def told() -> set[str]:
@@ -50,7 +59,7 @@ def made() -> set[str]:
     """Every attribute on the spans of all stories, their links and resources."""
     agent = agent_resource("1", "boot/1", {}, "host")
     found = {name for name, _ in agent.attributes}
-    for records in ALL.values():
+    for records in EVERY.values():
         for span in spans(records, agent, trace_of=lambda _: "ab" * 16):
             for attributes in (
                 span.attributes,
@@ -89,9 +98,26 @@ def test_every_metric_is_on_the_page_and_no_other() -> None:
     assert found == [(f.name, f.text, f.kind, f.help, ", ".join(f.labels)) for f in made]
 
 
+CONTEXT = PAGE.partition(".SH CONTEXT OUTWARDS\n")[2].partition("\n.SH ")[0]
+
+
+def test_what_a_process_is_told_is_on_the_page_and_no_more() -> None:
+    origin = Origin("01JD", "4bf92f3577b34da6a3ce929d0e0e4736", "sha256:9be0", "9be0")
+    spec = Spec("web", ProcessSpec(("web",)), reload=ReloadSpec(handle="replace"))
+    given = outwards.context(origin, "apply") | outwards.attributes(spec, origin, "id", {})
+    variables = {*given, outwards.STATE_FILE, *environment({}, spec, 1, {}), COOKIE}
+    tagged = re.findall(r"^\.TP\n(\\fB.*)$", CONTEXT, re.MULTILINE)
+    named = {name for tag in tagged for name in re.findall(r"\\fB(.*?)\\fR", tag)}
+    assert {name for name in named if name.isupper()} == variables
+    members = set(json.loads(outwards.state(origin, "apply", "id", 1)))
+    assert {name for name in named if not name.isupper()} == members
+    pairs = outwards.attributes(spec, origin, "id", {})["OTEL_RESOURCE_ATTRIBUTES"]
+    assert all(pair.partition("=")[0] in CONTEXT for pair in pairs.split(","))
+
+
 def test_the_event_has_what_the_page_says() -> None:
     agent = agent_resource("1", "boot/1", {}, "host")
-    events = [event for records in ALL.values() if (event := flip(records, agent))]
+    events = [event for records in EVERY.values() if (event := flip(records, agent))]
     assert {event.name for event in events} == {"config.reload"}
     names = {name for event in events for name, _ in event.attributes}
     assert {name for name in names if not covers(name)} == {"config.changed"}
@@ -101,14 +127,14 @@ def test_the_event_has_what_the_page_says() -> None:
 def test_the_spans_that_are_drawn_are_those_that_are_made() -> None:
     names = {
         span.name
-        for records in ALL.values()
+        for records in EVERY.values()
         for span in spans(records, agent_resource("1", "boot/1", {}, "host"))
     }
     shapes = {
         re.sub(
             r"^(reload|start) web$",
             r"\1 SERVICE",
-            re.sub(r"^signal SIG\w+$", "signal SIGNAL", name),
+            re.sub(r"^signal SIG\w+$", "signal SIGNAL", re.sub("^POST$", "METHOD", name)),
         )
         for name in names - {"nginx"}
     } | {"PROGRAM"}
@@ -116,5 +142,6 @@ def test_the_spans_that_are_drawn_are_those_that_are_made() -> None:
         shape for shape in shapes if not re.search(rf"(?<![\w.]){re.escape(shape)}(?![\w.])", TREE)
     }
     assert missing == set()
-    drawn = re.findall(r"^ *(reload\.\w+)", TREE, re.MULTILINE)
-    assert set(drawn) <= names | NO_ATTRIBUTES, "a span on the page that nobody makes"
+    drawn = re.findall(r"^ *((?:reload|process|traffic)\.\w+)", TREE, re.MULTILINE)
+    assert len(drawn) > len(NO_ATTRIBUTES)
+    assert set(drawn) <= names | EVENTS, "a span on the page that nobody makes"

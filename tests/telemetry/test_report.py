@@ -83,6 +83,11 @@ def test_it_agrees_with_the_trace(name: str) -> None:
     )
 
 
+def test_the_gap_of_a_restart_is_told_and_a_replace_has_none() -> None:
+    made = [report(told, WALL) for told in (stories.restarted(), stories.replaced())]
+    assert [one and one.to_json()["downtime_ms"] for one in made] == [73.0, None]
+
+
 def test_no_reload_no_report() -> None:
     assert report((), WALL) is None
 
