@@ -263,6 +263,9 @@ class HeldSockets(Protocol):
     def own(self, key: Key, pid: int) -> Own:
         """For probes of this generation, whose main process is ``pid``."""
 
+    def leave(self, key: Key) -> None:
+        """It is told to stop, and another is current: whoever still comes to its own listeners is left to try again."""
+
 
 class Output(Protocol):
     """The captured output of instances: pipes that outlive the agent, spliced to files by one thread."""

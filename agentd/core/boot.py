@@ -113,8 +113,14 @@ def _take_over(t: Turn, left: Left) -> None:
 
 
 def _take_over_others(t: Turn, left: Left) -> None:
-    """A former generation drains on; one that had not taken the other's place yet is ended, as if it had never been."""
-    m = left.memories.get(t.s.spec.name)
+    """A former generation drains on; so does one that had not taken the other's place yet.
+
+    Connections may have gone to that already, a moment before the agent died or ever since: they are taken away from it first. Where
+    nobody is left to get them, it is stopped.
+    """
+    name = t.s.spec.name
+    m = left.memories.get(name)
+    replacing = _replacing(name, left) if name in left.found else ""
     if m and any((m.service, other.generation) in left.found_beside for other in m.others):
         switch_back(t)  # first: what is ended now may be what gets the connections
     for other in m.others if m else ():
@@ -122,16 +128,26 @@ def _take_over_others(t: Turn, left: Left) -> None:
         t.note(facts.Adopted(t.s.spec.name, other.generation, other.process.pid, found))
         if not found:
             continue
-        drains = other.phase == Phase.DRAINING and t.s.wanted
+        id_ = other.reload_id or replacing
+        drains = t.s.wanted and id_ and other.phase not in (Phase.STOPPING, Phase.KILLING)
         phase = Phase.DRAINING if drains else Phase.STOPPING
         machine = f"instance.{other.generation}"
-        adopt = Adopt(other.process, other.generation, phase, machine, other.reload_id)
+        adopt = Adopt(other.process, other.generation, phase, machine, id_)
         after, effects = instance.step(instance.Instance(), adopt, t.s.spec, t.now)
         t.s = replace(t.s, former=(*t.s.former, after))
         t.effects += effects
         if after.phase.value != other.phase:
             name, why = t.s.spec.name, after.why
             t.note(facts.PhaseEntered(name, other.generation, after.phase.value, other.phase, why))
+
+
+def _replacing(name: str, left: Left) -> str:
+    """The reload that had started a next generation; empty: none had."""
+    for asked, *records in left.open_reloads:
+        started = any(isinstance(x.fact, facts.StepBegan) for x in records)
+        if isinstance(asked.fact, facts.Requested) and asked.fact.service == name and started:
+            return asked.fact.reload_id
+    return ""
 
 
 def _rest(t: Turn, m: Memory, *, same_boot: bool) -> None:

@@ -180,6 +180,7 @@ class Performer:
 
     def _kill(self, effect: Kill) -> None:
         key = Key(effect.service, effect.generation)
+        self._machine.held.leave(key)
         try:
             self._machine.processes.signal(key, effect.signal, group=effect.group)
         except AdapterError as error:

@@ -74,6 +74,11 @@ class Held:
         found = self.of(generation)
         if found is None or found.sock is None:
             found = self._lendable(beside=beside)
+            if found.sock is not None and found is self.current:
+                with contextlib.suppress(OSError):  # ENOENT: it hears
+                    steer.hear(
+                        found.sock
+                    )  # who had it before had been told to stop, and nobody else was left
             if found.sock is not None and not found.users:
                 # Who had it before may have said otherwise; never while somebody has it: its accept would block.
                 found.sock.setblocking(True)
@@ -120,8 +125,8 @@ class Held:
         mine = self.of(generation)
         if mine is None or mine.users != {generation} or self.spec.kind is not SocketKind.TCP:
             return False
-        if mine is self.current:
-            return self.ordered or len(self.members) == 1
+        if mine is self.current:  # an agent that died in between may have left another program
+            return self.point() or len(self.members) == 1
         former, self.current = self.current, mine
         if not self.point():
             self.current = former
@@ -146,6 +151,19 @@ class Held:
             ]  # the kernel spreads: who came here would wait although others serve
         if mine is not self.current:
             self._retire(mine)
+
+    def leave(self, generation: int) -> None:
+        """It is told to stop, and is not current: nobody is to come to a queue that is not served any more.
+
+        While no agent lives nobody tells the kernel of a group that has changed. When then a member leaves, the last one takes its
+        place, the program's index is not there, and connections go anywhere for as long as that lasts: also to this one.
+        """
+        mine = self.of(generation)
+        if mine is None or mine is self.current or mine.users != {generation} or mine.sock is None:
+            return
+        if self.spec.kind is SocketKind.TCP:
+            with contextlib.suppress(OSError):  # not permitted: it stays as it was
+                steer.deafen(mine.sock)
 
     def close(self) -> None:
         """Nobody is to listen here any more, also no process that was forgotten with a copy."""

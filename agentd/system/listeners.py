@@ -122,6 +122,11 @@ class OsListeners:
         """See ``HeldSockets.own``."""
         return _Own(self._held(key.service), key.generation, pid)
 
+    def leave(self, key: Key) -> None:
+        """See ``HeldSockets.leave``."""
+        for one in self._held(key.service):
+            one.leave(key.generation)
+
     def close(self) -> None:
         """Let go of our copies; services that live on keep theirs, and the paths stay."""
         for service in self._services.values():

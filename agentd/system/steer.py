@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 _ATTACH, _DETACH = 51, 68
 """SO_ATTACH_REUSEPORT_CBPF, SO_DETACH_REUSEPORT_BPF of asm-generic; Python has no names for them."""
+_ATTACH_FILTER, _DETACH_FILTER = 26, 27
+"""SO_ATTACH_FILTER, SO_DETACH_FILTER: for one socket alone."""
 _NETWORK = 0xFFF00000
 """SKF_NET_OFF: offsets from the IP header on, since the program itself only sees what follows the TCP header."""
 _WORD, _HALF, _BYTE, _AND, _UNLESS, _RETURN = 0x20, 0x28, 0x30, 0x54, 0x15, 0x06
@@ -73,6 +75,18 @@ def attach(member: socket.socket, code: tuple[Code, ...]) -> None:
     raw = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *one) for one in code))
     given = struct.pack("H6xQ", len(code), ctypes.addressof(raw))
     member.setsockopt(socket.SOL_SOCKET, _ATTACH, given)
+
+
+def deafen(member: socket.socket) -> None:
+    """A listener that answers nobody any more: who comes is not refused, but tries again a second later. Raises OSError."""
+    raw = ctypes.create_string_buffer(struct.pack("HBBI", _RETURN, 0, 0, 0))
+    given = struct.pack("H6xQ", 1, ctypes.addressof(raw))
+    member.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, given)
+
+
+def hear(member: socket.socket) -> None:
+    """The end of ``deafen``. Raises OSError: it was not deaf."""
+    member.setsockopt(socket.SOL_SOCKET, _DETACH_FILTER, 0)
 
 
 def detach(member: socket.socket) -> None:

@@ -105,12 +105,19 @@ def test_a_next_one_is_ended_and_the_reload_begun_anew(when: str) -> None:
     a = {"born": born, "ready": ready, "comparing": comparing}[when]()
     asked = a.told(facts.Requested)[-1]
     b = survivor(a)
-    assert names(b.effects)[:3] == ["Switch", "Kill", "Arm"], "first the switch back, then the end"
-    assert (b.last(fx.Switch).generation, kills(b)) == (1, [(2, "TERM")])
-    assert generations(b) == [(1, "ready"), (2, "stopping")]
+    assert names(b.effects)[:2] == ["Switch", "Arm"], "first the switch back, then the drain"
+    assert (b.last(fx.Switch).generation, kills(b)) == (1, [])
+    assert generations(b) == [(1, "ready"), (2, "draining")]
     moved = b.told(facts.PhaseEntered)[-1]
-    assert (moved.generation, moved.phase) == (2, "stopping")
+    assert (moved.generation, moved.phase) == (2, "draining")
     assert moved.was == ("starting" if when == "born" else "ready")
+    for left in (3, 0, 0):
+        assert kills(b) == [], "it may have got connections, before the agent died or since"
+        b.elapse("instance.2")
+        count(b, left)
+    assert kills(b) == [(2, "TERM")]
+    drained = b.told(facts.Drained)[-1]
+    assert (drained.reload_id, drained.generation, drained.open) == (asked.reload_id, 2, 3)
     r = b.service().running
     assert r is not None
     assert (r.id, r.act.value, r.switched) == (asked.reload_id, "recipe", False)
@@ -125,6 +132,23 @@ def test_a_next_one_is_ended_and_the_reload_begun_anew(when: str) -> None:
     b.read(3)
     assert (b.judged.reload_id, b.judged.verdict) == (asked.reload_id, Verdict.APPLIED)
     assert (b.judged.generation, b.service().live) == (3, manifest(3))
+
+
+def test_a_next_one_without_a_former_one_is_stopped() -> None:
+    b = survivor(ready(), found=False)
+    assert (generations(b), kills(b)) == ([(2, "stopping")], [(2, "TERM")])
+
+
+def test_a_next_one_of_no_reload_is_stopped() -> None:
+    a = ready()
+    b = agent(
+        *a.specs,
+        memories={"web": replace(a.service().memory, boot="boot")},
+        found={"web"},
+        found_beside={("web", 2)},
+        boot="boot",
+    )
+    assert (generations(b), kills(b)) == ([(1, "ready"), (2, "stopping")], [(2, "TERM")])
 
 
 def test_a_ready_that_nobody_heard_of_the_former_one_does_not_weaken_the_next_ones() -> None:

@@ -463,6 +463,75 @@ def test_listeners_survive_the_agent(tmp_path: Path, modes: tuple[str, ...], swi
     assert account["bad"] == {}
 
 
+def test_who_was_told_to_stop_gets_nothing_when_the_group_changes_and_no_agent_lives(
+    tmp_path: Path,
+) -> None:
+    """Of three the first ends: the last takes its place, and the program's index is not there any more."""
+    port = free_port()
+
+    async def scenario() -> None:
+        async with agent(tmp_path, tcp(port)) as made:
+            for n, mode in enumerate(("serve", "deaf", "serve"), 1):
+                await made.start(n, mode, beside=n > 1)
+                assert n == 1 or made.listeners.switch(key(n))
+            made.listeners.leave(key(1))
+            made.listeners.leave(key(2))
+            made.listeners.leave(key(3))  # the current one is left alone
+            made.listeners.close()
+            await made.stop(1, signal.SIGKILL)
+            asked = [asyncio.create_task(get(port)) for _ in range(40)]
+            await asyncio.wait(asked, timeout=0.3)
+            assert not all(one.done() for one in asked), "nobody came to the one that stops"
+            await made.stop(2, signal.SIGKILL)
+            assert set(await asyncio.gather(*asked)) == {"g3"}
+
+    asyncio.run(scenario())
+
+
+def test_a_listener_of_one_that_was_told_to_stop_hears_again_when_it_is_all_there_is(
+    tmp_path: Path,
+) -> None:
+    port = free_port()
+
+    async def scenario() -> None:
+        async with agent(tmp_path, tcp(port)) as made:
+            await made.start(1)
+            await made.start(2, beside=True)
+            assert made.listeners.switch(key(2))
+            made.listeners.leave(key(1))
+            made.listeners.close()
+            made.listeners = OsListeners(tmp_path / "listeners", made.said.append)
+            await made.stop(2, signal.SIGKILL)
+            assert made.listeners.adopt(key(1), made.spec, made.pids[1])
+            await made.start(3)
+            await made.stop(1, signal.SIGKILL)
+            assert await asyncio.wait_for(get(port), 5) == "g3"
+
+    asyncio.run(scenario())
+
+
+def test_an_agent_that_died_between_the_switch_and_its_note_is_corrected(tmp_path: Path) -> None:
+    port = free_port()
+    note = tmp_path / "listeners" / "web"
+
+    async def scenario() -> None:
+        async with agent(tmp_path, tcp(port)) as made:
+            await made.start(1)
+            await made.start(2, beside=True)
+            before = note.read_text()
+            assert made.listeners.switch(key(2))
+            assert await get(port) == "g2"
+            note.write_text(before)
+            made.listeners.close()
+            made.listeners = OsListeners(tmp_path / "listeners", made.said.append)
+            for n in (1, 2):
+                assert made.listeners.adopt(key(n), made.spec, made.pids[n])
+            assert made.listeners.switch(key(1))
+            assert {await get(port) for _ in range(20)} == {"g1"}
+
+    asyncio.run(scenario())
+
+
 def test_the_current_one_died_with_the_agent(tmp_path: Path) -> None:
     port = free_port()
 

@@ -406,6 +406,9 @@ class FakeListeners:
         queued = held.waiting[fd] if key.generation == max(held.users[fd]) else 0
         return Load(queued, held.open.get(key.generation, 0), 0)
 
+    def leave(self, key: Key) -> None:
+        """Nothing: here nobody comes to a listener that is not current."""
+
     def own(self, key: Key, pid: int) -> Own:
         return FakeOwn()
 

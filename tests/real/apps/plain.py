@@ -110,7 +110,9 @@ def listener() -> socket.socket:
 
 
 def main() -> None:
-    server = Server(listener())
+    given = listener()
+    Handler.disable_nagle_algorithm = given.family != socket.AF_UNIX
+    server = Server(given)
     leaving = threading.Thread(target=server.leave)
     signal.signal(signal.SIGTERM, lambda *_: leaving.start())
     ready()
