@@ -198,9 +198,7 @@ def _begin_anew(t: Turn, r: Reload, phase: str) -> None:
     first = t.s.waiting
     if first is None:
         _close(t, r, phase)
-        t.s = replace(
-            t.s, waiting=replace(r, machine="waiting", act=Act.RECIPE, step=0, certain=True)
-        )
+        t.s = replace(t.s, waiting=replace(r, machine="waiting", step=0, certain=True))
         return
     must_act = first.must_act or r.must_act
     require_proof = first.require_proof or r.require_proof

@@ -58,7 +58,7 @@ def restored(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     """The files are what they were: read them like any others."""
     assert isinstance(event, Restored)
     done = facts.Restored(view.spec.name, r.id, r.restore, event.files)
-    r, notes = note(replace(r, awaiting=None), now, done, ended(r, view))
+    r, notes = note(r, now, done, ended(r, view))
     r, effects, more = read(r, view, now)
     return r, effects, (*notes, *more)
 

@@ -71,10 +71,8 @@ PHASE: dict[Stage, str] = {
     Stage.CONFIRMING: "confirm",
     Stage.COMPARING: "commit",
 }
-UNTOUCHED = frozenset(
-    {Stage.QUEUED, Stage.SETTLING, Stage.RESTORING, Stage.READING, Stage.CHECKING, Stage.BASELINE}
-)
-"""The stages in which it can still be cancelled."""
+UNTOUCHED = frozenset({Stage.READING, Stage.CHECKING, Stage.BASELINE})
+"""The stages in which one that runs can still be cancelled."""
 ACTED = frozenset(
     {
         Stage.SENDING,

@@ -293,7 +293,6 @@ def overdue(t: Turn) -> None:
     """The time to confirm ended while it was down: it is put back as soon as it is up again."""
     pending, up = t.s.pending, t.s.instance.phase is Phase.READY and t.s.running is None
     if pending is not None and up and t.mint.wall_ns(t.now) >= pending.until_wall_ns:
-        t.effects.append(Disarm(t.s.spec.name, "confirm"))  # both may be of this millisecond
         _put_back(t, pending)
 
 

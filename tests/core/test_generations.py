@@ -222,6 +222,18 @@ def test_a_probe_of_the_next_one_must_be_answered_by_itself() -> None:
     assert (a.judged.confirmation, a.judged.grade) == ("ready", Grade.OBSERVED)
 
 
+def test_a_probe_of_a_next_one_that_is_ended_is_taken_back() -> None:
+    a = agent(replace(WEB, ready=ReadyProbe(TcpProbe("h", 1), 0.1)))
+    a.read(1)
+    a.spawned()
+    a.feed(ev.Probed(a.last(fx.Ask).token, None))
+    a.read(1)
+    born(a)
+    asked = a.last(fx.Ask)
+    a.feed(ev.StopAsked("web", PERSON))
+    assert fx.Cancel(asked.token) in a.effects
+
+
 def test_the_one_that_replaced_is_replaced_in_its_turn() -> None:
     a = replaced()
     ends(a, 1, TERM)
@@ -455,6 +467,18 @@ def test_what_waits_to_be_accepted_gets_its_stop_timeout_beyond_the_limit() -> N
     a.elapse()
     assert kills(a) == [(1, "TERM")], "what is accepted is cut at the limit"
     assert a.now < 1.5
+
+
+def test_a_queue_within_the_limit_is_counted_as_seldom_as_anything() -> None:
+    a = limited()
+    pauses = []
+    while a.now < 1.0:
+        pauses.append(a.last(fx.Arm).delay)
+        a.elapse()
+        count(a, 3, 2)
+    assert pauses[:4] == [FIRST_COUNT, FIRST_COUNT, FIRST_COUNT * 2, FIRST_COUNT * 4]
+    assert pauses[4] == pytest.approx(FIRST_COUNT * 8)
+    assert sum(pauses) == pytest.approx(1.0)
 
 
 def test_who_accepts_nothing_is_not_waited_for_for_ever() -> None:
@@ -869,6 +893,12 @@ def test_those_beside_it_are_remembered_with_what_they_are_there_for() -> None:
     assert m.others == (Other(1, "draining", identity(7), id_),)
     ends(a, 1, TERM)
     assert a.service().memory.others == ()
+
+
+def test_one_that_is_declared_no_more_ends_those_that_drain_too() -> None:
+    a = replaced()
+    a.feed(ev.DefinitionsLoaded((), PERSON))
+    assert kills(a) == [(2, "TERM"), (1, "TERM")] or kills(a) == [(1, "TERM"), (2, "TERM")]
 
 
 @pytest.mark.parametrize("gone", [False, True])

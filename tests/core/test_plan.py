@@ -14,11 +14,11 @@ from agentd.core.facts import Cause
 from agentd.core.instance import Phase
 from agentd.core.memory import Hold, Memory, Pending, Want
 from agentd.core.plan import Action, Change, change, plan
-from agentd.core.spec import LogSpec, ProcessSpec, SocketKind, SocketSpec, Spec
+from agentd.core.spec import LogSpec, ProcessSpec, Restart, SocketKind, SocketSpec, Spec
 from agentd.core.steps import Replace
 from agentd.core.value import replace
 from agentd.wire import ExitCode, Trigger, Verdict
-from tests.core.make import CLEAN, PERSON, Agent, Says, agent, spec
+from tests.core.make import CLEAN, PERSON, Agent, Says, agent, manifest, spec
 
 HANGUP = Cause(Trigger.HANGUP)
 SOCKET = SocketSpec("http", SocketKind.TCP, "127.0.0.1", 80)
@@ -34,6 +34,7 @@ def replacing(s: Spec) -> Spec:
 
 WEB, DB = spec("web", Says()), spec("db", Says())
 NEWER = with_command(WEB, "web", "-v")
+NEVER_AGAIN = replace(WEB, restart=Restart.NEVER)
 CHOICES = st.lists(
     st.sampled_from([WEB, NEWER, DB, replace(WEB, logs=LogSpec(1, 1)), replacing(DB)]),
     unique_by=lambda s: s.name,
@@ -205,6 +206,43 @@ def test_one_that_had_finished_by_itself_starts_when_it_comes_back() -> None:
     define(a)
     define(a, WEB)
     assert a.service().running is not None
+
+
+def test_one_that_had_failed_starts_when_it_comes_back() -> None:
+    a = agent(NEVER_AGAIN).up()
+    a.exited()
+    assert a.phase() == "failed"
+    define(a)
+    define(a, NEVER_AGAIN)
+    assert a.service().running is not None
+
+
+def test_who_waits_for_the_start_of_one_that_goes_is_answered() -> None:
+    held_up = replace(WEB, requires=("db",))
+    a = agent(held_up, DB)
+    a.feed(ev.StartAsked("web", PERSON, 7))
+    define(a, DB)
+    assert a.last(fx.Answer) == fx.Answer(7, fx.Done())
+
+
+def test_of_a_new_one_nothing_runs() -> None:
+    a = agent(WEB).up()
+    left = Memory("db", generation=4, want=Want.DOWN, live=manifest(1))
+    define(a, WEB, DB, memories=(left,))
+    assert a.service("db").live is None
+
+
+def test_one_that_failed_keeps_nobody_waiting_at_its_sockets() -> None:
+    a = agent(replace(NEVER_AGAIN, sockets=(SOCKET,))).up()
+    a.exited()
+    assert a.effects.count(fx.CloseSockets("web")) == 1
+
+
+def test_one_without_sockets_has_none_to_close() -> None:
+    a = agent(WEB).up()
+    a.feed(ev.StopAsked("web", PERSON))
+    a.exited(CLEAN)
+    assert fx.CloseSockets("web") not in a.effects
 
 
 def test_a_new_one_keeps_what_was_wanted_of_it_and_its_clocks() -> None:

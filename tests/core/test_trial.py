@@ -151,6 +151,36 @@ def test_a_later_change_takes_the_place_of_one_on_trial() -> None:
     assert len(set(arms)) == 2
 
 
+def test_the_last_good_version_is_what_a_trial_falls_back_to() -> None:
+    a = agent().up()
+    a.reload()
+    a.act(2)
+    a.sight(alive=False)
+    a.elapse("reload")
+    while not a.verdicts[1:]:
+        a.sight()
+        a.elapse("reload")
+    assert (a.judged.verdict, a.service().live) == (Verdict.TIMED_OUT, None)
+    on_trial(a, 3)
+    pending = a.service().pending
+    assert pending is not None
+    assert pending.hash == "sha256:1"
+
+
+def test_a_trial_that_ended_while_it_was_down_ends_once() -> None:
+    a = on_trial(agent().up(), seconds=5.0)
+    a.exited()
+    a.now = 60.0
+    a.elapse()
+    a.read(2)
+    a.spawned(8)
+    a.ready()
+    a.read(2)
+    assert a.service().pending is None
+    assert a.told(facts.Requested)[-1].restore == "sha256:1"
+    assert a.effects.count(fx.Disarm("web", "confirm")) == 1
+
+
 def test_the_same_bytes_are_on_no_trial() -> None:
     a = on_trial(agent().up(), n=1)
     assert (a.judged.verdict, a.service().pending) == (Verdict.APPLIED, None)
@@ -219,6 +249,22 @@ def test_one_that_waits_or_only_reads_is_given_up() -> None:
         ExitCode.NOT_RUNNING,
         f"reload {s.running.id} has ended",
     )
+
+
+@pytest.mark.parametrize("stage", ["reading", "checking", "baseline"])
+def test_whatever_has_not_acted_is_given_up(stage: str) -> None:
+    a = agent().up()
+    a.reload()
+    if stage != "reading":
+        a.read(2)
+    if stage == "baseline":
+        a.check()
+    r = a.service().running
+    assert r is not None
+    assert r.stage.value == stage
+    a.feed(ev.CancelAsked("web", r.id, PERSON, 6))
+    assert a.last(fx.Answer) == fx.Answer(6, fx.Done())
+    assert a.judged.verdict is Verdict.CANCELLED
 
 
 def test_one_that_acts_is_not() -> None:
