@@ -34,7 +34,7 @@ TAIL = """\
 These have no recipe yet.
 With the handle
 .B replace
-both take the socket that agentd holds, and each needs an answer of its own to be known as ready:
+gunicorn and uvicorn take the socket that agentd holds, and each needs an answer of its own to be known as ready:
 .SS gunicorn
 It finds the socket by
 .B LISTEN_FDS
@@ -60,6 +60,33 @@ when its connections have ended or
 is over.
 .PP
 A probe on a held socket counts only when the process that was just started answered it: what the old generation answers is passed over.
+.PP
+These are reloaded in place:
+.SS HAProxy
+As master and workers
+.RB ( "haproxy \\-W" " or " \\-Ws )
+it is reloaded by
+.BR "signal = \\(dqUSR2\\(dq" ,
+with
+.B confirm = [\\(dqworkers\\(dq]
+and the check
+.BR "haproxy \\-c \\-f FILE" .
+With the handle
+.B notify
+HAProxy 2.6 never says when it reloaded, so that each ends
+.BR timed_out ;
+3.0 does, and a refusal is its STATUS.
+.SS Caddy
+The handle
+.B http
+posts the file to its
+.BR /load ,
+with
+.BR "confirm = [\\(dqreply\\(dq]" :
+it answers when it serves the new configuration, or with the mistake.
+By
+.B notify
+it never says when it reloaded.
 .SH EXAMPLES
 An nginx as its recipe has it, but stopped at once:
 .PP
