@@ -9,20 +9,22 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from agentd.core import facts, instance
+from agentd.core import facts, instance, reload_turns
 from agentd.core.effects import Effect, Note
 from agentd.core.events import Adopt, Orphaned, Stop
 from agentd.core.facts import Record
 from agentd.core.host import Host, Step, settle
 from agentd.core.ids import Mint
-from agentd.core.instance import Phase
+from agentd.core.instance import ALIVE, Instance, Phase
 from agentd.core.manifest import Manifest
-from agentd.core.memory import Memory
+from agentd.core.memory import Memory, Place
 from agentd.core.order import dependents, start_order
+from agentd.core.process import Identity
 from agentd.core.reload_value import Act, Ending, Reload, Stage
 from agentd.core.service import Service, Turn, conclude, go_on
 from agentd.core.service_clocks import rearm
-from agentd.core.service_generations import switch_back
+from agentd.core.service_generations import admit, switch_back
+from agentd.core.service_slots import retire, turn_to
 from agentd.core.service_value import remembered
 from agentd.core.spec import ProcessSpec, Spec
 from agentd.core.steps import CallHttp, RunCommand
@@ -86,30 +88,61 @@ def removed(name: str) -> Spec:
 
 
 def _take_over(t: Turn, left: Left) -> None:
-    """The instance as it is now: adopted, gone while nobody looked, or never there."""
-    s = t.s
-    m = left.memories.get(s.spec.name)
+    """The instances as they are now: adopted, gone while nobody looked, or never there."""
+    name = t.s.spec.name
+    m = left.memories.get(name)
     if m is None:
         return
-    found = s.spec.name in left.found
-    if m.process is None or (m.boot != left.boot and not found):
-        _rest(t, m, same_boot=m.boot == left.boot)
+    first = Place(0, m.generation, m.phase, m.finished, m.process)
+    beside = {generation for service, generation in left.found_beside if service == name}
+    found = [name in left.found, *(place.generation in beside for place in m.places)]
+    if not any(found):
+        t.s = replace(t.s, live=None)
+    for place, there in zip((first, *m.places), found, strict=True):
+        if place.slot < t.s.spec.instances:
+            _take_over_place(t, m, place, left.boot, found=there)
+        elif place.process is not None:
+            t.note(facts.Adopted(name, place.generation, place.process.pid, there))
+            if there:
+                _take_over_surplus(t, place, place.process)
+
+
+def _take_over_place(t: Turn, m: Memory, place: Place, boot: str, *, found: bool) -> None:
+    """One instance: its process goes on under this agent, or was found gone."""
+    s, before = t.s, t.s.slots[place.slot]
+    if place.process is None or (m.boot != boot and not found):
+        _put(t, _rest(before, place, same_boot=m.boot == boot))
         return
-    t.note(facts.Adopted(s.spec.name, m.generation, m.process.pid, found))
-    event = Adopt(m.process, m.generation, m.phase) if found else Orphaned(m.generation)
-    after, effects = instance.step(s.instance, event, s.spec, t.now)
+    generation, pid = place.generation, place.process.pid
+    t.note(facts.Adopted(s.spec.name, generation, pid, found))
+    adopt = Adopt(place.process, generation, place.phase, before.machine, slot=place.slot)
+    event = adopt if found else Orphaned(generation)
+    after, effects = instance.step(before, event, s.spec, t.now)
     if not s.wanted and after.phase not in (Phase.DOWN, Phase.STOPPING, Phase.KILLING):
         after, more = instance.step(after, Stop(), s.spec, t.now)
         effects = (*effects, *more)
-    live = s.live if found else None
-    t.s = replace(s, instance=after, live=live)
+    _put(t, replace(after, runs=s.live) if found and s.others else after)
     t.effects += effects
-    if after.phase.value != m.phase:
-        t.note(
-            facts.PhaseEntered(
-                s.spec.name, m.generation, after.phase.value, m.phase, after.why, None, after.exit
-            )
-        )
+    if after.phase.value != place.phase:
+        was, phase = place.phase, after.phase.value
+        t.note(facts.PhaseEntered(s.spec.name, generation, phase, was, after.why, None, after.exit))
+
+
+def _put(t: Turn, i: Instance) -> None:
+    """At boot the first instance is the one whose turn it is."""
+    if i.slot == t.s.instance.slot:
+        t.s = replace(t.s, instance=i)
+    else:
+        t.s = replace(t.s, others=tuple(i if one.slot == i.slot else one for one in t.s.others))
+
+
+def _take_over_surplus(t: Turn, place: Place, process: Identity) -> None:
+    """Fewer instances are declared by now: it ends as it would have under the agent that is gone."""
+    machine = f"instance.{place.generation}"
+    adopt = Adopt(process, place.generation, place.phase, machine, slot=place.slot)
+    i, effects = instance.step(Instance(slot=place.slot), adopt, t.s.spec, t.now)
+    t.effects += effects
+    retire(t, i)
 
 
 def _take_over_others(t: Turn, left: Left) -> None:
@@ -123,17 +156,22 @@ def _take_over_others(t: Turn, left: Left) -> None:
     replacing = _replacing(name, left) if name in left.found else ""
     if m and any((m.service, other.generation) in left.found_beside for other in m.others):
         switch_back(t)  # first: what is ended now may be what gets the connections
+        for i in t.s.others:
+            if i.phase in ALIVE:
+                admit(t, i)
     for other in m.others if m else ():
         found = (t.s.spec.name, other.generation) in left.found_beside
         t.note(facts.Adopted(t.s.spec.name, other.generation, other.process.pid, found))
         if not found:
             continue
         id_ = other.reload_id or replacing
-        drains = t.s.wanted and id_ and other.phase not in (Phase.STOPPING, Phase.KILLING)
+        drained = other.phase == Phase.DRAINING
+        going = other.phase in (Phase.STOPPING, Phase.KILLING)
+        drains = t.s.wanted and (id_ or drained) and not going
         phase = Phase.DRAINING if drains else Phase.STOPPING
         machine = f"instance.{other.generation}"
-        adopt = Adopt(other.process, other.generation, phase, machine, id_)
-        after, effects = instance.step(instance.Instance(), adopt, t.s.spec, t.now)
+        adopt = Adopt(other.process, other.generation, phase, machine, id_, other.slot)
+        after, effects = instance.step(Instance(), adopt, t.s.spec, t.now)
         t.s = replace(t.s, former=(*t.s.former, after))
         t.effects += effects
         if after.phase.value != other.phase:
@@ -150,14 +188,13 @@ def _replacing(name: str, left: Left) -> str:
     return ""
 
 
-def _rest(t: Turn, m: Memory, *, same_boot: bool) -> None:
+def _rest(i: Instance, place: Place, *, same_boot: bool) -> Instance:
     """It had no process. What was given up or had finished in this boot of the host stays so until somebody asks."""
-    i = t.s.instance
-    if same_boot and m.phase == Phase.FAILED:
+    if same_boot and place.phase == Phase.FAILED:
         i = replace(i, phase=Phase.FAILED, why="failed before agentd was restarted")
-    if same_boot and m.finished:
+    if same_boot and place.finished:
         i = replace(i, ending=instance.Ending.BY_ITSELF)
-    t.s = replace(t.s, live=None, instance=i)
+    return i
 
 
 def _resume(t: Turn, records: Sequence[Record], left: Left) -> None:
@@ -166,9 +203,13 @@ def _resume(t: Turn, records: Sequence[Record], left: Left) -> None:
     if not isinstance(asked, facts.Requested) or asked.service != t.s.spec.name:
         return
     r = _rebuild(asked, records, t)
-    began = any(isinstance(x.fact, facts.StepBegan) for x in records)
+    turns = [at for at, x in enumerate(records) if isinstance(x.fact, facts.TurnBegan)]
+    began = any(isinstance(x.fact, facts.StepBegan) for x in records[turns[-1] if turns else 0 :])
+    if turns and not t.s.running:
+        _turn_back(t, records[turns[-1]].fact)
+    r = _where_it_was(t, r)
     same_boot = records[-1].boot == left.boot
-    alive = t.s.spec.name in left.found and same_boot
+    alive = t.s.instance.phase in ALIVE and same_boot
     phase = _open_phase(records)
     unstopped = asked.handle == "restart" and t.s.instance.phase is Phase.READY
     if r.act is Act.REPLACE or (unstopped and alive and r.act is Act.RECIPE):
@@ -193,11 +234,34 @@ def _resume(t: Turn, records: Sequence[Record], left: Left) -> None:
         _interrupted(t, r)
 
 
+def _turn_back(t: Turn, fact: facts.Fact) -> None:
+    """It is the turn of the instance that the earlier agent had turned to."""
+    assert isinstance(fact, facts.TurnBegan)
+    its = next((i for i in t.s.slots if i.slot == fact.instance), t.s.instance)
+    turn_to(t, its)
+
+
+def _where_it_was(t: Turn, r: Reload) -> Reload:
+    """Who took it and lives, who took it and died since, and whose turn is to come."""
+    known = {(i.slot, i.generation) for i in t.s.slots if i.phase in ALIVE}
+    taken = tuple(one for one in r.taken if (one.instance, one.generation) in known)
+    died = tuple(replace(one, became="died") for one in r.taken if one not in taken)
+    r = replace(r, taken=taken, died=died)
+    rolls = r.turn and r.handle != "start"
+    return replace(r, todo=reload_turns.waiting(r, t.s.view) if rolls else ())
+
+
 def _begin_anew(t: Turn, r: Reload, phase: str) -> None:
     """It had touched nothing: it waits for its turn; of two, the first goes on with what either of them demanded."""
     first = t.s.waiting
     if first is None:
         _close(t, r, phase)
+        if r.turn:
+            mine = t.s.instance
+            name, slot, generation = t.s.spec.name, mine.slot, mine.generation
+            why = "agent_interrupted"
+            t.note(facts.TurnEnded(name, r.id, slot, generation, error_type=why))
+            r = replace(r, turn=False)
         t.s = replace(t.s, waiting=replace(r, machine="waiting", step=0, certain=True))
         return
     must_act = first.must_act or r.must_act
@@ -256,6 +320,14 @@ def _rebuild(asked: facts.Requested, records: Sequence[Record], t: Turn) -> Relo
                 r = replace(r, manifest=Manifest(hash_, version))
             case facts.BaselineTaken(baseline=baseline, at=at):
                 r = replace(r, baseline=baseline, sent_at=at)
+            case facts.TurnBegan(instance=slot):
+                act = r.act if asked.handle == "start" else Act.RECIPE
+                r = replace(reload_turns.clean(r), act=act, turn=True, slot=slot)
+            case facts.TurnEnded(instance=slot, generation=generation, pid=pid, error_type=error):
+                r = replace(r, turn=False)
+                if not error:
+                    one = facts.Outcome(slot, generation, pid, "taken")
+                    r = replace(r, taken=(*r.taken, one))
             case facts.StepBegan(step="process.start") if asked.handle == "replace":
                 r = replace(r, act=Act.REPLACE)
             case facts.StepBegan(step="process.start"):

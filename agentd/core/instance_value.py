@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from agentd.core.effects import Effect
 from agentd.core.events import InstanceEvent
+from agentd.core.manifest import Manifest
 from agentd.core.process import Exit, Identity
 from agentd.core.spec import Spec
 
@@ -45,6 +46,10 @@ class Instance:
 
     phase: Phase = Phase.DOWN
     generation: int = 0
+    slot: int = 0
+    """Its number among the instances of its service, from 0 on: that of its next generation too."""
+    runs: Manifest | None = None
+    """What it is known to have taken; None: nobody can know. Of a service with several, who agree or not."""
     process: Identity | None = None
     adopted: bool = False
     ending: Ending | None = None
@@ -81,6 +86,11 @@ class Instance:
     """What its tokens and its timer go by: those of two generations that are alive at a time differ."""
     beside: bool = False
     """It was started to take another one's place: when it ends nothing is started in its stead."""
+
+    @property
+    def retired(self) -> bool:
+        """It serves as nobody any more, and no reload is why: fewer instances are declared."""
+        return self.beside and self.phase in GOING and not self.reload_id
 
     @property
     def assumed(self) -> bool:

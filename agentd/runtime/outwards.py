@@ -39,6 +39,11 @@ def attributes(
     return {_ATTRIBUTES: ",".join([*kept, *(f"{k}={quote(v, safe=':')}" for k, v in ours.items())])}
 
 
+def state_name(service: str, slot: int) -> str:
+    """Of the state file: each instance has its own. No service is called so."""
+    return f"{service}@{slot}" if slot else service
+
+
 def state(origin: Origin, place: str, instance_id: str, wall_ns: int) -> str:
     """The state file's text: one JSON object."""
     return json.dumps(

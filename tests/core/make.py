@@ -190,9 +190,16 @@ def agent(*specs: Spec, **left: Any) -> Agent:
 
 
 def survivor(
-    a: Agent, *, found: bool = True, beside: bool = True, boot: str = "boot", **changes: Any
+    a: Agent,
+    *,
+    found: bool = True,
+    beside: bool = True,
+    there: set[tuple[str, int]] | None = None,
+    specs: tuple[Spec, ...] | None = None,
+    boot: str = "boot",
+    **changes: Any,
 ) -> Agent:
-    """The agent that comes after ``a`` was killed; everything told was committed."""
+    """The agent that comes after ``a`` was killed; everything told was committed. ``there``: instead of all ``beside``."""
     stories: dict[str, list[Record]] = {}
     for step in a.steps:
         for note in step.notes:
@@ -205,8 +212,9 @@ def survivor(
         s.spec.name: replace(s.memory, boot="boot", **changes) for s in a.host.services.values()
     }
     others = {(name, other.generation) for name, m in memories.items() for other in m.others}
+    others = others if there is None else there
     return agent(
-        *a.specs,
+        *(specs or a.specs),
         memories=memories,
         found=set(memories) if found else set(),
         found_beside=others if beside else set(),
