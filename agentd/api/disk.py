@@ -109,7 +109,7 @@ class Disk:
         spec = s.spec
         if not (spec.inputs or spec.secret or spec.process.env_file):
             return False
-        if spec.watch is None or s.instance.phase is not Phase.READY:
+        if spec.watch is None or not s.serves:
             return True
         disturbed = s.hold or s.running or s.waiting
         return bool(disturbed) or not isinstance(self.newest(spec.name), Manifest)

@@ -46,10 +46,6 @@ class Instance:
 
     phase: Phase = Phase.DOWN
     generation: int = 0
-    slot: int = 0
-    """Its number among the instances of its service, from 0 on: that of its next generation too."""
-    runs: Manifest | None = None
-    """What it is known to have taken; None: nobody can know. Of a service with several, who agree or not."""
     process: Identity | None = None
     adopted: bool = False
     ending: Ending | None = None
@@ -86,6 +82,10 @@ class Instance:
     """What its tokens and its timer go by: those of two generations that are alive at a time differ."""
     beside: bool = False
     """It was started to take another one's place: when it ends nothing is started in its stead."""
+    slot: int = 0
+    """Its number among the instances of its service, from 0 on: that of its next generation too."""
+    runs: Manifest | None = None
+    """What it is known to have taken; None: nobody can know. Of a service with several, who agree or not."""
 
     @property
     def retired(self) -> bool:

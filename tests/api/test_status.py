@@ -42,10 +42,10 @@ from tests.api.stage import (
 UP = {
     "name": "web", "want": "up", "phase": "ready", "why": "", "held": False, "hold": None,
     "instances": [
-        {"id": "", "generation": 3, "pid": 100, "phase": "ready", "uptime_s": 10.0, "cpu_percent": 10.0,
+        {"id": "", "instance": 0, "generation": 3, "pid": 100, "phase": "ready", "serves": True, "uptime_s": 10.0, "cpu_percent": 10.0,
          "rss_bytes": 4096, "restarts": 0}
     ],
-    "restarts": 0,
+    "ready_instances": 1, "declared_instances": 1, "restarts": 0,
     "config": {"desired": NEW.hash, "on_disk": NEW.hash, "last_attempted": None, "live": NEW.hash, "in_sync": True,
                "version": NEW.version, "missing": None},
     "next_start": None, "quarantine": None, "running": None, "waiting": None, "on_trial": None,
@@ -53,7 +53,8 @@ UP = {
 }  # fmt: skip
 TROUBLED = {
     "name": "app", "want": "up", "phase": "backoff", "why": "exit code 3", "held": True,
-    "hold": {"reason": "freeze", "user": "alice"}, "instances": [], "restarts": 2,
+    "hold": {"reason": "freeze", "user": "alice"}, "instances": [], "ready_instances": 0, "declared_instances": 1,
+    "restarts": 2,
     "config": {"desired": BAD.hash, "on_disk": BAD.hash, "last_attempted": BAD.hash, "live": None, "in_sync": None,
                "version": None, "missing": None},
     "next_start": {"verdict": "rejected", "version": BAD.version, "hash": BAD.hash,

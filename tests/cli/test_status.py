@@ -99,7 +99,7 @@ def test_live_unknown_two_instances_and_what_is_under_way(agent: Agent, ctl: Ctl
     one = service()["instances"][0]
     config = service()["config"] | {"live": None, "version": None}
     adopted = service(
-        instances=[one | {"phase": "draining"}, one | {"pid": 5000, "uptime_s": 3.0}],
+        instances=[one | {"phase": "draining", "serves": False}, one | {"pid": 5000, "uptime_s": 3.0}],
         config=config,
         last_reload=None,
         running=ID,
@@ -116,8 +116,8 @@ def test_live_unknown_two_instances_and_what_is_under_way(agent: Agent, ctl: Ctl
 def test_what_stands_beside_and_what_is_on_trial(agent: Agent, ctl: Ctl) -> None:
     one = service()["instances"][0]
     others = [
-        one | {"generation": 2, "phase": "stopping"},
-        one | {"generation": 4, "phase": "starting", "pid": None},
+        one | {"generation": 2, "phase": "stopping", "serves": False},
+        one | {"generation": 4, "phase": "starting", "pid": None, "serves": False},
     ]
     trial = {"reload_id": ID, "until": "2026-11-22T10:02:00.500000Z", "back_to": sha(OLD)}
     web = service(instances=[*others, one | {"generation": 3}], on_trial=trial)
