@@ -174,7 +174,8 @@ def taken(r: Reload, view: View, now: float) -> Result:
         return compare(r, view, now)
     r, notes = reload_turns.take(r, view, now)
     if r.died:
-        return finish(r, view, now, notes, Ending(Verdict.PARTIAL, r.died[0].error_type))
+        r, ending = replace(r, awaiting=None), Ending(Verdict.PARTIAL, r.died[0].error_type)
+        return finish(r, view, now, notes, ending)
     if r.todo:
         return replace(r, stage=Stage.ROLLING), (), notes
     r, effects, more = compare(r, view, now)

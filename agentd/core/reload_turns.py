@@ -99,6 +99,10 @@ def conclude(r: Reload, view: View, now: float) -> tuple[Reload, tuple[Note, ...
     if not view.others or ending.silent:
         return r, ()
     each = outcomes(r, view, ending)
+    if ending.verdict is Verdict.APPLIED and not r.taken:  # a start that it waited for was the act
+        each = tuple(
+            replace(one, became="taken") if one.became == "untouched" else one for one in each
+        )
     if r.turn:
         r, notes = _end(r, each[_at(each, view.slot)], view, now, ending.error_type)
     if r.act is Act.LAUNCH and r.handle != "restart":  # the others are no business of a start

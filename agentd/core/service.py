@@ -178,11 +178,11 @@ def _finished(i: Instance) -> bool:
 
 
 def _wake(t: Turn) -> None:
-    """Who ended by itself, or waits for its next start, after somebody had asked for it."""
+    """Who ended by itself, or waits for its next start, after somebody had asked for it: it is that start. The others pause."""
     if t.s.instance.phase in AT_REST:
         move_instance(t, Reset())
     for i in t.s.others:
-        if i.phase in AT_REST:
+        if _stays_down(i):
             move_other(t, i, Reset())
 
 

@@ -92,10 +92,10 @@ def stop_beside(t: Turn) -> None:
             move_beside(t, i, Stop())
 
 
-def conclude(t: Turn, r: Reload, verdict: Verdict) -> None:
+def conclude(t: Turn, r: Reload, *, stays: bool) -> None:
     """The replacement is over: either the next generation has the place, or everything is as it was."""
     s, old = t.s, t.s.instance
-    if verdict in STAYS and s.next is not None:
+    if stays and s.next is not None:
         t.s = replace(s, instance=replace(s.next, beside=False), next=None)
         if old.phase in ALIVE:
             t.s = replace(t.s, former=(*s.former, old))
@@ -118,5 +118,6 @@ def switch_back(t: Turn) -> None:
 def admit(t: Turn, i: Instance) -> None:
     """New connections of its instance go to this generation. Nobody waits for the answer."""
     serial = t.s.serial + 1
-    t.s = replace(t.s, serial=serial)
+    running = replace(t.s.running, serial=serial) if t.s.running else None  # a number is used once
+    t.s = replace(t.s, serial=serial, running=running)
     t.effects.append(Switch(Token(t.s.spec.name, "reload", serial), i.generation))

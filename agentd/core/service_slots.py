@@ -14,7 +14,6 @@ from agentd.core.service_generations import conclude, move_beside
 from agentd.core.service_value import Service, Turn, blank
 from agentd.core.service_verdict import relive
 from agentd.core.value import replace
-from agentd.wire import Verdict
 
 
 def other(t: Turn, event: ProcessEvent | Completion) -> Instance | None:
@@ -61,7 +60,7 @@ def roll(t: Turn) -> Rolled:
     r = t.s.running
     assert r is not None  # it asks for this
     if r.act is Act.REPLACE:
-        conclude(t, r, Verdict.APPLIED)
+        conclude(t, r, stays=True)
     following = (i for i in t.s.slots if i.slot in r.todo and i.phase is Phase.READY)
     i = next(following, None)
     if i is not None:
@@ -85,11 +84,9 @@ def resize(t: Turn) -> None:
 
 
 def _fresh(t: Turn, slot: int) -> Instance:
-    """The timers of a former one with this number may still be armed."""
+    """Timers and answers of an earlier one with this number may still be on their way: its tokens are others."""
     fresh = blank(slot)
-    if any(i.machine == fresh.machine for i in t.s.former):
-        fresh = replace(fresh, machine=f"{fresh.machine}.{t.s.newest}")
-    return fresh
+    return replace(fresh, machine=f"{fresh.machine}.{t.s.newest}")
 
 
 def retire(t: Turn, i: Instance) -> None:

@@ -24,7 +24,9 @@ def end(t: Turn, r: Reload, ending: reload_value.Ending) -> None:
             t.note(facts.Skipped(t.s.spec.name, r.cause.trigger, ending.silent))
         return
     if r.act is Act.REPLACE:
-        service_generations.conclude(t, r, ending.verdict)
+        mine = [one.became for one in ending.instances if one.instance == t.s.instance.slot]
+        stays = mine == ["taken"] or (not mine and ending.verdict in service_generations.STAYS)
+        service_generations.conclude(t, r, stays=stays)
     s = t.s
     back = s.live or s.last_good
     if r.manifest and ending.verdict not in (Verdict.UNCHANGED, Verdict.CANCELLED, Verdict.HELD):
