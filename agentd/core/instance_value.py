@@ -88,11 +88,6 @@ class Instance:
     """What it is known to have taken; None: nobody can know. Of a service with several, who agree or not."""
 
     @property
-    def retired(self) -> bool:
-        """It serves as nobody any more, and no reload is why: fewer instances are declared."""
-        return self.beside and self.phase in GOING and not self.reload_id
-
-    @property
     def assumed(self) -> bool:
         """Ready only because it is alive: nobody has heard its READY=1."""
         return self.phase is Phase.READY and self.adopted

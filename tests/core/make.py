@@ -11,6 +11,7 @@ from agentd.core import facts, host
 from agentd.core.boot import Left, boot
 from agentd.core.facts import Cause, Record
 from agentd.core.ids import Mint
+from agentd.core.instance import GOING, Instance
 from agentd.core.manifest import Entry, Manifest, Missing
 from agentd.core.process import Exit, Identity
 from agentd.core.spec import Check, ProcessSpec, ReadyNotify, ReloadSpec, Spec, WatchSpec
@@ -221,6 +222,11 @@ def survivor(
         open_reloads=tuple(map(tuple, stories.values())),
         boot=boot,
     )
+
+
+def retired(i: Instance) -> bool:
+    """It serves as nobody any more, and no reload is why: fewer instances are declared."""
+    return i.phase in GOING and not i.reload_id
 
 
 def names(what: Iterable[object]) -> list[str]:

@@ -20,7 +20,7 @@ from agentd.core.steps import Baseline, Replace, RunCommand, SendSignal, Sight, 
 from agentd.core.steps import Restart as ByRestart
 from agentd.core.value import replace
 from agentd.wire import Verdict
-from tests.core.make import PERSON, WATCH, Says, agent, identity, manifest, spec
+from tests.core.make import PERSON, WATCH, Says, agent, identity, manifest, retired, spec
 
 ANSWERED = (
     fx.Spawn,
@@ -216,7 +216,7 @@ class HostMachine(RuleBasedStateMachine):
         assert s.next is None or (replacing and s.next.phase in (Phase.STARTING, Phase.READY))
         assert all(i.phase in GOING for i in s.former)
         for slot in {i.slot for i in s.alive}:
-            mine = [i for i in s.alive if i.slot == slot and not i.retired]
+            mine = [i for i in s.alive if i.slot == slot and not retired(i)]
             assert len(mine) <= s.spec.max_generations
         if s.defined is None:
             assert [i.slot for i in s.slots] == list(range(s.spec.instances))
@@ -239,8 +239,8 @@ class HostMachine(RuleBasedStateMachine):
             mine = i is s.instance
             if i.phase is Phase.READY and not (mine and s.running and s.running.switched):
                 assert got[i.slot] == i.generation
-        retired = {i.generation for i in s.former if i.retired}
-        lost = [i.generation for i in s.former if i.counts and i.generation not in retired]
+        left = {i.generation for i in s.former if retired(i)}
+        lost = [i.generation for i in s.former if i.counts and i.generation not in left]
         assert not set(lost) & set(got.values())
 
     @invariant()

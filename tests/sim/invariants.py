@@ -8,6 +8,7 @@ from agentd.core import facts
 from agentd.core.instance import ALIVE, GOING, Phase
 from agentd.core.reload_value import ACTED, Act, Stage
 from agentd.wire import Verdict
+from tests.core.make import retired
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -142,7 +143,7 @@ def _generations(w: World, host: Host, s: Service) -> None:
     assert s.next is None or s.next.phase in (Phase.STARTING, Phase.READY)
     assert all(i.phase in GOING for i in s.former), f"{s.former}"
     for slot in {i.slot for i in s.alive}:
-        mine = [i for i in s.alive if i.slot == slot and not i.retired]
+        mine = [i for i in s.alive if i.slot == slot and not retired(i)]
         assert len(mine) <= max(s.spec.max_generations, 2), f"{len(mine)} generations of {slot}"
     if s.defined is None and not s.spec.removed:
         assert [i.slot for i in s.slots] == list(range(s.spec.instances))
