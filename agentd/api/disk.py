@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from agentd.api import survey
-from agentd.core.instance import Phase
 from agentd.core.manifest import Manifest, Missing
 from agentd.core.service import Service
 from agentd.core.spec import Spec

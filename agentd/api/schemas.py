@@ -96,7 +96,9 @@ _RELOAD: dict[str, Schema] = {
             generation=whole("counts up with each new process"),
             pid=maybe(whole("its main process")),
             outcome=maybe(
-                text("taken, not_taken, died, untouched or down; null: there is only this one")
+                text(
+                    "taken, not_taken, unverified, died, untouched or down; null: there is only this one"
+                )
             ),
             error=maybe(text("why not, as an error type")),
         ),

@@ -252,7 +252,7 @@ class TurnEnded:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one instance: taken, not_taken, died, untouched, or down (it had no process to act on)."""
+    """What became of one instance: taken, not_taken, unverified, died, untouched, or down (it had no process to act on)."""
 
     instance: int
     generation: int

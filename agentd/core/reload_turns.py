@@ -30,6 +30,7 @@ _SAID = {
     "not_taken": "did not",
     "died": "took it and died",
     "untouched": "was not touched",
+    "unverified": "cannot tell",
     "down": "was not up",
 }
 
@@ -77,6 +78,7 @@ def clean(r: Reload) -> Reload:
         switched=False,
         moved=False,
         looks=0,
+        answered="",
         timer=None,
         awaiting=None,
     )
@@ -114,9 +116,9 @@ def _split(ending: Ending, each: tuple[Outcome, ...]) -> Ending:
     """``partial`` where some took it and another did not, or died of it."""
     ending = replace(ending, instances=each)
     became = {one.became for one in each}
-    some, died = became & {"taken", "died"}, "died" in became
+    some, doubt = became & {"taken", "died"}, became & {"unverified", "died"}
     good = ending.verdict in (Verdict.APPLIED, Verdict.UNVERIFIED)
-    split = (ending.verdict in _SPLITS and some) or (good and died)
+    split = some and (ending.verdict in _SPLITS or (good and doubt))
     if ending.error_type == STOPPED or not (split or ending.verdict is Verdict.PARTIAL):
         absent = good and "down" in became
         return replace(ending, message=ending.message or told(each)) if absent else ending
@@ -142,7 +144,8 @@ def outcomes(r: Reload, view: View, ending: Ending) -> tuple[Outcome, ...]:
     # Its next generation had its place for a moment, or it has died since: then it has not taken it.
     lost = ending.verdict in _SPLITS and (not view.serves or r.act is Act.REPLACE)
     if r.turn or (known[view.slot].became == "taken" and lost):
-        known[view.slot] = replace(mine, became="not_taken", error_type=ending.error_type)
+        became = "unverified" if ending.verdict is Verdict.UNVERIFIED else "not_taken"
+        known[view.slot] = replace(mine, became=became, error_type=ending.error_type)
     return tuple(known[slot] for slot in sorted(known))
 
 

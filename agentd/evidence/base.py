@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, Self
 
+from agentd.core.question import Question
 from agentd.core.steps import Evidence
 
 
@@ -16,6 +17,10 @@ class Hints:
     """Regular expression: the title of a child that serves requests, draining or not."""
     draining: str | None = None
     """Regular expression: the title of a worker that finishes its requests and takes no new ones."""
+    refused: str | None = None
+    """Regular expression: the line by which the server says that it did not take a configuration."""
+    settle: float = 0.0
+    """Seconds that a worker must have lived to count: for servers whose workers load what may fail only after they were started."""
 
 
 class Kind(Evidence, Protocol):
@@ -29,7 +34,18 @@ class Kind(Evidence, Protocol):
         """From the definition. Raises ValueError with the reason when the argument cannot be used."""
 
 
-class Bare:
+class Silent:
+    """What evidence has in common that asks the service nothing."""
+
+    __slots__ = ()
+
+    @property
+    def question(self) -> Question | None:
+        """Nothing is asked."""
+        return None
+
+
+class Bare(Silent):
     """What evidence has in common that takes no argument and looks at neither workers nor output."""
 
     __slots__ = ()

@@ -1,8 +1,8 @@
 """One declared socket and its listeners: one for all generations, or for TCP one for each; each instance has a current one.
 
-Decides which listener a generation gets, which of them get new connections, and where the kernel's index of them is. The order of a group is known, or else it
-is not steered: the kernel then spreads over all of it, and generations share. When generations come and go is decided in
-the core.
+Decides which listener a generation gets, which of them get new connections, and where the kernel's index of them is. The order of
+a group is known, or else it is not steered: the kernel then spreads over all of it, and generations share. When generations come and
+go is decided in the core.
 """
 
 from __future__ import annotations

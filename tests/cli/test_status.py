@@ -99,7 +99,10 @@ def test_live_unknown_two_instances_and_what_is_under_way(agent: Agent, ctl: Ctl
     one = service()["instances"][0]
     config = service()["config"] | {"live": None, "version": None}
     adopted = service(
-        instances=[one | {"phase": "draining", "serves": False}, one | {"pid": 5000, "uptime_s": 3.0}],
+        instances=[
+            one | {"phase": "draining", "serves": False},
+            one | {"pid": 5000, "uptime_s": 3.0},
+        ],
         config=config,
         last_reload=None,
         running=ID,

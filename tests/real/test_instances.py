@@ -64,7 +64,9 @@ def serving(running: Host, count: int = 3) -> Any:
 
 def number(pid: int) -> str:
     env = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    return dict(one.split(b"=", 1) for one in env if b"=" in one)[b"AGENTD_INSTANCE_NUMBER"].decode()
+    return dict(one.split(b"=", 1) for one in env if b"=" in one)[
+        b"AGENTD_INSTANCE_NUMBER"
+    ].decode()
 
 
 def who(port: int, count: int = 200) -> Counter[str]:

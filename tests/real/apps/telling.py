@@ -6,7 +6,8 @@
 
 ``say`` is a list of datagrams, each a list of lines. ``RELOADING`` stands for RELOADING=1 with the MONOTONIC_USEC of now (``stale``:
 of an hour ago), ``READY`` for READY=1, ``HASH`` for X_AGENTD_CONFIG_HASH with the hash of its state file; everything else is sent as it
-is. ``instances`` may have another ``say`` for one by its number. ``pause_s`` is waited before each but the first. ``die`` ends the process before it says anything.
+is. ``instances`` may have another ``say`` for one by its number. ``pause_s`` is waited before each but the first. ``die``
+ends the process before it says anything.
 """
 
 from __future__ import annotations
