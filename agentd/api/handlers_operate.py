@@ -64,6 +64,9 @@ async def _started(
             begun = views.accepted(reply.reload_id, reply.trace_id, name, joined=reply.joined)
             return _answer(views.acted(context.now(name), "", begun), ExitCode.OK, 202)
         document = told(context, request, reply, cause, following)
+        up = judged is not None and judged.verdict.exit_code == ExitCode.OK
+        if up and context.now(name).others:  # it was the start of one: the others follow
+            return await _already(context, name, following, until, wait=True)
     s = context.now(name)
     if judged is None:
         return _answer(

@@ -77,9 +77,10 @@ def _turn_back(t: Turn, fact: facts.Fact) -> None:
 
 def _where_it_was(t: Turn, r: Reload) -> Reload:
     """Who took it and lives, who took it and died since, and whose turn is to come."""
-    known = {(i.slot, i.generation) for i in t.s.slots if i.phase in ALIVE}
-    taken = tuple(one for one in r.taken if (one.instance, one.generation) in known)
-    died = tuple(replace(one, became="died") for one in r.taken if one not in taken)
+    there = {(i.slot, i.generation): i.phase in ALIVE for i in t.s.slots}
+    known = [(one, there.get((one.instance, one.generation))) for one in r.taken]
+    taken = tuple(one for one, alive in known if alive)
+    died = tuple(replace(one, became="died") for one, alive in known if alive is False)
     r = replace(r, taken=taken, died=died)
     rolls = r.turn and r.handle != "start"
     return replace(r, todo=reload_turns.waiting(r, t.s.view) if rolls else ())

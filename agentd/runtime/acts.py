@@ -80,7 +80,7 @@ class Acts:
 
     async def _command(self, effect: Perform, step: RunCommand) -> None:
         spec, more = effect.spec, outwards.context(effect.origin, effect.place)
-        more["AGENTD_INSTANCE_NUMBER"] = str(effect.origin.slot)
+        more[outwards.NUMBER] = str(effect.origin.slot)
         try:
             env = await self._births.environment(spec, effect.generation, more)
             order = CommandOrder(step.argv, spec.process, tuple(env.items()), effect.timeout)

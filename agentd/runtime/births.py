@@ -79,7 +79,7 @@ class Births:
 
     async def _born(self, effect: Spawn, key: Key, spec: Spec) -> Identity:
         machine = self._machine
-        more = {"AGENTD_INSTANCE_NUMBER": str(effect.slot)}
+        more = {outwards.NUMBER: str(effect.slot)}
 
         async def permit(identity: Identity) -> None:
             """Nothing runs that the next agent could not find; a journal that fails does not keep a service down.

@@ -168,12 +168,12 @@ class _Tree:
     def _turn(self, turn: Turn, root: Span) -> Span:
         """One of several instances: its resource, its own times, what became of it."""
         judged = self.told.judged
-        found: dict[str, Value] = {"reload.instance": turn.instance}
+        found: dict[str, Value] = {"reload.instance.number": turn.instance}
         became = (
             [one for one in judged.instances if one.instance == turn.instance] if judged else []
         )
         for one in became:
-            found["reload.outcome"] = one.became
+            found["reload.instance.outcome"] = one.became
         taken = self.told.snapshot
         if taken is not None and any(one.became == "taken" for one in became):
             found["config.version"], found["config.hash"] = taken.version, taken.hash

@@ -19,6 +19,7 @@ from agentd.core.instance import Ending, Instance, Phase
 from agentd.core.manifest import Entry, Manifest, Missing
 from agentd.core.memory import Attempt, Want
 from agentd.core.process import Identity
+from agentd.core.service import Service
 from agentd.core.spec import WatchSpec
 from agentd.ports import AdapterError
 from agentd.wire import Verdict
@@ -359,3 +360,19 @@ async def test_services_that_are_gone_are_forgotten(tmp_path: Path) -> None:
         assert [s["name"] for s in (await stage.get("/v1/status")).json["services"]] == ["web"]
         assert list(stage.api._context.texts._drawn) == ["web"]
         await soon(lambda: True)
+
+
+def test_several_instances_are_told_each_by_its_number() -> None:
+    def one(slot: int, phase: Phase, **more: Any) -> Instance:
+        process = Identity(100 + slot, 1, "boot", "cookie") if phase is Phase.READY else None
+        return Instance(phase, slot + 1, process, slot=slot, **more)
+
+    there = (one(2, Phase.READY), one(1, Phase.BACKOFF, why="exit code 3"))
+    s = Service(spec("web", instances=3), instance=one(0, Phase.READY), others=there)
+    assert [i.slot for i in views.generations(s)] == [0, 1, 2]
+    document = views.service(s, None, (Cost(),) * 3, lambda name, n: f"{name}/{n}")
+    each = [(i["instance"], i["pid"], i["phase"], i["serves"]) for i in document["instances"]]
+    assert each == [(0, 100, "ready", True), (1, None, "backoff", True), (2, 102, "ready", True)]
+    assert (document["phase"], document["why"]) == ("backoff", "instance 1 is backoff: exit code 3")
+    assert (document["ready_instances"], document["declared_instances"]) == (2, 3)
+    assert not views.is_up(s, wanted=True)

@@ -672,8 +672,11 @@ def test_fewer_are_declared_when_the_next_agent_comes() -> None:
     assert {e.generation for e in b.effects if isinstance(e, fx.Withdraw)} == {2, 3}
     c = survivor(a, there=set(), specs=(declared(1),))
     assert c.service().former == ()
+    dies(a, 2)
+    e = after(a, specs=(declared(1),))
+    assert [i.generation for i in e.service().former] == [2]
     d = after(a, specs=(declared(5),))
-    assert phases(d)[:3] == ["ready"] * 3
+    assert phases(d)[:3] == ["ready", "ready", "down"]
     assert len(phases(d)) == 5
 
 
@@ -764,17 +767,55 @@ def test_a_replacement_goes_on_with_those_that_are_left() -> None:
     assert became(b) == ["taken", "taken"]
 
 
-def test_a_replacement_that_all_had_taken_is_compared() -> None:
+def test_the_last_replacement_is_done_again_when_it_had_no_verdict() -> None:
     a = up(2, "replace", sockets=(TCP,))
     a.reload()
     a.read(2)
     replaced(a, 20)
-    a.spawned(21)
+    replaced(a, 21)
     b = after(a)
+    assert pids(b) == [20, 11]
     b.read(2)
     replaced(b, 30)
     b.read(2)
     assert b.judged.verdict is Verdict.APPLIED
+    assert pids(b) == [20, 30]
+
+
+def test_what_is_left_had_taken_it_when_the_agent_died() -> None:
+    a = up(2)
+    a.reload()
+    a.read(2)
+    signal(a)
+    b = survivor(a, there=set())
+    b.read(2)
+    b.read(2)
+    assert b.judged.verdict is Verdict.APPLIED
+    assert became(b) == ["taken", "down"]
+
+
+def test_a_replacement_beside_one_that_is_down_goes_back() -> None:
+    a = up(3, "replace", sockets=(TCP,))
+    a.reload()
+    a.read(2)
+    dies(a, 1)
+    a.spawned(20)
+    b = after(a)
+    assert {e.generation for e in b.effects if isinstance(e, fx.Switch)} == {1, 3}
+
+
+def test_one_that_was_starting_for_nobody_gets_its_share() -> None:
+    a = up(2, sockets=(TCP,))
+    dies(a, 1)
+    a.elapse("slot.1")
+    a.read(1)
+    a.spawned(20)
+    a.steps.clear()
+    b = after(a)
+    assert b.service().running is None
+    b.elapse("slot.1")
+    assert phases(b) == ["ready", "ready"]
+    assert b.last(fx.Switch).generation == 3
 
 
 def test_all_had_taken_it_when_the_agent_died() -> None:
@@ -832,3 +873,15 @@ def test_a_start_of_one_goes_on_under_the_next_agent() -> None:
     b.elapse("slot.1")
     b.read(1)
     assert phases(b) == ["ready", "ready"]
+
+
+def test_evidence_that_cannot_tell_of_a_later_one_makes_it_partial() -> None:
+    a = up(2)
+    a.reload()
+    a.read(2)
+    signal(a)
+    a.baseline()
+    a.signalled()
+    a.sight("unable", since=1.0)
+    assert a.judged.verdict is Verdict.PARTIAL
+    assert became(a) == ["taken", "unverified"]

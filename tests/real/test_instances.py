@@ -158,8 +158,8 @@ def test_the_second_refuses_and_the_third_is_not_touched(tmp_path: Path) -> None
         _, shown = running.ctl("show", document["reload_id"])
         spans = shown["trace"]["spans"]
         turns = [s for s in spans if s["name"] == "reload.instance"]
-        assert [s["attributes"]["reload.instance"] for s in turns] == [0, 1]
-        assert [s["attributes"]["reload.outcome"] for s in turns] == ["taken", "not_taken"]
+        assert [s["attributes"]["reload.instance.number"] for s in turns] == [0, 1]
+        assert [s["attributes"]["reload.instance.outcome"] for s in turns] == ["taken", "not_taken"]
         assert [s["status"] for s in turns] == ["unset", "error"]
         assert [s["resource"]["service.instance.id"] for s in turns] == [
             i["id"] for i in document["instances"][:2]
