@@ -61,45 +61,7 @@ By
 .B notify
 it never says when it reloaded.
 .SH EXAMPLES
-An nginx as its recipe has it, but stopped at once:
-.PP
-.nf
-[service.web]
-command = ["nginx", "\\-g", "daemon off;", "\\-c", "/etc/nginx/nginx.conf"]
-recipe = "nginx"
-inputs = ["/etc/nginx/nginx.conf", "/etc/nginx/conf.d/*.conf"]
-stop_signal = "TERM"
-.fi
-.PP
-A gunicorn that is replaced:
-.PP
-.nf
-[service.app]
-command = ["gunicorn", "\\-\\-chdir", "/srv/app", "wsgi:app"]
-recipe = "gunicorn"
-inputs = ["/srv/app/*.py"]
-sockets = [{ name = "http", listen = "127.0.0.1:8000" }]
-ready = { http = "http://127.0.0.1:8000/" }
-.fi
-.PP
-An HAProxy that is replaced: its file says
-.BR "bind \\(dq$LISTEN\\(dq" ,
-and the check, which has no sockets, is given any address:
-.PP
-.nf
-[service.edge]
-command = ["haproxy", "\\-W", "\\-db", "\\-f", "/etc/haproxy/haproxy.cfg"]
-recipe = "haproxy"
-inputs = ["/etc/haproxy/haproxy.cfg"]
-env = { LISTEN = "fd@3" }
-sockets = [{ name = "http", listen = "0.0.0.0:80" }]
-ready = { tcp = "127.0.0.1:80" }
-
-[service.edge.reload]
-check = ["env", "LISTEN=127.0.0.1:1", "haproxy", "\\-c", "\\-f", "/etc/haproxy/haproxy.cfg"]
-.fi
-.PP
-A uvicorn, the same way and without a recipe:
+A uvicorn that is replaced, without a recipe:
 .PP
 .nf
 [service.api]
@@ -133,6 +95,13 @@ def section(name: str) -> Iterator[str]:
     yield ".nf"
     yield from (f"{roff(key)} = {roff(toml_of(value))}" for key, value in flat(recipe.service))
     yield ".fi"
+    if recipe.example:
+        yield ".PP"
+        yield "For example:"
+        yield ".PP"
+        yield ".nf"
+        yield from map(roff, recipe.example.rstrip().splitlines())
+        yield ".fi"
     if recipe.held != recipe.service:
         yield ".PP"
         yield "With sockets that agentd holds:"

@@ -73,6 +73,8 @@ class Recipe:
     hints: Hints
     held: Mapping[str, Any] = field(default_factory=dict)
     """Keys of [service.NAME] that stand above ``service`` where agentd holds the service's sockets."""
+    example: str = ""
+    """A whole service, as TOML, where the command alone does not make one or where there is a better way."""
 
     def fill(self, raw: Mapping[str, object]) -> dict[str, object]:
         """The service's table with this recipe under it. What is malformed in it stays as it is, to be reported."""
@@ -111,7 +113,8 @@ def load(name: str) -> Recipe:
     hints = Hints(**data.pop("evidence", {}))
     held = data.pop("held", {})
     check = None if rule is None else CheckRule(**{key: _value(rule[key]) for key in rule})
-    return Recipe(name, data, check, hints, {**data, **held})
+    example = data.pop("example", "")
+    return Recipe(name, data, check, hints, {**data, **held}, example)
 
 
 def _value(value: Any) -> Any:

@@ -102,6 +102,8 @@ def test_a_complaint_of_the_server_contradicts_before_anything_confirms() -> Non
     complaint = Sight(alive=True, since_sent=0.1, workers=(), matched="[emerg] no such file")
     assert Workers(refused="emerg").pattern == "emerg"
     assert Workers(refused="emerg").judge(BEFORE, complaint) is CONTRADICTED
+    delivered = Delivered.declared(None, Hints(refused="emerg"))
+    assert (delivered.pattern, delivered.judge(BEFORE, complaint)) == ("emerg", CONTRADICTED)
     log = Log.declared("Loading success", Hints(refused="Loading failure"))
     assert log.pattern == "(?:Loading success)|(?:Loading failure)"
     for line, judgement in (("Loading failure!", CONTRADICTED), ("Loading success.", CONFIRMED)):

@@ -13,7 +13,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import ClassVar
 
+from answers import Garbled
 from host import clean_env, free_port
+from speech import Http, Postgres, Redis, Speech, Whole
 
 VENVS = Path(__file__).parent.parent.parent / ".venv"
 HOST = "127.0.0.1"
@@ -72,6 +74,8 @@ class Server:
     path: ClassVar[str] = "/"
     per_second: ClassVar[float] = 200.0
     kept: ClassVar[int] = 8
+    edits: ClassVar[int] = 3
+    """How many good edits its first row makes."""
     patience: ClassVar[float] = 20.0
     """Seconds for a start, or for a bare reload to show."""
     expect: ClassVar[dict[str, set[str]]] = {}
@@ -119,7 +123,7 @@ class Server:
         return None, None
 
     def headers(self) -> list[str]:
-        """What the load sends with each request."""
+        """Of HTTP: what the load sends with each request."""
         return []
 
     def env(self, at: Place) -> dict[str, str]:
@@ -162,19 +166,30 @@ inputs = {json.dumps(self.inputs(at))}
 
     def get(self, at: Place) -> str:
         """What it serves now; empty when it does not."""
-        return http_get(at.port, self.path)
+        return ask(at.port, self.speech()).body.decode(errors="replace")
+
+    def speech(self) -> Speech:
+        """What it is asked."""
+        match self.speaks:
+            case "postgres":
+                return Postgres("postgres", self.path)
+            case "redis":
+                return Redis(self.path)
+            case _:
+                return Http(HOST, self.path, self.headers())
 
 
-def http_get(port: int, path: str, *headers: str) -> str:
-    """A body; empty when there is none."""
-    lines = "".join(f"{header}\r\n" for header in headers)
-    request = f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n{lines}\r\n"
-    answer = b""
-    with contextlib.suppress(OSError), socket.create_connection((HOST, port), timeout=5) as s:
-        s.sendall(request.encode())
+def ask(port: int, speech: Speech) -> Whole:
+    """One answer on a new connection; without status when there is none."""
+    answer = speech.answer(first=True)
+    with contextlib.suppress(OSError, Garbled), socket.create_connection((HOST, port), 5) as s:
+        s.sendall(speech.question(first=True, last=True))
         while chunk := s.recv(65536):
-            answer += chunk
-    return answer.partition(b"\r\n\r\n")[2].decode(errors="replace")
+            if answer.feed(chunk):
+                break
+        else:
+            answer.ended(orderly=True)
+    return answer
 
 
 def is_root() -> bool:

@@ -11,7 +11,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,7 +51,9 @@ class Lost:
     @classmethod
     def of(cls, counts: dict[str, Any]) -> Lost:
         bad, kept = counts["bad"], counts["kept"]["bad"]
-        kinds = " ".join(f"{n} {kind}" for kind, n in sorted({**bad, **kept}.items()))
+        kinds = " ".join(
+            f"{n} {kind}" for kind, n in sorted((Counter(bad) + Counter(kept)).items())
+        )
         gap = counts["gap_ms"]["server"]
         return cls(sum(bad.values()), sum(kept.values()), gap, kinds)
 
@@ -83,7 +86,8 @@ class Row:
     """What no server may excuse: a verdict that is not true."""
     missed: list[str] = field(default_factory=list)
     """Short of the aim."""
-    allowed: str = ""
+    excused: list[str] = field(default_factory=list)
+    """Requests that were lost, for a reason that the server's file names."""
 
 
 class Run:
@@ -102,7 +106,8 @@ class Run:
                 continue
             row = self._guarded(what)
             if isinstance(what, Flaw) and self.server.own_words:
-                row.own = self._own(what)
+                with contextlib.suppress(AssertionError):
+                    row.own = self._own(what)
             yield row
 
     def _replaceable(self) -> bool:
@@ -111,7 +116,6 @@ class Run:
 
     def _guarded(self, what: str) -> Row:
         row = Row(self.server.name, self.version, what)
-        row.allowed = self.server.allowed.get(what, "")
         try:
             with self._place(held=what in (REPLACED, REPLACED_BAD)) as at:
                 self._managed(row, at)
@@ -143,12 +147,14 @@ class Run:
             *("--keep", str(s.kept), "--path", s.path, "--speak", s.speaks), *more,
         )  # fmt: skip
 
-    def _serves(self, at: Place, word: str, seconds: float) -> bool:
+    def _serves(
+        self, at: Place, word: str, seconds: float, lives: Callable[[], bool] = lambda: True
+    ) -> bool:
         """Whether it does so within that time, and then stays with it."""
         end, inarow = time.monotonic() + seconds, 0
         while inarow < SURE:
             inarow = inarow + 1 if word in self.server.get(at) else 0
-            if not inarow and time.monotonic() > end:
+            if not inarow and (time.monotonic() > end or not lives()):
                 return False
             time.sleep(0.01)
         return True
@@ -180,7 +186,7 @@ class Run:
             flaw = Flaw.UNFOUND
         pid = running.pid("web")
         old, word = first, ""
-        for _ in range(3 if flaw is Flaw.NONE else 1):
+        for _ in range(self.server.edits if flaw is Flaw.NONE else 1):
             old, word = (word or old), self._write(at, flaw)
             reload = self._watched(running) if row.what == WATCHED else self._asked(running)
             row.verdict, row.error = reload["verdict"], reload["error"] or ""
@@ -229,7 +235,9 @@ class Run:
         if row.verdict not in wanted:
             row.missed.append(f"{row.verdict} {row.error}, wanted {' or '.join(sorted(wanted))}")
         if row.lost.new or row.lost.kept:
-            row.missed.append(f"lost: {row.lost.kinds}")
+            why = self.server.allowed.get(row.what, "")
+            missed = row.excused if why else row.missed
+            missed.append(f"lost: {row.lost.kinds}" + (f" ({why})" if why else ""))
 
     def _own(self, flaw: Flaw) -> Own:
         """The server by itself, and its own command."""
@@ -243,7 +251,7 @@ class Run:
                 done = subprocess.run(argv, capture_output=True, check=False, env=clean_env())
                 ms = (time.monotonic() - began) * 1000
                 wait = server.patience if flaw is Flaw.NONE else 3
-                new = self._serves(at, word, wait) if process.poll() is None else False
+                new = self._serves(at, word, wait, lambda: process.poll() is None)
                 after = "serves the new" if new else "serves the old"
                 if process.poll() is not None and not server.get(at):
                     after = "dead"
