@@ -111,21 +111,28 @@ def section(name: str) -> Iterator[str]:
         yield ".fi"
     if recipe.check is not None:
         yield ".PP"
-        yield from check(recipe.check)
+        yield from made("Check", recipe.check)
+    if recipe.command is not None:
+        yield ".PP"
+        yield from made("Reload", recipe.command)
     if recipe.hints.refused is not None:
         yield ".PP"
         yield "A line of its output that matches this is a refusal:"
         yield f"\\fB{roff(recipe.hints.refused)}\\fR"
 
 
-def check(rule: recipes.CheckRule) -> Iterator[str]:
+def made(what: str, rule: recipes.CommandRule) -> Iterator[str]:
     """How it is made from the command."""
-    words, kept = " ".join(rule.insert), " ".join(rule.keep + rule.flags)
-    yield f"Check: the program with \\fB{roff(words)}\\fR"
+    words, kept = " ".join(rule.insert), " ".join(rule.keep + rule.flags + rule.values)
+    program = (
+        f"\\fB{rule.other}\\fR, which lies beside the program," if rule.other else "the program"
+    )
+    yield f"{what}: {program} with \\fB{roff(words)}\\fR"
     if rule.whole:
         yield "and every word of the command."
     elif kept:
-        yield f"and the command's \\fB{roff(kept)}\\fR."
+        what = "the arguments of the command's" if rule.values else "the command's"
+        yield f"and {what} \\fB{roff(kept)}\\fR."
     yield f"Known for: {roff(', '.join(rule.programs))}."
 
 

@@ -84,6 +84,8 @@ def seen(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
         first = r.step <= 1  # of several steps an earlier one may have been taken
         verdict = Verdict.REFUSED if first else Verdict.FAILED
         output = () if line is None else (line,)
+        if view.spec.reload.some(output):
+            return finish(r, view, now, notes, partly("contradicted", output))
         ending = Ending(verdict, "contradicted", message, output=output, moved=not first)
         return finish(r, view, now, notes, ending)
     if not confirm and event.sights[0].since_sent >= GRACE:
@@ -92,6 +94,12 @@ def seen(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     if confirm and witnessed and all(j is Judgement.CONFIRMED for j in said):
         return compare(r, view, now)
     return look_later(r, view, now)
+
+
+def partly(error_type: str, output: tuple[str, ...]) -> Ending:
+    """By its own word it took some of it; which configuration that makes is not known."""
+    message = "the service took only some of it, by its own word"
+    return Ending(Verdict.PARTIAL, error_type, message, output=output, moved=True)
 
 
 def said(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:

@@ -7,7 +7,7 @@ import pytest
 from agentd import recipes
 from agentd.config.loader import load
 from agentd.core.spec import Check, ReadyAfter, ReadyProbe, Spec, WorkersProbe
-from agentd.core.steps import Replace, SendSignal
+from agentd.core.steps import Replace, RunCommand, SendSignal
 from agentd.evidence import Delivered, Workers
 
 NGINX = Workers(
@@ -58,6 +58,26 @@ def test_gunicorn_is_replaced_where_agentd_holds_its_socket_and_told_by_hup_else
     assert app.reload.check == Check(("gunicorn", "--check-config", "a:b"))
 
 
+def test_the_command_that_reloads_is_made_from_the_command_too(tmp_path: Path) -> None:
+    path = tmp_path / "agentd.toml"
+    text = '[service.w]\nrecipe = "caddy"\ncommand = ["caddy", "run", "--config", "/a"]\n'
+    path.write_text(text)
+    (web,) = load(path).services
+    assert web.reload.steps == (RunCommand(("caddy", "reload", "--force", "--config", "/a")),)
+    assert web.reload.check == Check(("caddy", "validate", "--config", "/a"))
+    path.write_text(text + '[service.w.reload]\nhandle = "signal"\nconfirm = ["delivered"]\n')
+    (web,) = load(path).services
+    assert web.reload.steps == (SendSignal("HUP"),)
+
+
+def test_a_word_by_which_a_server_says_that_it_took_some_of_it_is_known(tmp_path: Path) -> None:
+    path = tmp_path / "agentd.toml"
+    path.write_text(recipes.load("prometheus").example)
+    (spec,) = load(path).services
+    assert spec.reload.some(["one or more errors occurred while applying the new configuration"])
+    assert not spec.reload.some(["couldn't load configuration"])
+
+
 def test_another_handle_than_the_recipes_keeps_the_check_and_drops_what_is_the_handles(
     tmp_path: Path,
 ) -> None:
@@ -75,6 +95,12 @@ def test_another_handle_than_the_recipes_keeps_the_check_and_drops_what_is_the_h
         ("gunicorn", "python3 -m gunicorn -w 2 a:b", "python3 -m gunicorn --check-config -w 2 a:b"),
         ("postgresql", "postgres -D /d -p 5 --x=y", "postgres -C data_directory -D /d --x=y"),
         ("envoy", "envoy -c a.yaml --restart-epoch 1", "envoy --mode validate -c a.yaml"),
+        (
+            "prometheus",
+            "/opt/prometheus --config.file /a.yml --web.enable-lifecycle",
+            "/opt/promtool check config /a.yml",
+        ),
+        ("prometheus", "prometheus --config.file=/a.yml", "promtool check config /a.yml"),
         ("gunicorn", "python3 -m flask run", None),
         ("gunicorn", "python3 gunicorn", None),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -27,6 +28,7 @@ class Flaw(StrEnum):
     NONE = "good edit"
     FOUND = "bad, check finds it"
     UNFOUND = "bad, no check can tell"
+    PART = "good, but needs a restart"
 
 
 @dataclass
@@ -74,6 +76,8 @@ class Server:
     path: ClassVar[str] = "/"
     per_second: ClassVar[float] = 200.0
     kept: ClassVar[int] = 8
+    lingers: ClassVar[float] = 3.0
+    """Seconds after a bad edit by its own command, within which it may end."""
     edits: ClassVar[int] = 3
     """How many good edits its first row makes."""
     patience: ClassVar[float] = 20.0
@@ -84,6 +88,10 @@ class Server:
     """By the row's name: why something is lost there although it should not be."""
     leave_out: ClassVar[dict[str, str]] = {}
     """Rows that it cannot have, with the reason."""
+    parts: ClassVar[bool] = False
+    """It takes an edit setting by setting, and some need a restart."""
+    holds: ClassVar[bool] = False
+    """agentd holds its socket in every row; its own command finds it on a socket of its own."""
     own_words: ClassVar[str] = ""
     """How the bare command is called in the table."""
 
@@ -103,9 +111,8 @@ class Server:
         """The first thing with a dot that it says of itself."""
         argv = [self.where(), *self.version_of]
         done = subprocess.run(argv, capture_output=True, text=True, check=False, env=clean_env())
-        words = f"{done.stdout} {done.stderr}".replace("/", " ").replace("v", " ").split()
-        numbers = (w.strip("(),:") for w in words if w[:1].isdigit() and "." in w)
-        return next(numbers, "?").partition("-")[0]
+        found = re.search(r"\d+(\.\d+)+", f"{done.stdout} {done.stderr}")
+        return found[0] if found else "?"
 
     def prepare(self, at: Place) -> None:
         """Once, before the first start."""

@@ -34,6 +34,7 @@ NORMAL = {
     Flaw.FOUND: {"rejected"},
     Flaw.UNFOUND: {"refused", "rolled_back"},
     WATCHED: {"applied"},
+    Flaw.PART: {"partial"},
     REPLACED: {"applied"},
     REPLACED_BAD: {"refused"},
 }
@@ -99,7 +100,9 @@ class Run:
         self.words = 0
 
     def rows(self) -> Iterator[Row]:
-        for what in (Flaw.NONE, Flaw.FOUND, Flaw.UNFOUND, WATCHED, REPLACED, REPLACED_BAD):
+        for what in (*Flaw, WATCHED, REPLACED, REPLACED_BAD):
+            if what is Flaw.PART and not self.server.parts:
+                continue
             if what in (REPLACED, REPLACED_BAD) and not self._replaceable():
                 continue
             if what in self.server.leave_out:
@@ -117,7 +120,7 @@ class Run:
     def _guarded(self, what: str) -> Row:
         row = Row(self.server.name, self.version, what)
         try:
-            with self._place(held=what in (REPLACED, REPLACED_BAD)) as at:
+            with self._place(held=self.server.holds or what in (REPLACED, REPLACED_BAD)) as at:
                 self._managed(row, at)
         except (AssertionError, subprocess.SubprocessError) as error:
             row.wrong.append(f"the row did not end: {error}")
@@ -223,7 +226,7 @@ class Run:
 
     def _true(self, row: Row, at: Place, word: str) -> None:
         """The verdict must be what is served."""
-        if row.verdict == "failed":
+        if row.verdict in ("failed", "partial"):
             return  # says itself that it does not know
         if not self._serves(at, word, SETTLED):
             row.wrong.append(
@@ -243,21 +246,23 @@ class Run:
         """The server by itself, and its own command."""
         server = self.server
         with self._place() as at, self._alone(at) as process:
-            before = server.get(at)
+            old = f"word{self.words}"
             with self._load(at) as counts:
                 word = self._write(at, flaw)
                 argv = server.own(at, process.pid)
                 began = time.monotonic()
                 done = subprocess.run(argv, capture_output=True, check=False, env=clean_env())
                 ms = (time.monotonic() - began) * 1000
-                wait = server.patience if flaw is Flaw.NONE else 3
+                wait = server.patience if flaw is Flaw.NONE else server.lingers
                 new = self._serves(at, word, wait, lambda: process.poll() is None)
-                after = "serves the new" if new else "serves the old"
-                if process.poll() is not None and not server.get(at):
-                    after = "dead"
-                elif not new and server.get(at) != before:
-                    after = "serves nothing"
+                after = "serves the new" if new else self._left(at, process, old)
             return Own(server.own_words, done.returncode, ms, Lost.of(counts), after)
+
+    def _left(self, at: Place, process: subprocess.Popen[bytes], old: str) -> str:
+        """What became of a server that does not serve the new."""
+        if process.poll() is not None and not self.server.get(at):
+            return "dead"
+        return "serves the old" if old in self.server.get(at) else "serves neither"
 
     @contextlib.contextmanager
     def _alone(self, at: Place) -> Iterator[subprocess.Popen[bytes]]:

@@ -30,10 +30,9 @@ class Httpd(Server):
         (folder / "index.html").write_text(word)
         modules = "\n".join(f"LoadModule {m}_module {MODULES}/mod_{m}.so" for m in LOADED)
         more = {
-            Flaw.NONE: "",
             Flaw.FOUND: "Nonsense on",
             Flaw.UNFOUND: f"Listen {HOST}:{at.busy}",
-        }[flaw]
+        }.get(flaw, "")
         user = "User www-data\nGroup www-data" if is_root() else ""
         at.write(
             "httpd.conf",

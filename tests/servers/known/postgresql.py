@@ -23,6 +23,7 @@ class Postgresql(Server):
     per_second = 50.0  # each is a process
     own_words = "pg_ctl reload"
     word = ""
+    parts = True
 
     def where(self) -> str:
         found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
@@ -43,7 +44,7 @@ class Postgresql(Server):
             f"""listen_addresses = '{HOST}'
 port = {at.port}
 unix_socket_directories = ''
-max_connections = 100
+max_connections = {50 if flaw is Flaw.PART else 100}
 fsync = off
 app.word = '{self.word}'
 {more}
