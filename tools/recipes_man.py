@@ -28,6 +28,7 @@ than the recipe, what belongs to the recipe's handle is left out.
 Where the service has
 .BR sockets ,
 which agentd opens and holds, a recipe may know a better way.
+A probe on a held socket counts only when the process that was just started answered it: what the old generation answers is passed over.
 .PP
 The check is made from the service's own command, so that both read the same configuration: the same program, the words that make it
 check and leave, and those of the command's options that say which files it reads.
@@ -35,43 +36,47 @@ When the command is another program (a shell around the server, say) there is no
 .SH RECIPES
 """
 TAIL = """\
-.SH OTHER SERVERS
-These have no recipe yet.
-.SS uvicorn
-With the handle
-.B replace
-it takes the socket that agentd holds by
-.BR "\\-\\-fd 3" .
-It says nothing to a supervisor: probe it by HTTP.
-Told to stop it resets what it has accepted and not yet read; that loses nothing here, since the old generation is only told
-when its connections have ended or
-.B drain_timeout
-is over.
-.PP
-A probe on a held socket counts only when the process that was just started answered it: what the old generation answers is passed over.
-.SS Caddy
-The handle
-.B http
-posts the file to its
-.BR /load ,
-with
-.BR "confirm = [\\(dqreply\\(dq]" :
-it answers when it serves the new configuration, or with the mistake.
-By
-.B notify
-it never says when it reloaded.
 .SH EXAMPLES
-A uvicorn that is replaced, without a recipe:
+An nginx whose reloads are proven, not only observed.
+It says its version on a private socket; what deploys writes the two files together with the others:
+.PP
+.EX
+# /etc/nginx/conf.d/version.conf
+server {
+    listen unix:/run/nginx\\-version.sock;
+    location = /version { return 200 "r42"; }
+}
+
+# /etc/nginx/release.json
+{"version": "r42"}
+.EE
 .PP
 .nf
-[service.api]
-command = ["uvicorn", "\\-\\-fd", "3", "\\-\\-app\\-dir", "/srv/api", "asgi:app"]
-inputs = ["/srv/api/*.py"]
-sockets = [{ name = "http", listen = "127.0.0.1:8001" }]
-ready = { http = "http://127.0.0.1:8001/healthz" }
+[service.front]
+command = ["nginx", "\\-g", "daemon off;", "\\-c", "/etc/nginx/nginx.conf"]
+recipe = "nginx"
+inputs = ["/etc/nginx/nginx.conf", "/etc/nginx/conf.d/*.conf", "/etc/nginx/release.json"]
+version = { file = "/etc/nginx/release.json", path = "version" }
+reload.confirm = [{ http = "http+unix://%2Frun%2Fnginx\\-version.sock/version", expect = "{version}" }, "workers"]
+.fi
+.PP
+A Prometheus, which tells the result of its last reload and the moment of the last good one:
+.PP
+.nf
+[service.prometheus]
+command = ["prometheus", "\\-\\-config.file=/etc/prometheus/prometheus.yml"]
+inputs = ["/etc/prometheus/prometheus.yml", "/etc/prometheus/rules/*.yml"]
+ready = { http = "http://127.0.0.1:9090/\\-/ready" }
 
-[service.api.reload]
-handle = "replace"
+[service.prometheus.reload]
+signal_handled = true
+check = ["promtool", "check", "config", "/etc/prometheus/prometheus.yml"]
+
+[[service.prometheus.reload.confirm]]
+http = "http://127.0.0.1:9090/metrics"
+metric = "prometheus_config_last_reload_successful"
+expect = "1"
+changes = "prometheus_config_last_reload_success_timestamp_seconds"
 .fi
 .SH SEE ALSO
 .BR agentd (8),
