@@ -318,7 +318,9 @@ def test_kinds_and_grades() -> None:
         "delivered": Grade.DECLARED,
     }
     assert [name for name, kind in KINDS.items() if kind.workers] == ["workers"]
-    assert Workers.declared(None, Hints("w", "d", refused="r", settle=1.0)) == Workers("w", "d", "r", 1.0)
+    assert Workers.declared(None, Hints("w", "d", refused="r", settle=1.0)) == Workers(
+        "w", "d", "r", 1.0
+    )
     silent = (Workers(), Delivered(), Notify(), Reply())
     assert [e.pattern for e in silent] == [None] * len(silent)
     nothing = Hints()
