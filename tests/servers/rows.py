@@ -28,7 +28,7 @@ SETTLED = 1.0
 """Seconds after a verdict within which what is served must be what it says."""
 SURE = 5
 """Answers in a row."""
-OLD_SERVES = {"rejected", "refused", "rolled_back", "timed_out"}
+OLD_SERVES = {"rejected", "refused"}
 NORMAL = {
     Flaw.NONE: {"applied"},
     Flaw.FOUND: {"rejected"},
@@ -78,6 +78,7 @@ class Row:
     what: str
     verdict: str = ""
     error: str = ""
+    message: str = ""
     evidence: str = ""
     grade: str = ""
     ms: float = 0.0
@@ -193,6 +194,7 @@ class Run:
             old, word = (word or old), self._write(at, flaw)
             reload = self._watched(running) if row.what == WATCHED else self._asked(running)
             row.verdict, row.error = reload["verdict"], reload["error"] or ""
+            row.message = reload.get("message") or ""
             row.evidence = reload["confirmation"] or ""
             row.grade = reload["confirmation_grade"] or ""
             row.ms = max(row.ms, reload["duration_ms"])
@@ -201,7 +203,7 @@ class Run:
                 row.wrong.append(f"{reload['output'][-3:]}")
                 return
         if flaw is not Flaw.NONE:
-            if row.verdict in OLD_SERVES - {"rolled_back"} and not alive(pid):
+            if row.verdict in OLD_SERVES and not alive(pid):
                 row.wrong.append(f"{row.verdict}, but the process of before is gone")
             word = self._write(at)
             mended = self._asked(running)
@@ -226,7 +228,7 @@ class Run:
 
     def _true(self, row: Row, at: Place, word: str) -> None:
         """The verdict must be what is served."""
-        if row.verdict in ("failed", "partial"):
+        if row.verdict in ("failed", "partial", "timed_out", "unverified"):
             return  # says itself that it does not know
         if not self._serves(at, word, SETTLED):
             row.wrong.append(
@@ -236,7 +238,8 @@ class Run:
     def _judge(self, row: Row) -> None:
         wanted = self.server.expect.get(row.what, NORMAL[row.what])
         if row.verdict not in wanted:
-            row.missed.append(f"{row.verdict} {row.error}, wanted {' or '.join(sorted(wanted))}")
+            wants = " or ".join(sorted(wanted))
+            row.missed.append(f"{row.verdict} {row.error}, wanted {wants}: {row.message}")
         if row.lost.new or row.lost.kept:
             why = self.server.allowed.get(row.what, "")
             missed = row.excused if why else row.missed
