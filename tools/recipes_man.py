@@ -78,6 +78,20 @@ metric = "prometheus_config_last_reload_successful"
 expect = "1"
 changes = "prometheus_config_last_reload_success_timestamp_seconds"
 .fi
+.PP
+An HAProxy 2.7 or newer whose reloads are proven: its master answers when it is done, also why it is not.
+.PP
+.nf
+[service.proxy]
+command = ["haproxy", "\\-W", "\\-db", "\\-S", "/run/haproxy.sock", "\\-f", "/etc/haproxy/haproxy.cfg"]
+recipe = "haproxy"
+inputs = ["/etc/haproxy/haproxy.cfg"]
+
+[service.proxy.reload]
+handle = "exec"
+command = ["sh", "\\-c", "r=$(echo reload | socat \\-t60 /run/haproxy.sock \\-); echo \\"$r\\"; case $r in Success=1*) ;; *) exit 1 ;; esac"]
+confirm = ["reply"]
+.fi
 .SH SEE ALSO
 .BR agentd (8),
 .BR agentd.toml (5),

@@ -1,4 +1,4 @@
-"""Envoy: takes files of xDS by itself when they are moved into a watched directory; hot restart for everything else."""
+"""Envoy: takes files of xDS by itself when they are moved into a watched directory."""
 
 import json
 

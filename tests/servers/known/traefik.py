@@ -69,7 +69,9 @@ class Traefik(Server):
 
     def reload(self, at: Place) -> str:
         metric = "traefik_config_reloads_total"
-        asked = f'{{ http = "http://{HOST}:{at.other}/metrics", metric = "{metric}", changes = true }}'
+        asked = (
+            f'{{ http = "http://{HOST}:{at.other}/metrics", metric = "{metric}", changes = true }}'
+        )
         return f'command = {json.dumps(self.own(at, 0))}\nconfirm = [{asked}, "delivered"]'
 
     def own(self, at: Place, pid: int) -> list[str]:
