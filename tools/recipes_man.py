@@ -83,13 +83,13 @@ An HAProxy 2.7 or newer whose reloads are proven: its master answers when it is 
 .PP
 .nf
 [service.proxy]
-command = ["haproxy", "\\-W", "\\-db", "\\-S", "/run/haproxy.sock", "\\-f", "/etc/haproxy/haproxy.cfg"]
+command = ["haproxy", "\\-W", "\\-db", "\\-S", "/run/ha.sock", "\\-f", "/etc/haproxy/haproxy.cfg"]
 recipe = "haproxy"
 inputs = ["/etc/haproxy/haproxy.cfg"]
 
 [service.proxy.reload]
 handle = "exec"
-command = ["sh", "\\-c", "r=$(echo reload | socat \\-t60 /run/haproxy.sock \\-); echo \\"$r\\"; case $r in Success=1*) ;; *) exit 1 ;; esac"]
+command = ["sh", "\\-c", "r=$(echo reload | socat \\-t60 /run/ha.sock \\-); echo \\"$r\\"; case $r in Success=1*) ;; *) exit 1 ;; esac"]
 confirm = ["reply"]
 .fi
 .SH SEE ALSO

@@ -88,6 +88,8 @@ class Server:
     """By the row's name: why something is lost there although it should not be."""
     leave_out: ClassVar[dict[str, str]] = {}
     """Rows that it cannot have, with the reason."""
+    restore: ClassVar[bool] = False
+    """What it was before a bad file is put back."""
     parts: ClassVar[bool] = False
     """It takes an edit setting by setting, and some need a restart."""
     holds: ClassVar[bool] = False
@@ -169,6 +171,7 @@ inputs = {json.dumps(self.inputs(at))}
 {self.service(at)}
 {more}
 [service.web.reload]
+{'on_failure = "restore"' if self.restore else ""}
 {self.reload(at)}
 """
 

@@ -16,7 +16,11 @@ class Httpd(Server):
     install = "apt-get install apache2"
     version_of = ("-v",)
     path = "/index.html"
+    allowed: ClassVar = {
+        Flaw.UNFOUND: "its parent ends of it, and is started with the last good file"
+    }
     own_words = "apache2 -k graceful"
+    restore = True
     expect: ClassVar = {Flaw.UNFOUND: {"rolled_back"}}
 
     def prepare(self, at: Place) -> None:

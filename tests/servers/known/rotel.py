@@ -61,6 +61,7 @@ inputs = {json.dumps(self.inputs(at))}
 ready = {{ tcp = "{HOST}:{at.port}" }}
 {more}
 [service.web.reload]
+on_failure = "restore"
 check = {json.dumps(["sh", "-c", CHECK, self.where(), str(at.port), str(at.other)])}
 """
 

@@ -68,6 +68,7 @@ class Granian(Asgi):
     name = "granian"
     program = "servers/granian"
     lingers = 8.0
+    restore = True
     expect: ClassVar = {Flaw.UNFOUND: {"rolled_back"}}
     allowed: ClassVar = {
         Flaw.UNFOUND: "it ends of it, some seconds later, and is started with the last good file"
