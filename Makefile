@@ -52,7 +52,7 @@ check: .venv/dev/done
 	@$(DEV)/pytest tests/sim tests/config tests/cli tests/telemetry tests/store tests/scenarios
 
 test: tests/tools check tests/servers
-	@$(DEV)/pytest tests/contract tests/api tests/real
+	@$(DEV)/pytest tests/contract tests/api tests/real tests/servers
 	@$(DEV)/python tests/servers/run.py
 
 # A row per recipe and kind of edit, under load, and beside it what the server's own command does. ONLY="nginx httpd": those.
