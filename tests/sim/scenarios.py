@@ -24,7 +24,7 @@ from agentd.core.spec import (
 from agentd.core.steps import Evidence, Grade, Replace, Restart, RunCommand, SendSignal, Step
 from agentd.evidence import Notify, Reply
 from tests.sim import invariants
-from tests.sim.chaos import HANDLE
+from tests.sim.chaos import HANDLE, NAMES
 from tests.sim.children import FOREVER, Script, Taken
 from tests.sim.world import PERSON, WATCH, World
 
@@ -129,6 +129,7 @@ def by(step: Step, *confirm: Evidence, **more: Any) -> Spec:
     return replace(s, reload=replace(s.reload, handle=HANDLE[type(step)], steps=(step,)))
 
 
+NAMING = declared(confirm=(NAMES,))
 REPLACED = (by(Replace()),)
 BUSY = Script(busy=4)
 TWICE = ((1, write), (1, reload), (1.2, write), (1.2, reload), (1.4, write), (1.4, reload))
@@ -209,6 +210,16 @@ STORIES: dict[str, Story] = {
         specs=(declared(confirm=(Notify(),)),),
         scripts=(Script(takes=0.2),),
         deeds=((1, write), (1, reload)),
+    ),
+    "by version": Story(specs=(NAMING,), deeds=((1, write), (1, reload), (2, reload))),
+    "by version, slowly": Story(
+        specs=(NAMING,), scripts=(Script(takes=0.4),), deeds=((1, write), (1, reload))
+    ),
+    "by version of one that reads its file when it is asked": Story(
+        specs=(NAMING,),
+        scripts=(Script(takes=None, reads_when_asked=True),),
+        deeds=((1, write), (1, reload)),
+        up=False,
     ),
     "first start": Story(),
     "probed start": Story(specs=(PROBED,), scripts=(Script(ready=0.25),)),
