@@ -30,7 +30,7 @@ from agentd.core.reload_value import (
     note,
 )
 from agentd.core.spec import ExecProbe, ReadyAfter, ReadyNotify
-from agentd.core.steps import Grade, Heard, Judgement, Sight, Wanted
+from agentd.core.steps import Evidence, Grade, Heard, Judgement, Sight, Wanted
 from agentd.core.value import replace
 from agentd.wire import Verdict
 
@@ -100,11 +100,20 @@ def seen(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     if not confirm and event.sights[0].since_sent >= GRACE:
         return compare(r, view, now) if r.certain else late(r, view, now)
     witnessed = r.certain or any(e.grade is not Grade.DECLARED for e in confirm)
-    if confirm and witnessed and all(j is Judgement.CONFIRMED for j in said):
-        return compare(r, view, now)
+    if confirm and witnessed and all(j.yes for j in said):
+        earned = [(e.name, _earned(e, j)) for e, j in zip(confirm, said, strict=True)]
+        order = list(Grade)
+        best = min(earned, key=lambda one: order.index(one[1]))
+        return compare(replace(r, confirmed=best), view, now)
     if witnessed and _nothing_more(said) and sights[0].since_sent >= GRACE:
         return _unable(r, said.index(Judgement.UNABLE), sights, view, now)
     return look_later(r, view, now)
+
+
+def _earned(evidence: Evidence, said: Judgement) -> Grade:
+    """Its grade, or what is left of it when it agreed without a proof."""
+    agreed = said is Judgement.AGREED and evidence.grade is Grade.PROVEN
+    return Grade.OBSERVED if agreed else evidence.grade
 
 
 def _informed(r: Reload, sights: tuple[Sight, ...], view: View) -> list[Sight]:
@@ -169,7 +178,10 @@ def heard(r: Reload) -> Heard:
             now = Heard(reloading=True)
         if now.reloading:
             refused = message.refused or now.refused or _another(r, message.hash)
-            now = Heard(reloading=True, done=now.done or message.ready, refused=refused)
+            named = now.named or (bool(message.hash) and not refused)
+            now = Heard(
+                reloading=True, done=now.done or message.ready, refused=refused, named=named
+            )
     return now
 
 
@@ -279,9 +291,7 @@ def confirmation(r: Reload, view: View) -> tuple[str, Grade | None]:
                 return "ready", Grade.DECLARED
             case _:
                 return "ready", Grade.OBSERVED
-    order = list(Grade)
-    ranked = sorted(spec.reload.confirm, key=lambda e: order.index(e.grade))
-    return (ranked[0].name, ranked[0].grade) if ranked else ("none", None)
+    return r.confirmed or ("none", None)
 
 
 def effect_failed_late(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:

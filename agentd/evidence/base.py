@@ -21,6 +21,8 @@ class Hints:
     """Regular expression: the line by which the server says that it did not take a configuration."""
     settle: float = 0.0
     """Seconds that a worker must have lived to count: for servers whose workers load what may fail only after they were started."""
+    synchronous: bool = False
+    """Its yes to a reload that is asked for by a command or a request is said only when the configuration was taken."""
 
 
 class Kind(Evidence, Protocol):
