@@ -1,9 +1,9 @@
 """A server that reloads as it ought to, or lies about it in one way: ``liar.py LIE DIRECTORY``.
 
-A main process and two workers on one socket, as nginx has it: each answers with the version of the file that it runs. ``$APP_FILE`` is
-read again at SIGHUP, or when ``DIRECTORY/admin.sock`` is asked to. An honest reload says RELOADING=1, starts workers from the file, ends
-the former ones, writes ``reloaded``, says READY=1 and answers 200. Each function of ``LIES`` is one way not to do that; where it lies it
-lies to every evidence that such a server would give.
+A main process and two workers on one socket, as nginx has it: each answers with the version of the file that it runs, to ``/loaded`` with
+the moment from which it has it. ``$APP_FILE`` is read again at SIGHUP, or when ``DIRECTORY/admin.sock`` is asked to. An honest reload
+says RELOADING=1, starts workers from the file, ends the former ones, writes ``reloaded``, says READY=1 and answers 200. Each function of
+``LIES`` is one way not to do that; where it lies it lies to every evidence that such a server would give.
 
 ``DIRECTORY/truth.PID`` holds what each worker really runs: for the test, not for the agent. As a next generation on an inherited socket
 (the handle ``replace``) the lie is told at the start instead, if it can be.
@@ -43,6 +43,8 @@ class Main:
         if len(again) > 2:
             self.asked = socket.socket(fileno=again[2])
         self.version = read()
+        self.loaded = time.monotonic_ns()
+        self.lie = sys.argv[1]
 
     def _listener(self, again: list[int]) -> socket.socket:
         if again:
@@ -61,12 +63,12 @@ class Main:
         print("reloaded", flush=True)
         self.say("READY=1")
 
-    def start(self, version: str, count: int = WORKERS, deadly: str = "") -> None:
+    def start(self, version: str, count: int = WORKERS, *, deadly: bool = False) -> None:
         """More workers; each serves before this returns."""
         for _ in range(count):
             r, w = os.pipe()
             if (pid := os.fork()) == 0:
-                work(self, version, w, deadly)
+                work(self, version, w, deadly=deadly)
             os.close(w)
             os.read(r, 1)
             os.close(r)
@@ -79,9 +81,10 @@ class Main:
             os.waitpid(pid, 0)
         del self.workers[:count]
 
-    def renew(self, version: str, count: int = WORKERS, deadly: str = "") -> None:
+    def renew(self, version: str, count: int = WORKERS, *, deadly: bool = False) -> None:
         former = len(self.workers[:count])
-        self.start(version, count, deadly)
+        self.loaded = time.monotonic_ns()
+        self.start(version, count, deadly=deadly)
         self.end(former)
         self.version = version
 
@@ -109,6 +112,10 @@ def deaf(m: Main) -> None:
     """The signal is caught, and nothing is done about it."""
 
 
+def reads_when_asked(m: Main) -> None:
+    """Nothing is done either; but who asks for the version is told what the file says."""
+
+
 def old_answers(m: Main) -> bool:
     """The new workers die as soon as they are started; the old ones answer on, and nobody minds."""
     m.reloading()
@@ -128,8 +135,7 @@ def dies_at_once(m: Main) -> bool:
 
 
 def dies_later(m: Main) -> bool:
-    signal.signal(signal.SIGALRM, lambda *_: os.killpg(0, signal.SIGKILL))
-    signal.setitimer(signal.ITIMER_REAL, LATER)
+    die_later()
     return honest(m)
 
 
@@ -177,9 +183,9 @@ def hangs(m: Main) -> None:
 
 
 def answers_once(m: Main) -> bool:
-    """It takes it, and dies of the first request that it answers."""
+    """It takes it, and dies of the first request that it answers, a while after."""
     m.reloading()
-    m.renew(read(), deadly="answered")
+    m.renew(read(), deadly=True)
     m.done()
     return True
 
@@ -212,7 +218,18 @@ def only_logs(m: Main) -> None:
 LIES: dict[str, Lie] = {
     lie.__name__: lie
     for lie in (
-        *(honest, deaf, old_answers, dies_at_once, dies_later, half, keeps_old, reexecs, moves),
+        *(
+            honest,
+            deaf,
+            reads_when_asked,
+            old_answers,
+            dies_at_once,
+            dies_later,
+            half,
+            keeps_old,
+            reexecs,
+            moves,
+        ),
         *(hangs, answers_once, ready_after_failure, status_after_failure, only_replies, only_logs),
     )
 } | {"ignores": deaf}
@@ -231,8 +248,8 @@ def read() -> str:
     return str(json.loads(FILE.read_text())["version"])
 
 
-def work(m: Main, version: str, ready: int, deadly: str) -> None:
-    """A worker, until it is ended. ``deadly``: what the whole server dies of."""
+def work(m: Main, version: str, ready: int, *, deadly: bool) -> None:
+    """A worker, until it is ended. ``deadly``: its first answer is the server's end."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     (m.home / f"truth.{os.getpid()}").write_text(version)
     os.close(ready)
@@ -243,21 +260,30 @@ def work(m: Main, version: str, ready: int, deadly: str) -> None:
         except BlockingIOError:  # the other worker has it
             continue
         client.setblocking(True)
-        answer(client, 200, version)
+        said = read() if m.lie == "reads_when_asked" else version
+        answer(client, 200, said, str(m.loaded))
         if deadly:
-            os.killpg(0, signal.SIGKILL)
+            die_later()
+            deadly = False
 
 
-def answer(client: socket.socket, status: int, body: str) -> None:
+def die_later() -> None:
+    """The whole server."""
+    signal.signal(signal.SIGALRM, lambda *_: os.killpg(0, signal.SIGKILL))
+    signal.setitimer(signal.ITIMER_REAL, LATER)
+
+
+def answer(client: socket.socket, status: int, body: str, loaded: str = "") -> None:
     """To whatever was asked, once all of it is there. Who hangs up before gets nothing."""
-    head = f"HTTP/1.1 {status} Said\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     with client, contextlib.suppress(ConnectionError):
         request = b""
         while b"\r\n\r\n" not in request:
             if not (more := client.recv(4096)):
                 return
             request += more
-        client.sendall((head + body).encode())
+        said = loaded if request.startswith(b"GET /loaded ") else body
+        head = f"HTTP/1.1 {status} Said\r\nContent-Length: {len(said)}\r\nConnection: close\r\n\r\n"
+        client.sendall((head + said).encode())
 
 
 def reload(m: Main, lie: Lie) -> None:
@@ -267,12 +293,12 @@ def reload(m: Main, lie: Lie) -> None:
         m.asked = None
 
 
-def serve(m: Main, name: str) -> None:
+def serve(m: Main) -> None:
     """One reload after the other, whoever asks."""
     r, w = os.pipe()
     os.set_blocking(w, False)
     signal.set_wakeup_fd(w)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN if name == "ignores" else lambda *_: None)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN if m.lie == "ignores" else lambda *_: None)
     with selectors.DefaultSelector() as ready:
         ready.register(r, selectors.EVENT_READ)
         ready.register(m.admin, selectors.EVENT_READ)
@@ -282,30 +308,29 @@ def serve(m: Main, name: str) -> None:
                 if key.fileobj is m.admin:
                     m.asked = m.admin.accept()[0]
                     m.asked.setblocking(True)
-                    reload(m, LIES[name])
+                    reload(m, LIES[m.lie])
                 elif signal.SIGHUP in os.read(r, 64):
-                    reload(m, LIES[name])
+                    reload(m, LIES[m.lie])
 
 
 def main() -> None:
-    name, home = sys.argv[1], Path(sys.argv[2])
-    m = Main(home)
+    m = Main(Path(sys.argv[2]))
     if "LIAR_AGAIN" in os.environ:
         m.start(m.version)
         m.done()
         reload(m, lambda _: True)
     elif int(os.environ["AGENTD_GENERATION"]) > 1:
         m.version = m.kept.read_text()
-        born(m, name)
+        born(m)
     else:
         m.kept.write_text(m.version)
         m.start(m.version)
-    serve(m, name)
+    serve(m)
 
 
-def born(m: Main, name: str) -> None:
+def born(m: Main) -> None:
     """A next generation: the lie is how it starts."""
-    match name:
+    match m.lie:
         case "half":
             m.start(m.version, 1)
             m.start(read(), WORKERS - 1)
@@ -316,9 +341,9 @@ def born(m: Main, name: str) -> None:
         case "reexecs":
             m.exec()
         case "answers_once":
-            m.start(read(), deadly="answered")
+            m.start(read(), deadly=True)
         case "hangs" | "dies_at_once" | "dies_later" | "moves":
-            LIES[name](m)
+            LIES[m.lie](m)
         case _:
             m.start(read())
 
