@@ -77,7 +77,10 @@ def _reload(service: ServiceTable, hints: Hints) -> ReloadSpec:
         handle=table.handle,
         steps=handle.recipe(told),
         check=table.check,
-        confirm=tuple(c.made or KINDS[c.kind].declared(c.argument, hints) for c in declared),
+        confirm=tuple(
+            KINDS[c.kind].declared(c.argument, hints) if c.made is None else c.made.told(hints)
+            for c in declared
+        ),
         timeout=table.timeout,
         every=table.every,
         splay=table.splay,

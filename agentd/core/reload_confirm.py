@@ -31,7 +31,7 @@ from agentd.core.reload_value import (
     note,
 )
 from agentd.core.spec import ExecProbe, ReadyAfter, ReadyNotify
-from agentd.core.steps import Grade, Heard, Judgement, Sight, Wanted
+from agentd.core.steps import Evidence, Grade, Heard, Judgement, Sight, Wanted
 from agentd.core.value import replace
 from agentd.wire import Verdict
 
@@ -103,8 +103,10 @@ def seen(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     if not confirm and event.sights[0].since_sent >= GRACE:
         return confirmed(r, view, now) if r.certain else late(r, view, now)
     witnessed = r.certain or any(e.grade is not Grade.DECLARED for e in confirm)
-    if confirm and witnessed and all(j is Judgement.CONFIRMED for j in said):
-        return confirmed(r, view, now)
+    if confirm and witnessed and all(j.yes for j in said):
+        earned = [(e.name, _earned(e, j)) for e, j in zip(confirm, said, strict=True)]
+        best = min(earned, key=_strength)
+        return confirmed(replace(r, confirmed=_weaker(r.confirmed, best)), view, now)
     if witnessed and _nothing_more(said) and sights[0].since_sent >= GRACE:
         return _unable(r, said.index(Judgement.UNABLE), sights, view, now)
     return look_later(r, view, now)
@@ -114,6 +116,21 @@ def partly(error_type: str, output: tuple[str, ...]) -> Ending:
     """By its own word it took some of it; which configuration that makes is not known."""
     message = "the service took only some of it, by its own word"
     return Ending(Verdict.PARTIAL, error_type, message, output=output, moved=True)
+
+
+def _earned(evidence: Evidence, said: Judgement) -> Grade:
+    """Its grade, or what is left of it when it agreed without a proof."""
+    agreed = said is Judgement.AGREED and evidence.grade is Grade.PROVEN
+    return Grade.OBSERVED if agreed else evidence.grade
+
+
+def _strength(one: tuple[str, Grade]) -> int:
+    return list(Grade).index(one[1])
+
+
+def _weaker(former: tuple[str, Grade] | None, now: tuple[str, Grade]) -> tuple[str, Grade]:
+    """Of several instances the one about which least is known speaks for all."""
+    return now if former is None else max(former, now, key=_strength)
 
 
 def _informed(r: Reload, sights: tuple[Sight, ...], view: View) -> list[Sight]:
@@ -178,7 +195,10 @@ def heard(r: Reload) -> Heard:
             now = Heard(reloading=True)
         if now.reloading:
             refused = message.refused or now.refused or _another(r, message.hash)
-            now = Heard(reloading=True, done=now.done or message.ready, refused=refused)
+            named = now.named or (bool(message.hash) and not refused)
+            now = Heard(
+                reloading=True, done=now.done or message.ready, refused=refused, named=named
+            )
     return now
 
 
@@ -308,9 +328,10 @@ def confirmation(r: Reload, view: View) -> tuple[str, Grade | None]:
                 return "ready", Grade.DECLARED
             case _:
                 return "ready", Grade.OBSERVED
-    order = list(Grade)
-    ranked = sorted(spec.reload.confirm, key=lambda e: order.index(e.grade))
-    return (ranked[0].name, ranked[0].grade) if ranked else ("none", None)
+    if r.confirmed is not None or not spec.reload.confirm:
+        return r.confirmed or ("none", None)
+    # An earlier agent saw them agree; how much that was worth is not known any more.
+    return min(((e.name, _earned(e, Judgement.AGREED)) for e in spec.reload.confirm), key=_strength)
 
 
 def effect_failed_late(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
