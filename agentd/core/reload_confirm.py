@@ -6,6 +6,7 @@ Decides: when to look again, when evidence suffices, what is confirmed in the en
 
 from __future__ import annotations
 
+from agentd.core import reload_turns
 from agentd.core.effects import Disarm, Inquiry, Look, TakeSnapshot
 from agentd.core.events import (
     EffectFailed,
@@ -100,10 +101,10 @@ def seen(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
         ending = Ending(verdict, "contradicted", message, output=output, moved=not first)
         return finish(r, view, now, notes, ending)
     if not confirm and event.sights[0].since_sent >= GRACE:
-        return compare(r, view, now) if r.certain else late(r, view, now)
+        return confirmed(r, view, now) if r.certain else late(r, view, now)
     witnessed = r.certain or any(e.grade is not Grade.DECLARED for e in confirm)
     if confirm and witnessed and all(j is Judgement.CONFIRMED for j in said):
-        return compare(r, view, now)
+        return confirmed(r, view, now)
     if witnessed and _nothing_more(said) and sights[0].since_sent >= GRACE:
         return _unable(r, said.index(Judgement.UNABLE), sights, view, now)
     return look_later(r, view, now)
@@ -206,7 +207,7 @@ def late(r: Reload, view: View, now: float) -> Result:
         message = "the agent died while sending, and nothing tells whether it was sent"
         return lost(r, "agent_interrupted", message, view, now)
     if not view.spec.reload.confirm:
-        return compare(r, view, now)
+        return confirmed(r, view, now)
     names = ", ".join(e.name for e in view.spec.reload.confirm)
     limit = view.spec.reload.timeout
     last = f"; {r.answered}" if r.answered else ""
@@ -228,13 +229,33 @@ def lost(r: Reload, error_type: str, message: str, view: View, now: float) -> Re
     return finish(r, view, now, notes, ending)
 
 
+def confirmed(r: Reload, view: View, now: float) -> Result:
+    """The evidence has said enough of this instance."""
+    r, notes = note(r, now, ended(r, view))
+    r, effects, more = taken(r, view, now)
+    return r, effects, (*notes, *more)
+
+
+def taken(r: Reload, view: View, now: float) -> Result:
+    """This instance took it: the next one's turn, or it is compared whether what they took is what was read."""
+    if not r.turn:
+        return compare(r, view, now)
+    r, notes = reload_turns.take(r, view, now)
+    if r.died:
+        r, ending = replace(r, awaiting=None), Ending(Verdict.PARTIAL, r.died[0].error_type)
+        return finish(r, view, now, notes, ending)
+    if r.todo:
+        return replace(r, stage=Stage.ROLLING), (), notes
+    r, effects, more = compare(r, view, now)
+    return r, effects, (*notes, *more)
+
+
 def compare(r: Reload, view: View, now: float) -> Result:
     """Read the inputs once more: only when they are still the same is it known what was taken."""
-    confirmed = (note(r, now, ended(r, view)) if r.stage is Stage.CONFIRMING else (r, ()))[1]
     r = replace(r, stage=Stage.COMPARING)
     r, notes = note(r, now, began(r, view))
     r, token = expect(r, view)
-    return r, (TakeSnapshot(token, view.spec),), (*confirmed, *notes)
+    return r, (TakeSnapshot(token, view.spec),), notes
 
 
 def was_compared(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
