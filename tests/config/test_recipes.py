@@ -30,6 +30,7 @@ def test_the_example_of_every_recipe_is_a_whole_service(tmp_path: Path, name: st
     path.write_text(recipes.load(name).example)
     loaded = load(path)
     assert loaded.warnings == ()
+    assert recipes.load(name).since
     (service,) = loaded.services
     assert service.reload.confirm or service.reload.handle in ("replace", "restart")
     assert service.ready != ReadyAfter()
