@@ -144,7 +144,7 @@ def test_several_instances_are_counted_and_the_trouble_is_named(agent: Agent, ct
         ready_instances=2,
         declared_instances=3,
     )
-    code, out, _ = ctl(agent(reply(status(web) | {"exit": 3})), "status")
+    _, out, _ = ctl(agent(reply(status(web) | {"exit": 3})), "status")
     assert out.splitlines()[1].split()[:6] == ["web", "ready", "2/3", NEW, "4123", "+1"]
     assert out.splitlines()[3] == "web: backoff: instance 1 is backoff: exit code 3"
     none = web | {"ready_instances": 0, "phase": "starting"}
