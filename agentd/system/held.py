@@ -109,6 +109,7 @@ class Held:
             found.users.add(generation)
             found.slot = slot
             self.places.setdefault(slot, found)
+            self._shut(found)
         return found
 
     def _prepare(self, slot: int) -> None:
@@ -179,6 +180,7 @@ class Held:
         mine = self.of(generation)
         if mine is None or mine.users != {generation} or self.spec.kind is not SocketKind.TCP:
             return False
+        self._hear(mine)
         was_open = mine.slot in self.open
         former = self.places.get(mine.slot, mine)
         self.open.add(mine.slot)
@@ -280,6 +282,19 @@ class Held:
             return False
         return True
 
+    def _shut(self, one: Member) -> None:
+        """Who is not to get connections yet hears of none, also when no agent lives and the group has changed: an unborn one would die
+        with what had come to it."""
+        several = len(self.members) > 1 and self.spec.kind is SocketKind.TCP and self.ordered
+        if several and one not in self.served and len(one.users) == 1 and one.sock is not None:
+            with contextlib.suppress(OSError):  # not permitted: it stays as it was
+                steer.deafen(one.sock)
+
+    def _hear(self, one: Member) -> None:
+        if one.sock is not None:
+            with contextlib.suppress(OSError):  # ENOENT: it hears
+                steer.hear(one.sock)
+
     def _certain(self) -> list[int]:
         """The places that somebody who is to get connections has in every order that is thought possible."""
         wanted = {id(m) for m in self.served}
@@ -297,11 +312,14 @@ class Held:
         """While it lasts, connections from this place go to a member that is not current; whether they do."""
         entry = (source, port, to)
         self._aside.append(entry)
+        self._hear(to)
         try:
             yield self.point() and self._at(to) is not None
         finally:
             self._aside.remove(entry)
             self.point()
+            if not any(other is to for _, _, other in self._aside):
+                self._shut(to)
 
     def lose_order(self) -> None:
         """Nothing can be steered until one listener is left; that is said."""
