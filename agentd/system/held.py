@@ -283,8 +283,10 @@ class Held:
         return True
 
     def _shut(self, one: Member) -> None:
-        """Who is not to get connections yet hears of none, also when no agent lives and the group has changed: an unborn one would die
-        with what had come to it."""
+        """Who is not to get connections yet hears of none, also when no agent lives and the group has changed.
+
+        One that is not born yet would die with what had come to it.
+        """
         several = len(self.members) > 1 and self.spec.kind is SocketKind.TCP and self.ordered
         if several and one not in self.served and len(one.users) == 1 and one.sock is not None:
             with contextlib.suppress(OSError):  # not permitted: it stays as it was
