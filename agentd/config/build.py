@@ -81,6 +81,7 @@ def _reload(service: ServiceTable, hints: Hints) -> ReloadSpec:
         timeout=table.timeout,
         every=table.every,
         splay=table.splay,
+        partial=hints.partial,
     )
 
 

@@ -96,6 +96,8 @@ def seen(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
         first = r.step <= 1  # of several steps an earlier one may have been taken
         verdict = Verdict.REFUSED if first else Verdict.FAILED
         output = () if line is None else (line,)
+        if view.spec.reload.some(output):
+            return finish(r, view, now, notes, partly("contradicted", output))
         ending = Ending(verdict, "contradicted", message, output=output, moved=not first)
         return finish(r, view, now, notes, ending)
     if not confirm and event.sights[0].since_sent >= GRACE:
@@ -106,6 +108,12 @@ def seen(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     if witnessed and _nothing_more(said) and sights[0].since_sent >= GRACE:
         return _unable(r, said.index(Judgement.UNABLE), sights, view, now)
     return look_later(r, view, now)
+
+
+def partly(error_type: str, output: tuple[str, ...]) -> Ending:
+    """By its own word it took some of it; which configuration that makes is not known."""
+    message = "the service took only some of it, by its own word"
+    return Ending(Verdict.PARTIAL, error_type, message, output=output, moved=True)
 
 
 def _informed(r: Reload, sights: tuple[Sight, ...], view: View) -> list[Sight]:

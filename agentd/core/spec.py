@@ -6,6 +6,8 @@ Durations are seconds, sizes are bytes, signals are names without ``SIG``.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -223,6 +225,12 @@ class ReloadSpec:
     """At most so many seconds, drawn by chance, are added to that: many hosts do not reload at the same moment."""
     missing_grace: float = 2.0
     """How long an input may be absent before a watch calls it missing."""
+    partial: str | None = None
+    """Regular expression: the words by which the service, refusing, says that it took some of it."""
+
+    def some(self, lines: Iterable[str]) -> bool:
+        """Whether it says so in one of these."""
+        return self.partial is not None and any(re.search(self.partial, line) for line in lines)
 
 
 @dataclass(frozen=True, slots=True)

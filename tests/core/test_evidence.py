@@ -137,6 +137,8 @@ def test_a_complaint_of_the_server_contradicts_before_anything_confirms() -> Non
     complaint = Sight(alive=True, since_sent=0.1, workers=(), matched="[emerg] no such file")
     assert Workers(refused="emerg").pattern == "emerg"
     assert Workers(refused="emerg").judge(BEFORE, complaint) is CONTRADICTED
+    delivered = Delivered.declared(None, Hints(refused="emerg"))
+    assert (delivered.pattern, delivered.judge(BEFORE, complaint)) == ("emerg", CONTRADICTED)
     log = Log.declared("Loading success", Hints(refused="Loading failure"))
     assert log.pattern == "(?:Loading success)|(?:Loading failure)"
     for line, judgement in (("Loading failure!", CONTRADICTED), ("Loading success.", CONFIRMED)):
@@ -316,7 +318,9 @@ def test_kinds_and_grades() -> None:
         "delivered": Grade.DECLARED,
     }
     assert [name for name, kind in KINDS.items() if kind.workers] == ["workers"]
-    assert Workers.declared(None, Hints("w", "d", "r", 1.0)) == Workers("w", "d", "r", 1.0)
+    assert Workers.declared(None, Hints("w", "d", refused="r", settle=1.0)) == Workers(
+        "w", "d", "r", 1.0
+    )
     silent = (Workers(), Delivered(), Notify(), Reply())
     assert [e.pattern for e in silent] == [None] * len(silent)
     nothing = Hints()

@@ -158,6 +158,24 @@ def test_a_no_is_the_services_own_word(
     assert "Cancel" not in names(a.effects)
 
 
+def test_a_no_that_says_it_took_some_of_it_is_partial_and_live_unknown() -> None:
+    handle = ReloadSpec("http", (CALL,), None, (Reply(),), 5.0, partial="one or more errors")
+    for output, verdict in (
+        ("no such key", Verdict.REFUSED),
+        ("one or more errors", Verdict.PARTIAL),
+    ):
+        a = agent(spec("web", reload=handle)).up()
+        a.reload()
+        a.read(2)
+        a.baseline()
+        performed(a, 500, output=("failed to reload", output))
+        assert (a.judged.verdict, a.judged.error_type) == (verdict, "500")
+        assert a.judged.output == ("failed to reload", output)
+        partly = verdict is Verdict.PARTIAL
+        assert a.service().live == (None if partly else manifest(1))
+        assert a.service().last_good == manifest(1)
+
+
 def test_one_that_takes_too_long_leaves_the_service_alone() -> None:
     a = asking(confirm=(Reply(),))
     performed(a, None, timed_out=True)
