@@ -203,6 +203,7 @@ def unrecorded(
         "requested_at": None,
         "duration_ms": None,
         "downtime_ms": None,
+        "outage_ms": None,
         "phase": PHASE[r.stage] if r else None,
         "phases": [],
         "instances": [],

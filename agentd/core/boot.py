@@ -25,7 +25,7 @@ from agentd.core.service_clocks import rearm
 from agentd.core.service_generations import switch_back
 from agentd.core.service_value import remembered
 from agentd.core.spec import ProcessSpec, Spec
-from agentd.core.steps import CallHttp, RunCommand
+from agentd.core.steps import CallHttp, Replace, RunCommand
 from agentd.core.value import replace
 from agentd.wire import Verdict
 
@@ -166,20 +166,27 @@ def _resume(t: Turn, records: Sequence[Record], left: Left) -> None:
     if not isinstance(asked, facts.Requested) or asked.service != t.s.spec.name:
         return
     r = _rebuild(asked, records, t)
+    if r.fault is None:
+        _go_on(t, r, records, left)
+    else:
+        _go_on_back(t, r, records, left)
+
+
+def _go_on(t: Turn, r: Reload, records: Sequence[Record], left: Left) -> None:
     began = any(isinstance(x.fact, facts.StepBegan) for x in records)
     same_boot = records[-1].boot == left.boot
     alive = t.s.spec.name in left.found and same_boot
     phase = _open_phase(records)
-    unstopped = asked.handle == "restart" and t.s.instance.phase is Phase.READY
+    unstopped = r.handle == "restart" and t.s.instance.phase is Phase.READY
     if r.act is Act.REPLACE or (unstopped and alive and r.act is Act.RECIPE):
         _begin_anew(t, r, phase)  # whatever was started beside the one that serves is being ended
     elif r.act is Act.LAUNCH:
         if alive and t.s.instance.phase is Phase.STARTING and r.manifest:
             t.s = replace(t.s, running=replace(r, stage=Stage.LAUNCHING))
         elif alive and t.s.instance.phase is Phase.READY and r.manifest:
-            if phase == "commit":
+            if phase in _PLACES:
                 _close(t, r, phase)
-            go_on(t, replace(r, stage=Stage.COMPARING if phase == "commit" else Stage.LAUNCHING))
+            go_on(t, replace(r, stage=_PLACES.get(phase, Stage.LAUNCHING)))
         else:
             _interrupted(t, r)
     elif not began:
@@ -191,6 +198,36 @@ def _resume(t: Turn, records: Sequence[Record], left: Left) -> None:
         go_on(t, replace(r, stage=Stage.CONFIRMING))
     else:
         _interrupted(t, r)
+
+
+_PLACES = {"commit": Stage.COMPARING, "verify": Stage.VERIFYING}
+"""Where a start goes on whose process had been ready."""
+
+
+def _go_on_back(t: Turn, r: Reload, records: Sequence[Record], left: Left) -> None:
+    """A way back that an earlier agent had begun. The files are written once more: twice is once.
+
+    Where a process had been started with them, that is waited for. Where nobody is left, the next start is the way: what was tried is in
+    quarantine, so it puts back what this one had not.
+    """
+    name, i = t.s.spec.name, t.s.instance
+    alive = name in left.found and records[-1].boot == left.boot
+    phase, started = _open_phase(records), r.act is Act.LAUNCH
+    assert r.fault is not None
+    if not alive or not t.s.wanted or i.phase not in (Phase.STARTING, Phase.READY):
+        became = "the agent died while it put back what was good; the next start loads that"
+        message = f"{r.fault.message}; {became}"
+        ending = Ending(Verdict.FAILED, "agent_interrupted", message, moved=True)
+        conclude(t, replace(r, act=Act.RECIPE, manifest=r.poison), ending)
+    elif started and i.phase is Phase.STARTING:
+        t.s = replace(t.s, running=replace(r, stage=Stage.LAUNCHING))
+    elif started:
+        if phase in _PLACES:
+            _close(t, r, phase)
+        go_on(t, replace(r, stage=_PLACES.get(phase, Stage.LAUNCHING)))
+    else:
+        _close(t, r, phase)
+        go_on(t, replace(r, stage=Stage.RESTORING))
 
 
 def _begin_anew(t: Turn, r: Reload, phase: str) -> None:
@@ -209,14 +246,14 @@ def _begin_anew(t: Turn, r: Reload, phase: str) -> None:
 
 
 def _open_phase(records: Sequence[Record]) -> str:
-    """The phase that the earlier agent died in; empty: none."""
-    phase = ""
+    """The phase that the earlier agent died in, the innermost of two; empty: none."""
+    open_ = [""]
     for record in records:
         if isinstance(record.fact, facts.PhaseBegan):
-            phase = record.fact.phase
+            open_.append(record.fact.phase)
         elif isinstance(record.fact, facts.PhaseEnded):
-            phase = ""
-    return phase
+            open_ = [phase for phase in open_ if phase != record.fact.phase]
+    return open_[-1]
 
 
 def _close(t: Turn, r: Reload, phase: str) -> None:
@@ -252,11 +289,13 @@ def _rebuild(asked: facts.Requested, records: Sequence[Record], t: Turn) -> Relo
                     require_proof=joined.require_proof,
                     confirm_within=joined.confirm_within,
                 )
-            case facts.SnapshotTaken(hash=hash_, version=version):
+            case facts.RollingBack() as back:
+                r = _back(r, back, t)
+            case facts.SnapshotTaken(hash=hash_, version=version) if r.fault is None:
                 r = replace(r, manifest=Manifest(hash_, version))
             case facts.BaselineTaken(baseline=baseline, at=at):
                 r = replace(r, baseline=baseline, sent_at=at)
-            case facts.StepBegan(step="process.start") if asked.handle == "replace":
+            case facts.StepBegan(step="process.start") if _beside(asked, r, t.s.spec):
                 r = replace(r, act=Act.REPLACE)
             case facts.StepBegan(step="process.start"):
                 r = replace(r, act=Act.LAUNCH)
@@ -267,6 +306,25 @@ def _rebuild(asked: facts.Requested, records: Sequence[Record], t: Turn) -> Relo
             case _:
                 pass
     return replace(r, certain=r.step >= len(t.s.spec.reload.steps))
+
+
+def _back(r: Reload, told: facts.RollingBack, t: Turn) -> Reload:
+    """Rolling back from here on: what was done before counts no more."""
+    good = t.s.last_good
+    known = good is not None and good.hash == told.hash
+    return replace(
+        r,
+        fault=Ending(told.verdict, told.error_type, told.message, output=told.output),
+        poison=r.manifest,
+        manifest=good if known else Manifest(told.hash, told.version),
+        act=Act.RECIPE,
+        step=0,
+    )
+
+
+def _beside(asked: facts.Requested, r: Reload, spec: Spec) -> bool:
+    """Whether a process that was started was to take another one's place."""
+    return asked.handle == "replace" if r.fault is None else spec.reload.steps == (Replace(),)
 
 
 def _interrupted(t: Turn, r: Reload) -> None:

@@ -6,9 +6,11 @@ Who may ask and whose turn it is, is decided by ``service``.
 from __future__ import annotations
 
 from agentd.core import reload_act as act
+from agentd.core import reload_back as back
 from agentd.core import reload_confirm as confirm
 from agentd.core import reload_generations as generations
 from agentd.core import reload_prepare as prepare
+from agentd.core import reload_verify as verify
 from agentd.core.errors import IllegalTransitionError
 from agentd.core.events import (
     Abort,
@@ -24,6 +26,7 @@ from agentd.core.events import (
     NextReady,
     Notified,
     Performed,
+    Probed,
     ReloadEvent,
     Restored,
     RoomMade,
@@ -50,7 +53,8 @@ def step(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     row = TABLE.get((r.stage, type(event)))
     if row is None:
         raise IllegalTransitionError(f"{type(event).__name__} while {r.stage.value}")
-    return row(r, event, view, now)
+    result = row(r, event, view, now)
+    return result if result[0].ending is None else back.weigh(result, view, now)
 
 
 def stale(r: Reload, event: ReloadEvent) -> bool:
@@ -68,6 +72,7 @@ def stale(r: Reload, event: ReloadEvent) -> bool:
             | Performed(token=token)
             | Switched(token=token)
             | Sighted(token=token)
+            | Probed(token=token)
             | EffectFailed(token=token)
         ):
             return token.serial != r.awaiting
@@ -90,6 +95,8 @@ TABLE: dict[tuple[Stage, type[ReloadEvent]], Row] = {
     (_S.SETTLING, Elapsed): prepare.settled,
     (_S.RESTORING, Restored): prepare.restored,
     (_S.RESTORING, EffectFailed): prepare.not_restored,
+    (_S.RESTORING, InstanceEnded): back.ended_on_the_way,
+    (_S.READING, InstanceEnded): back.ended_on_the_way,
     (_S.READING, SnapshotDone): prepare.was_read,
     (_S.READING, EffectFailed): prepare.effect_failed,
     (_S.CHECKING, CheckDone): prepare.was_checked,
@@ -122,6 +129,10 @@ TABLE: dict[tuple[Stage, type[ReloadEvent]], Row] = {
     (_S.CONFIRMING, Elapsed): confirm.look_again,
     (_S.CONFIRMING, Notified): confirm.said_and_look,
     (_S.CONFIRMING, EffectFailed): confirm.effect_failed_late,
+    (_S.VERIFYING, Probed): verify.probed,
+    (_S.VERIFYING, EffectFailed): verify.not_probed,
+    (_S.VERIFYING, Elapsed): verify.ask_again,
+    (_S.VERIFYING, NextEnded): generations.next_ended,
     (_S.COMPARING, SnapshotDone): confirm.was_compared,
     (_S.COMPARING, NextEnded): generations.next_ended,
     (_S.COMPARING, EffectFailed): confirm.effect_failed_late,

@@ -1,12 +1,13 @@
 """The rows of a reload from the act to the verdict: evidence, and reading the inputs once more.
 
-Decides: when to look again, when evidence suffices, what is confirmed in the end. What a kind of evidence makes of what was seen is
+Decides: when to look again, when evidence suffices, whether its health is asked for (then ``reload_verify`` says for how long), and what is
+confirmed in the end. What a kind of evidence makes of what was seen is
 ``agentd.evidence``'s.
 """
 
 from __future__ import annotations
 
-from agentd.core.effects import Disarm, Look, TakeSnapshot
+from agentd.core.effects import Ask, Disarm, Look, TakeSnapshot
 from agentd.core.events import (
     EffectFailed,
     Notified,
@@ -82,14 +83,13 @@ def seen(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
         r, notes = note(r, now, ended(r, view, "contradicted"))
         first = r.step <= 1  # of several steps an earlier one may have been taken
         verdict = Verdict.REFUSED if first else Verdict.FAILED
-        return finish(
-            r, view, now, notes, Ending(verdict, "contradicted", message, moved=not first)
-        )
+        ending = Ending(verdict, "contradicted", message, moved=not first, bad=True)
+        return finish(r, view, now, notes, ending)
     if not confirm and event.sights[0].since_sent >= GRACE:
-        return compare(r, view, now) if r.certain else late(r, view, now)
+        return verify(r, view, now) if r.certain else late(r, view, now)
     witnessed = r.certain or any(e.grade is not Grade.DECLARED for e in confirm)
     if confirm and witnessed and all(j is Judgement.CONFIRMED for j in said):
-        return compare(r, view, now)
+        return verify(r, view, now)
     return look_later(r, view, now)
 
 
@@ -139,7 +139,7 @@ def late(r: Reload, view: View, now: float) -> Result:
         message = "the agent died while sending, and nothing tells whether it was sent"
         return lost(r, "agent_interrupted", message, view, now)
     if not view.spec.reload.confirm:
-        return compare(r, view, now)
+        return verify(r, view, now)
     names = ", ".join(e.name for e in view.spec.reload.confirm)
     limit = view.spec.reload.timeout
     message = f"no evidence by {names} within {limit:g}s; the service was left alone"
@@ -158,6 +158,38 @@ def lost(r: Reload, error_type: str, message: str, view: View, now: float) -> Re
     r, notes = note(r, now, ended(r, view, error_type))
     ending = Ending(Verdict.FAILED, error_type, message, moved=True)
     return finish(r, view, now, notes, ending)
+
+
+def verify(r: Reload, view: View, now: float) -> Result:
+    """Ask for the first time; where nothing is declared, and for bytes that a start knows to be good, go on."""
+    declared = view.spec.reload.verify
+    if declared is None or _known(r, view):
+        return compare(r, view, now)
+    notes = (note(r, now, ended(r, view))[1]) if r.stage is Stage.CONFIRMING else ()
+    r = replace(r, stage=Stage.VERIFYING, deadline=now + declared.seconds)
+    r = replace(r, passes=0, failures=0, in_a_row=0, complaint="")
+    r, more = note(r, now, began(r, view))
+    r, effects, _ = ask(r, view)
+    return r, effects, (*notes, *more)
+
+
+def _known(r: Reload, view: View) -> bool:
+    """A start with bytes that were good before: whoever started it is not kept waiting."""
+    good, plain = view.last_good, r.act is Act.LAUNCH and r.fault is None
+    return plain and good is not None and r.manifest is not None and good.hash == r.manifest.hash
+
+
+def ask(r: Reload, view: View) -> Result:
+    """Ask whether it is well once; only an answer of its own processes counts."""
+    declared = view.spec.reload.verify
+    assert declared is not None
+    generation, pid = view.generation, view.pid
+    if r.act is Act.REPLACE:
+        generation, pid = view.next_generation, r.next_pid
+    assert pid is not None
+    r, token = expect(r, view)
+    ask = Ask(token, view.spec, declared.probe, pid, generation, beside=True)
+    return r, (Disarm(view.spec.name, r.machine), ask), ()
 
 
 def compare(r: Reload, view: View, now: float) -> Result:

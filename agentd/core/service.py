@@ -7,7 +7,7 @@ nor who waits for whom among services (``host``).
 
 from __future__ import annotations
 
-from agentd.core import reload_confirm, reload_value
+from agentd.core import reload_back, reload_confirm, reload_value
 from agentd.core.effects import Accepted, CloseSockets
 from agentd.core.events import (
     Ask,
@@ -180,10 +180,15 @@ def go_on(t: Turn, r: Reload) -> None:
         move_running(t, InstanceReady())
     else:
         view = t.s.view
-        looks = r.stage is Stage.CONFIRMING
-        r, effects, notes = (
-            reload_confirm.look(r, view) if looks else reload_confirm.compare(r, view, t.now)
-        )
+        match r.stage:
+            case Stage.CONFIRMING:
+                r, effects, notes = reload_confirm.look(r, view)
+            case Stage.VERIFYING:
+                r, effects, notes = reload_confirm.verify(r, view, t.now)
+            case Stage.RESTORING:
+                r, effects, notes = reload_back.put_back(r, view, t.now)
+            case _:
+                r, effects, notes = reload_confirm.compare(r, view, t.now)
         t.s = replace(t.s, running=r)
         t.effects += effects
         t.notes += notes

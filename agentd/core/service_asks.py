@@ -275,12 +275,17 @@ def cancel_asked(t: Turn, e: CancelAsked) -> None:
     elif running is None or running.id != e.reload_id:
         what = f"reload {e.reload_id} has ended"
         t.answer(e.reply, Turned(ExitCode.NOT_RUNNING, what))
-    elif running.stage not in UNTOUCHED or running.act is Act.LAUNCH or running.restore:
+    elif not _untouched(running):
         what = f"reload {e.reload_id} has begun to act; it cannot be cancelled any more"
         t.answer(e.reply, Turned(ExitCode.STILL_RUNNING, what))
     else:
         move_running(t, Abort(f"cancelled{by}"))
         t.answer(e.reply, Done())
+
+
+def _untouched(r: Reload) -> bool:
+    """Neither the service nor its files: one that puts something back is not given up half way."""
+    return r.stage in UNTOUCHED and r.act is not Act.LAUNCH and not r.restore and r.fault is None
 
 
 def confirm_elapsed(t: Turn, event: Completion) -> None:

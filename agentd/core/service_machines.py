@@ -33,13 +33,14 @@ from agentd.core.instance import Ending, Instance, Phase
 from agentd.core.reload_value import Act, Reload, Stage
 from agentd.core.service_generations import (
     beside,
+    give_way,
     launch_next,
     make_room,
     move_beside,
     step_instance,
 )
 from agentd.core.service_value import Turn
-from agentd.core.service_verdict import end, set_live
+from agentd.core.service_verdict import condemn, end, set_live
 from agentd.core.value import replace
 from agentd.wire import Trigger
 
@@ -116,13 +117,28 @@ def move_running(t: Turn, event: ReloadEvent) -> None:
     before = r.stage
     r, effects, notes = reload.step(r, event, t.s.view, t.now)
     over = r.ending is not None
-    t.s = replace(t.s, running=None if over else r, serial=max(t.s.serial, r.serial))
+    was, t.s = (
+        t.s.running,
+        replace(t.s, running=None if over else r, serial=max(t.s.serial, r.serial)),
+    )
     t.effects += effects
     t.notes += notes
+    if was is not None and r.poison is not was.poison:
+        _turns_back(t, was, r)
     if r.ending is not None:
         end(t, r, r.ending)
     elif r.stage is not before and r.stage in _ENTERING:
         _ENTERING[r.stage](t)
+
+
+def _turns_back(t: Turn, was: Reload, r: Reload) -> None:
+    """What it tried is not tried again; a next generation gives way at once, before any file is written."""
+    condemn(t, r)
+    if was.act is Act.REPLACE:
+        give_way(t, was, drain=t.s.instance.phase is Phase.READY)
+        t.s = replace(
+            t.s, running=replace(r, switched=False, moved=False, serial=max(r.serial, t.s.serial))
+        )
 
 
 def move_waiting(t: Turn, event: ReloadEvent) -> None:

@@ -49,6 +49,7 @@ class Report:
     instances: tuple[tuple[str, int, int], ...]
     output: tuple[str, ...]
     downtime_ms: float | None = None
+    outage_ms: float | None = None
     joined: bool = False
 
     @property
@@ -80,6 +81,7 @@ class Report:
             "requested_at": iso(self.requested_ns),
             "duration_ms": self.duration_ms,
             "downtime_ms": self.downtime_ms,
+            "outage_ms": self.outage_ms,
             "phase": self.phase,
             "phases": [{"name": name, "ms": ms} for name, ms in self.phases],
             "instances": [
@@ -129,12 +131,16 @@ def _report(told: Story, host_id: str) -> Report:
         ended_ns=told.end_ns,
         phase=running.name if running else None,
         phases=tuple(
-            (p.name, _ms((told.end_ns if p.ended_ns is None else p.ended_ns) - p.began_ns))
+            (
+                p.name,
+                _ms((told.end_ns if p.ended_ns is None else p.ended_ns) - p.began_ns),
+            )
             for p in told.phases
         ),
         instances=instances,
         output=judged.output if judged else (),
         downtime_ms=told.downtime_ms,
+        outage_ms=told.outage_ms,
     )
 
 

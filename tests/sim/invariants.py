@@ -31,6 +31,8 @@ class Open:
         self.step: dict[str, str] = {}
         self.at: dict[str, float] = {}
         self.over: set[str] = set()
+        self.back: set[str] = set()
+        """Those that turned back: once each."""
 
     @classmethod
     def of(cls, stored: Mapping[str, Sequence[Record]]) -> Open:
@@ -63,6 +65,13 @@ class Open:
         assert at >= self.at[id_] or isinstance(fact, facts.StepEnded), f"{fact} is out of order"
         self.at[id_] = max(at, self.at[id_])
         match fact:
+            case facts.PhaseBegan(phase="rollback"):
+                assert not self.phase[id_], f"{fact} inside {self.phase[id_]}"
+                assert id_ not in self.back, "a roll-back of a roll-back"
+                self.back.add(id_)
+            case facts.PhaseEnded(phase="rollback"):
+                assert not self.phase[id_], f"{fact} around {self.phase[id_]!r}"
+                assert id_ in self.back
             case facts.PhaseBegan(phase=phase):
                 assert not self.phase[id_], f"{fact} inside {self.phase[id_]}"
                 self.phase[id_] = phase
@@ -89,6 +98,16 @@ def _applied_is_true(w: World, fact: facts.Judged) -> None:
         child = w.child(fact.service, fact.generation)
         assert child.taken == fact.hash_after, f"{fact} but it runs {child.taken}"
         assert fact.grade is not None
+    if fact.verdict is Verdict.ROLLED_BACK:
+        assert w.host is not None
+        s, child = w.host.services[fact.service], w.child(fact.service, fact.generation)
+        assert fact.reload_id in w.open.back
+        assert s.last_good is not None
+        assert child.taken == s.last_good.hash, f"{fact} but it runs {child.taken}"
+        assert child.taken not in w.sick or s.spec.reload.verify is None
+        assert s.live == s.last_good
+        assert s.quarantine is not None
+        assert s.quarantine.hash == fact.hash_after
 
 
 def check(w: World, before: Host | None, done: Step) -> None:
@@ -182,6 +201,8 @@ def _live(w: World, s: Service) -> None:
         return
     if s.running and s.running.act is Act.RECIPE and s.running.stage in ACTED:
         return
+    if s.running and s.running.fault and s.running.fault.verdict is Verdict.FAILED:
+        return
     child = w.child(s.spec.name, s.instance.generation)
     assert child.taken == s.live.hash, f"live is {s.live.hash} but it runs {child.taken}"
 
@@ -190,6 +211,8 @@ def paused(w: World, name: str) -> None:
     """No second start without a pause, unless somebody asked."""
     at = w.paused.pop(name, None)
     running = w.host.services[name].running if w.host else None
+    if running and running.fault:  # the last good bytes are started once, and at once
+        return
     if at is not None and running and running.handle == "start" and not running.cause.user:
         first = next(spec for spec in w.specs if spec.name == name).backoff.first
         assert w.now - at >= first - 1e-6, f"{name} was started again after {w.now - at}s"

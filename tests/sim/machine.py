@@ -237,6 +237,9 @@ def restore(w: World, e: fx.Restore) -> None:
         w.fail(e.token, "restore_refused")
         return
     name = e.spec.name
+    if e.over and w.hash(name) not in (e.over, e.hash):
+        w.fail(e.token, "inputs_moved")
+        return
     w.inputs[name] = w.kept[e.hash]
     w.agent_after(0.001, w.feed, ev.ReloadAsked(name, Cause(Trigger.WATCH), if_changed=True))
     w.answer(e.token, w.soon(), ev.Restored(e.token, 1))
@@ -290,6 +293,8 @@ def look(w: World, e: fx.Look) -> None:
 def probe(w: World, e: fx.Ask) -> None:
     child = w.main(e.token.service, e.generation)
     why = None if child and child.ready else "connection refused"
+    if child and e.token.machine == "reload":  # whether it is well with what it runs
+        why = "answered 500" if child.taken in w.sick or w.fault(0.1) else None
     if w.fault(0.02):
         w.fail(e.token, "probe_failed")
     else:

@@ -37,10 +37,12 @@ SHAPES = {
     "Quarantined": "hash reason service",
     "Requested": "cause confirm_within handle hash_before link must_act reload_id require_proof restore service trace_id version_before",
     "Skipped": "service trigger why",
-    "Restored": "files hash reload_id service",
+    "Restored": "files hash kept reload_id service",
+    "RollingBack": "down error_type hash message output reload_id service verdict version",
     "SnapshotTaken": "changed files hash reload_id service version",
     "StepBegan": "pid reload_id service step",
     "StepEnded": "at error_type pid reload_id service step",
+    "Verified": "failures generation passes reload_id service why",
     "WantSet": "service user want",
 }
 """Of codec VERSION 2. A new field with a default is added here; anything else needs a new version and a migration."""
