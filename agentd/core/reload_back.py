@@ -139,9 +139,14 @@ def was_read(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
         message = "the inputs changed while they were put back"
         ending = Ending(Verdict.REJECTED, "inputs_moved", message, again=True)
         return finish(r, view, now, notes, ending)
-    differ = changes(r.poison, found)
     taken = facts.SnapshotTaken(
-        view.spec.name, r.id, found.hash, found.version, len(found.entries), differ
+        view.spec.name,
+        r.id,
+        found.hash,
+        found.version,
+        len(found.entries),
+        changes(r.poison, found),
+        found.attributes,
     )
     r, notes = note(r, now, taken, ended(r, view))
     r, effects, more = _take(replace(r, manifest=found), view, now)

@@ -78,12 +78,15 @@ def seen(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     sights = [replace(s, heard=told, replied=r.replied) for s in event.sights]
     said = [e.judge(before, s) for e, s in zip(confirm, sights, strict=False)]
     if Judgement.CONTRADICTED in said:
-        name = confirm[said.index(Judgement.CONTRADICTED)].name
+        at = said.index(Judgement.CONTRADICTED)
+        name, line = confirm[at].name, event.sights[at].matched
         message = f"{name} contradicts it" + (f": {told.refused}" if told.refused else "")
         r, notes = note(r, now, ended(r, view, "contradicted"))
         first = r.step <= 1  # of several steps an earlier one may have been taken
         verdict = Verdict.REFUSED if first else Verdict.FAILED
-        ending = Ending(verdict, "contradicted", message, moved=not first, bad=True)
+        output = () if line is None else (line,)
+        moved = not first
+        ending = Ending(verdict, "contradicted", message, output=output, moved=moved, bad=True)
         return finish(r, view, now, notes, ending)
     if not confirm and event.sights[0].since_sent >= GRACE:
         return verify(r, view, now) if r.certain else late(r, view, now)
