@@ -128,11 +128,13 @@ def _next_start(s: Service, disk: Manifest | Missing | None) -> Json | None:
         verdict = tried.verdict
     else:
         return None
+    good, restores = s.last_good, s.spec.reload.on_failure.restores
+    does = f"puts back {good.version} over" if good and restores and poison else "loads"
     return {
         "verdict": verdict.value,
         "version": disk.version,
         "hash": disk.hash,
-        "text": f"next restart loads {verdict.value.upper()} {disk.version}",
+        "text": f"next restart {does} {verdict.value.upper()} {disk.version}",
     }
 
 

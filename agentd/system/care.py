@@ -42,10 +42,13 @@ class Overwriting:
         self.kept = ""
         """Where it is kept; empty: nothing was overwritten."""
 
-    def before(self, paths: Sequence[str]) -> None:
-        """See ``Unasked.before``."""
+    def refuse(self, paths: Sequence[str]) -> None:
+        """See ``Unasked.refuse``."""
         if not self.through:
             refuse(paths)
+
+    def keep(self, paths: Sequence[str]) -> None:
+        """See ``Unasked.keep``."""
         there = [self._entries[path] for path in paths if path in self._entries]
         if there:
             kept = rejected.keep(self._place, self._service, self._now.hash, there, self._snapshots)

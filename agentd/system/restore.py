@@ -26,13 +26,16 @@ _MOST_LINKS = 40
 
 
 class Unasked(Protocol):
-    """What stands between a roll-back that nobody asked for and the files. Both raise AdapterError."""
+    """What stands between a roll-back that nobody asked for and the files. Each may raise AdapterError."""
 
     @property
     def through(self) -> bool:
         """Whether the target of a symbolic link may be written."""
 
-    def before(self, paths: Sequence[str]) -> None:
+    def refuse(self, paths: Sequence[str]) -> None:
+        """What must not be touched."""
+
+    def keep(self, paths: Sequence[str]) -> None:
         """These are going to be overwritten or removed."""
 
     def still(self, paths: Sequence[str]) -> None:
@@ -51,6 +54,8 @@ def restore(
     surplus = sorted(path for path in present if path not in wanted)
     changed = [one for one in kept if not _is_there(one)]
     touched = [*(one.entry.path for one in changed), *surplus]
+    if unasked is not None:
+        unasked.refuse(touched)
     through = unasked is not None and unasked.through
     places = {path: _target(path) if through else path for path in touched}
     for path in places.values():
@@ -61,7 +66,7 @@ def restore(
             f"{secret} is secret: its bytes are never kept, so it cannot be put back"
         )
     if unasked is not None:
-        unasked.before(touched)
+        unasked.keep(touched)
     _replace(snapshots, [(places[one.entry.path], one) for one in changed], surplus, unasked)
     return len(touched)
 

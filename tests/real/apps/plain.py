@@ -40,6 +40,9 @@ class Handler(BaseHTTPRequestHandler):
                 self.wfile.write(b"0\r\n\r\n")
             else:
                 time.sleep(seconds)
+                if path == "/healthz" and SAID.unwell:
+                    self.send_error(500)
+                    return
                 self._head("Content-Length", str(len(SAID.version)))
                 self.wfile.write(SAID.version.encode())
             self.wfile.flush()
