@@ -16,6 +16,7 @@ from agentd.core.facts import Record
 from agentd.core.manifest import Entry, Manifest, Missing
 from agentd.core.memory import Memory
 from agentd.core.process import Exit, Identity
+from agentd.core.question import Question, Said
 from agentd.core.spec import Probe, ProcessSpec, Spec
 from agentd.core.steps import Worker
 from agentd.wire import Trigger, Verdict
@@ -215,12 +216,17 @@ class Own(Protocol):
 
 
 class Probes(Protocol):
-    """Asks a service whether it is ready."""
+    """Asks a service whether it is ready, and what it runs."""
 
     async def probe(
         self, probe: Probe, pid: int, process: ProcessSpec, own: Own | None = None
     ) -> str | None:
         """None: it passed. Otherwise why not, one line. With ``own`` an answer of any other process is none."""
+
+    async def ask(
+        self, question: Question, pid: int, process: ProcessSpec, own: Own | None = None
+    ) -> Said:
+        """What it says of itself. With ``own`` an answer of any other process is none; a command's counts whoever it asks."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,48 @@ inputs = ["/etc/nginx/nginx.conf", "/etc/nginx/conf.d/*.conf"]
 stop_signal = "TERM"
 .fi
 .PP
+An nginx whose reloads are proven, not only observed.
+It says its version on a private socket; what deploys writes the two files together with the others:
+.PP
+.EX
+# /etc/nginx/conf.d/version.conf
+server {
+    listen unix:/run/nginx\\-version.sock;
+    location = /version { return 200 "r42"; }
+}
+
+# /etc/nginx/release.json
+{"version": "r42"}
+.EE
+.PP
+.nf
+[service.front]
+command = ["nginx", "\\-g", "daemon off;", "\\-c", "/etc/nginx/nginx.conf"]
+recipe = "nginx"
+inputs = ["/etc/nginx/nginx.conf", "/etc/nginx/conf.d/*.conf", "/etc/nginx/release.json"]
+version = { file = "/etc/nginx/release.json", path = "version" }
+reload.confirm = [{ http = "http+unix://%2Frun%2Fnginx\\-version.sock/version", expect = "{version}" }, "workers"]
+.fi
+.PP
+A Prometheus, which tells the result of its last reload and the moment of the last good one:
+.PP
+.nf
+[service.prometheus]
+command = ["prometheus", "\\-\\-config.file=/etc/prometheus/prometheus.yml"]
+inputs = ["/etc/prometheus/prometheus.yml", "/etc/prometheus/rules/*.yml"]
+ready = { http = "http://127.0.0.1:9090/\\-/ready" }
+
+[service.prometheus.reload]
+signal_handled = true
+check = ["promtool", "check", "config", "/etc/prometheus/prometheus.yml"]
+
+[[service.prometheus.reload.confirm]]
+http = "http://127.0.0.1:9090/metrics"
+metric = "prometheus_config_last_reload_successful"
+expect = "1"
+changes = "prometheus_config_last_reload_success_timestamp_seconds"
+.fi
+.PP
 A gunicorn that is replaced:
 .PP
 .nf

@@ -76,7 +76,7 @@ def _reload(service: ServiceTable, hints: Hints) -> ReloadSpec:
         handle=table.handle,
         steps=handle.recipe(told),
         check=table.check,
-        confirm=tuple(KINDS[c.kind].declared(c.argument, hints) for c in declared),
+        confirm=tuple(c.made or KINDS[c.kind].declared(c.argument, hints) for c in declared),
         timeout=table.timeout,
         verify=table.verify,
         on_failure=table.on_failure,
@@ -102,7 +102,7 @@ def doubts(table: ServiceTable, spec: Spec, recipe: Recipe | None) -> Iterator[t
             f'is not declared, so ready means "has lived for 1s", a guess; declare {guess}',
         )
     if not spec.reload.confirm and HANDLES[spec.reload.handle].confirm is not None:
-        ways = '["workers"], [{ log = "..." }] or ["delivered"]'
+        ways = '[{ http = "...", expect = "{version}" }], ["workers"], [{ log = "..." }] or ["delivered"]'
         yield (
             "reload.confirm",
             f"reloads of {spec.name} can only end unverified; declare confirm, for example {ways}",

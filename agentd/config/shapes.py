@@ -23,6 +23,7 @@ from agentd.config.kinds import (
     pairs_of,
 )
 from agentd.config.problems import At, Fault, Wrong, shown, type_name
+from agentd.config.questions import HTTP, QUESTIONS, URL, VERSION_EVIDENCE
 from agentd.core.spec import (
     Backoff,
     Check,
@@ -42,23 +43,14 @@ from agentd.core.spec import (
     WorkersProbe,
 )
 from agentd.core.steps import CallHttp
-from agentd.evidence import KINDS, Hints
+from agentd.evidence import KINDS, Changes, Hints, Version
 
-_HTTP = re.compile(r"http://[^/\s?#@]+(?:/[^\s#]*)?|http\+unix://%2[Ff][^/\s?#]+(?:/[^\s#]*)?")
 _RECEIVER = re.compile(
     r"https?://(?:[^/\s?#@]*@)?(?:\[[0-9A-Fa-f:.]+\]|[^/\s?#@:\[\]]+)(?::[0-9]{1,5})?(?:[/?][!-~]*)?",
     re.ASCII,
 )
 _TCP = re.compile(r"(?:\[([0-9A-Fa-f:.%]+)\]|([^:\s\[\]/]+)):([0-9]{1,5})", re.ASCII)
 _LAST_PORT = 65535
-
-
-def _url(value: object) -> str:
-    url = FILLED.parse(value)
-    if not _HTTP.fullmatch(url):
-        forms = '"http://HOST:PORT/PATH" or "http+unix://%2Fpath%2Fof.sock/PATH"'
-        raise Wrong.here(f"{shown(url)} is not an address that can be asked; write {forms}")
-    return url
 
 
 def _receiver(value: object) -> str:
@@ -121,7 +113,7 @@ def _probe(
 _ASKED = (
     Key(
         "http",
-        Kind("URL", _url),
+        URL,
         "GET answers 2xx or 3xx; http://HOST:PORT/PATH, or http+unix:// with the socket's path percent-encoded.",
     ),
     Key("tcp", Kind('"HOST:PORT"', _address), "A connection is accepted."),
@@ -238,10 +230,11 @@ WATCH = Kind("true, false or table", _parse_watch, _WATCH_TABLE.keys)
 
 @dataclass(frozen=True, slots=True)
 class Confirm:
-    """One declared evidence: its kind, and what it was given."""
+    """One declared evidence: its kind, and what it was given; or made already, from a question."""
 
     kind: str
     argument: str | None = None
+    made: Version | Changes | None = None
 
 
 def _parse_confirm(value: object) -> tuple[Confirm, ...]:
@@ -260,9 +253,12 @@ def _parse_confirm(value: object) -> tuple[Confirm, ...]:
 
 
 def _evidence(item: object) -> Confirm:
-    """``"workers"``, or ``{ log = "PATTERN" }``."""
+    """``"workers"``, or ``{ log = "PATTERN" }``, or a question."""
     at: At = ()
     given: object = None
+    if isinstance(item, dict) and not QUESTIONS.isdisjoint(item):
+        made = VERSION_EVIDENCE.parse(item)
+        return Confirm(made.name, made=made)
     if isinstance(item, str):
         name = item
     elif isinstance(item, dict) and len(item) == 1:
@@ -270,6 +266,15 @@ def _evidence(item: object) -> Confirm:
         at = (name,)
     else:
         raise Wrong.here('expected "workers", "delivered" or { log = "PATTERN" }')
+    takes = _known(name, at)
+    return _given(name, given) if takes else Confirm(name)
+
+
+def _known(name: str, at: At) -> str:
+    """What the evidence of this name takes; it must be given that, and no other anything."""
+    if name in (Version.name, Changes.name):
+        form = '{ http = "http://HOST:PORT/PATH", expect = "{hash}" }'
+        raise Wrong((at, f"{name} is what the service answers; write {form}"))
     if name not in KINDS:
         raise Wrong((at, f"{shown(name)} is unknown; known: {', '.join(sorted(KINDS))}"))
     takes = KINDS[name].takes
@@ -277,24 +282,26 @@ def _evidence(item: object) -> Confirm:
         raise Wrong.here(f'{name} needs {takes}; write {{ {name} = "..." }}')
     if at and not takes:
         raise Wrong((at, f'{name} takes nothing; write "{name}"'))
-    if not takes:
-        return Confirm(name)
+    return takes
+
+
+def _given(name: str, given: object) -> Confirm:
     try:
         argument = FILLED.parse(given)
         KINDS[name].declared(argument, Hints())
     except Wrong as wrong:
         raise Wrong(*wrong.under(name)) from None
     except ValueError as error:
-        raise Wrong((at, f"{shown(argument)} {error}")) from None
+        raise Wrong(((name,), f"{shown(argument)} {error}")) from None
     return Confirm(name, argument)
 
 
-CONFIRM = Kind("list", _parse_confirm)
+CONFIRM = Kind("list", _parse_confirm, VERSION_EVIDENCE.keys)
 
 
 def _call_url(value: object) -> str:
     url = FILLED.parse(value)
-    if not _HTTP.fullmatch(url.replace("https://", "http://", 1)):
+    if not HTTP.fullmatch(url.replace("https://", "http://", 1)):
         forms = '"http://HOST:PORT/PATH", "https://..." or "http+unix://%2Fpath%2Fof.sock/PATH"'
         raise Wrong.here(f"{shown(url)} is not an address that can be asked; write {forms}")
     return url

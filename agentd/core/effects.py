@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from agentd.core.events import Origin, Token
 from agentd.core.facts import Fact
+from agentd.core.question import Question
 from agentd.core.spec import Check, Probe, Spec
 from agentd.core.steps import Asking
 
@@ -181,6 +182,15 @@ class RunCheck:
 
 
 @dataclass(frozen=True, slots=True)
+class Inquiry:
+    """What the service is asked, for each evidence its question or None, and which generation must have answered."""
+
+    spec: Spec
+    generation: int
+    questions: tuple[Question | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class TakeBaseline:
     """Note what is there before the act → BaselineDone."""
 
@@ -188,6 +198,7 @@ class TakeBaseline:
     token: Token
     pid: int
     workers: bool
+    inquiry: Inquiry | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +212,7 @@ class Look:
     patterns: tuple[str | None, ...]
     log_offset: int
     sent_at: float
+    inquiry: Inquiry | None = None
 
 
 @dataclass(frozen=True, slots=True)

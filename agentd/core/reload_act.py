@@ -58,7 +58,8 @@ def act(r: Reload, view: View, now: float) -> Result:
     r, notes = note(r, now, began(r, view))
     r, token = expect(r, view)
     workers = any(e.workers for e in view.spec.reload.confirm)
-    return r, (TakeBaseline(token, view.pid, workers),), notes
+    inquiry = reload_confirm.inquiry(view)
+    return r, (TakeBaseline(token, view.pid, workers, inquiry),), notes
 
 
 def has_baseline(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
@@ -105,7 +106,9 @@ def sent(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     """The next step, or the first look at the evidence."""
     assert isinstance(event, Signalled)
     # The commit and the look at the signal's handler took their time: what came meanwhile is no evidence.
-    baseline = event.baseline if event.baseline and r.step == 0 else r.baseline
+    baseline = r.baseline
+    if event.baseline is not None and baseline is not None and r.step == 0:
+        baseline = replace(event.baseline, answers=baseline.answers)
     r = replace(r, sent_at=event.at, baseline=baseline)
     return _next(r, view, now, event.at, pid=view.pid)
 

@@ -106,6 +106,7 @@ def put_back(r: Reload, view: View, now: float) -> Result:
         step=0,
         said=(),
         looks=0,
+        answered="",
         baseline=None,
         certain=True,
         require_proof=False,

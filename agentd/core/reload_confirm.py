@@ -1,13 +1,12 @@
 """The rows of a reload from the act to the verdict: evidence, and reading the inputs once more.
 
 Decides: when to look again, when evidence suffices, whether its health is asked for (then ``reload_verify`` says for how long), and what is
-confirmed in the end. What a kind of evidence makes of what was seen is
-``agentd.evidence``'s.
+confirmed in the end. What a kind of evidence makes of what was seen is ``agentd.evidence``'s.
 """
 
 from __future__ import annotations
 
-from agentd.core.effects import Ask, Disarm, Look, TakeSnapshot
+from agentd.core.effects import Ask, Disarm, Inquiry, Look, TakeSnapshot
 from agentd.core.events import (
     EffectFailed,
     Notified,
@@ -30,8 +29,8 @@ from agentd.core.reload_value import (
     finish,
     note,
 )
-from agentd.core.spec import ReadyAfter, ReadyNotify
-from agentd.core.steps import Grade, Heard, Judgement
+from agentd.core.spec import ExecProbe, ReadyAfter, ReadyNotify
+from agentd.core.steps import Grade, Heard, Judgement, Sight, Wanted
 from agentd.core.value import replace
 from agentd.wire import Verdict
 
@@ -39,12 +38,20 @@ FIRST_LOOK = 0.002
 """Seconds from the act to the second look at the evidence; each later pause is doubled."""
 SLOWEST_LOOK = 0.1
 """The longest pause between two looks: only while a reload waits for evidence does anything look at all."""
+SLOWEST_COMMAND = 1.0
+"""The same where a look starts a command."""
 GRACE = 0.2
 """Seconds a service must live after a signal that nothing can prove, before it is called ``unverified``."""
 SAYINGS = 16
 """How many of the service's last messages a reload keeps."""
 _HASH_DIGITS = 7
 """The fewest digits by which a service may name its configuration, as git does."""
+
+
+def inquiry(view: View) -> Inquiry | None:
+    """The questions of its evidence; None: there are none."""
+    questions = tuple(e.question for e in view.spec.reload.confirm)
+    return Inquiry(view.spec, view.generation, questions) if any(questions) else None
 
 
 def look(r: Reload, view: View) -> Result:
@@ -61,6 +68,7 @@ def look(r: Reload, view: View) -> Result:
         tuple(e.pattern for e in confirm) or (None,),
         offset,
         r.sent_at,
+        inquiry(view),
     )
     return r, (Disarm(view.spec.name, r.machine), one), ()
 
@@ -75,12 +83,14 @@ def seen(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     if not event.sights[0].alive:
         return look_later(r, view, now)  # its end is on its way here, with its last words
     told = heard(r)
-    sights = [replace(s, heard=told, replied=r.replied) for s in event.sights]
+    sights = _informed(r, event.sights, view)
     said = [e.judge(before, s) for e, s in zip(confirm, sights, strict=False)]
+    r = replace(r, answered=_answered(sights) or r.answered)
     if Judgement.CONTRADICTED in said:
         at = said.index(Judgement.CONTRADICTED)
         name, line = confirm[at].name, event.sights[at].matched
-        message = f"{name} contradicts it" + (f": {told.refused}" if told.refused else "")
+        why = told.refused or r.answered
+        message = f"{name} contradicts it" + (f": {why}" if why else "")
         r, notes = note(r, now, ended(r, view, "contradicted"))
         first = r.step <= 1  # of several steps an earlier one may have been taken
         verdict = Verdict.REFUSED if first else Verdict.FAILED
@@ -93,7 +103,51 @@ def seen(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     witnessed = r.certain or any(e.grade is not Grade.DECLARED for e in confirm)
     if confirm and witnessed and all(j is Judgement.CONFIRMED for j in said):
         return verify(r, view, now)
+    if witnessed and _nothing_more(said) and sights[0].since_sent >= GRACE:
+        return _unable(r, said.index(Judgement.UNABLE), sights, view, now)
     return look_later(r, view, now)
+
+
+def _informed(r: Reload, sights: tuple[Sight, ...], view: View) -> list[Sight]:
+    """What the shell saw, with what only the reload knows."""
+    assert r.baseline is not None
+    told, answers = heard(r), r.baseline.answers
+    if len(answers) != len(sights):
+        answers = (None,) * len(sights)  # another definition, or nothing was asked
+    wanted = None
+    if r.manifest is not None:
+        changed = view.live is None or view.live.hash != r.manifest.hash
+        wanted = Wanted(r.manifest.hash, r.manifest.version, changed)
+    return [
+        replace(s, heard=told, replied=r.replied, before=was, wanted=wanted)
+        for s, was in zip(sights, answers, strict=True)
+    ]
+
+
+def _answered(sights: list[Sight]) -> str:
+    """What the service said when it was asked, for a message; empty: nothing was asked."""
+    said = next((s.said for s in sights if s.said is not None), None)
+    if said is None:
+        return ""
+    return f"it last answered {said.value}" if said.value is not None else said.why
+
+
+def _nothing_more(said: list[Judgement]) -> bool:
+    """Whether further looks would show nothing new, and part of it cannot be known."""
+    return Judgement.UNABLE in said and Judgement.NOT_YET not in said
+
+
+def _unable(r: Reload, index: int, sights: list[Sight], view: View, now: float) -> Result:
+    """Nothing contradicts it, and the evidence that was declared cannot tell."""
+    name, was = view.spec.reload.confirm[index].name, sights[index].before
+    why = "what it would have answered before is not known"
+    if was is not None:
+        why = "it answered the same before" if was.known else f"{why}: {was.why}"
+    message = f"delivered, but {name} proves nothing: {why}"
+    r, notes = note(r, now, ended(r, view, "no_evidence"))
+    return finish(
+        r, view, now, notes, Ending(Verdict.UNVERIFIED, "no_evidence", message, moved=True)
+    )
 
 
 def said(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
@@ -132,7 +186,10 @@ def _another(r: Reload, named: str) -> str:
 def look_later(r: Reload, view: View, now: float) -> Result:
     if now >= r.deadline:
         return late(r, view, now)
-    pause = min(FIRST_LOOK * 2 ** min(r.looks - 1, 10), SLOWEST_LOOK, r.deadline - now)
+    questions = [e.question for e in view.spec.reload.confirm]
+    runs = any(q is not None and isinstance(q.probe, ExecProbe) for q in questions)
+    slowest = SLOWEST_COMMAND if runs else SLOWEST_LOOK
+    pause = min(FIRST_LOOK * 2 ** min(r.looks - 1, 10), slowest, r.deadline - now)
     r, timer = arm(r, view, pause)
     return r, (timer,), ()
 
@@ -145,7 +202,8 @@ def late(r: Reload, view: View, now: float) -> Result:
         return verify(r, view, now)
     names = ", ".join(e.name for e in view.spec.reload.confirm)
     limit = view.spec.reload.timeout
-    message = f"no evidence by {names} within {limit:g}s; the service was left alone"
+    last = f"; {r.answered}" if r.answered else ""
+    message = f"no evidence by {names} within {limit:g}s{last}; the service was left alone"
     r, notes = note(r, now, ended(r, view, "timeout"))
     ending = Ending(Verdict.TIMED_OUT, "timeout", message, moved=True)
     return finish(r, view, now, notes, ending)

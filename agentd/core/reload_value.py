@@ -183,6 +183,8 @@ class Reload:
     """False: an earlier agent died between deciding to act and noting that it had."""
     replied: bool = False
     """Whether the last step's command or call said yes."""
+    answered: str = ""
+    """What it last said when it was asked what it runs, as a clause."""
     said: tuple[Notified, ...] = ()
     """What the service said since the act began, the newest last."""
     switched: bool = False

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, Protocol
 
+from agentd.core.question import Question, Said
+
 
 class Grade(StrEnum):
     """How strong an evidence is (`reload.confirmation_grade`)."""
@@ -119,6 +121,18 @@ class Baseline:
     workers: tuple[Worker, ...] = ()
     log_offset: int = 0
     """Bytes of output captured so far, over all rotations."""
+    answers: tuple[Said | None, ...] = ()
+    """What the service answered to each evidence's question; None: that one asks nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the reload is to make the service run."""
+
+    hash: str
+    version: str
+    changed: bool
+    """Whether it is another configuration than the one known to be live."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +161,12 @@ class Sight:
     """What it said of itself; the core adds it to what the shell saw."""
     replied: bool = False
     """Whether the call or command of the last step said yes; the core's too."""
+    said: Said | None = None
+    """What it answered to the evidence's question."""
+    before: Said | None = None
+    """And what it had answered before the act; the core's too."""
+    wanted: Wanted | None = None
+    """The core's too."""
 
 
 class Judgement(StrEnum):
@@ -155,6 +175,8 @@ class Judgement(StrEnum):
     CONFIRMED = "confirmed"
     NOT_YET = "not_yet"
     CONTRADICTED = "contradicted"
+    UNABLE = "unable"
+    """It does not contradict, and more looks would show nothing that was not so before the act."""
 
 
 class Evidence(Protocol):
@@ -168,6 +190,10 @@ class Evidence(Protocol):
     @property
     def pattern(self) -> str | None:
         """The regular expression to look for in the captured output, if it needs one."""
+
+    @property
+    def question(self) -> Question | None:
+        """What to ask the service before the act and at each look, if anything."""
 
     def judge(self, before: Baseline, now: Sight) -> Judgement:
         """What this sight says, given what was there before."""

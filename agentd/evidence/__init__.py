@@ -11,10 +11,23 @@ from agentd.evidence.delivered import Delivered
 from agentd.evidence.log import Log
 from agentd.evidence.notify import Notify
 from agentd.evidence.reply import Reply
+from agentd.evidence.version import Changes, Version
 from agentd.evidence.workers import Workers
 
-__all__ = ["KINDS", "Delivered", "Hints", "Kind", "Log", "Notify", "Reply", "Workers"]
+__all__ = [
+    "KINDS",
+    "Changes",
+    "Delivered",
+    "Hints",
+    "Kind",
+    "Log",
+    "Notify",
+    "Reply",
+    "Version",
+    "Workers",
+]
 
 KINDS: dict[str, type[Kind]] = {
     kind.name: kind for kind in (Notify, Reply, Workers, Log, Delivered)
 }
+"""Those that are declared by their name; ``version`` and ``changes`` are made from the question that is declared."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, Self
 
+from agentd.core.question import Question
 from agentd.core.steps import Evidence
 
 
@@ -33,7 +34,18 @@ class Kind(Evidence, Protocol):
         """From the definition. Raises ValueError with the reason when the argument cannot be used."""
 
 
-class Bare:
+class Silent:
+    """What evidence has in common that asks the service nothing."""
+
+    __slots__ = ()
+
+    @property
+    def question(self) -> Question | None:
+        """Nothing is asked."""
+        return None
+
+
+class Bare(Silent):
     """What evidence has in common that takes no argument and looks at neither workers nor output."""
 
     __slots__ = ()

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from agentd.core.steps import Baseline, Grade, Judgement, Sight
-from agentd.evidence.base import Hints
+from agentd.evidence.base import Hints, Silent
 
 
 @dataclass(frozen=True, slots=True)
-class Log:
+class Log(Silent):
     """Confirmed by a captured line in which the regular expression is found."""
 
     regex: str

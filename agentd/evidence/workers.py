@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from agentd.core.steps import Baseline, Grade, Judgement, Sight, Worker
-from agentd.evidence.base import Hints
+from agentd.evidence.base import Hints, Silent
 
 TICKS = 100
 """Clock ticks a second in /proc/PID/stat (USER_HZ), on every architecture of Linux since 2.6."""
 
 
 @dataclass(frozen=True, slots=True)
-class Workers:
+class Workers(Silent):
     """Confirmed by at least one new worker while no former one takes requests any more."""
 
     worker: str | None = None

@@ -23,6 +23,7 @@ from agentd.core.effects import (
     Disarm,
     Effect,
     Forget,
+    Inquiry,
     Kill,
     Look,
     Perform,
@@ -52,6 +53,7 @@ from agentd.core.events import (
     WrittenDown,
 )
 from agentd.core.process import Exit
+from agentd.core.question import Question, Said
 from agentd.core.saying import heard
 from agentd.core.spec import Check, Spec
 from agentd.core.steps import Baseline, Sight
@@ -121,9 +123,11 @@ class Performer:
                 self._machine.notify.unbind(Key(service, generation))
                 self._machine.listeners.release(Key(service, generation))
             case TakeBaseline():
-                self._baseline(effect)
+                self._start(effect.token, self._baseline(effect))
+            case Look(inquiry=None):
+                self._look(effect, ())
             case Look():
-                self._look(effect)
+                self._start(effect.token, self._ask_and_look(effect))
             case Spawn():
                 self._births.expect(Key(effect.spec.name, effect.generation))
                 self._start(effect.token, self._births.spawn(effect))
@@ -187,9 +191,28 @@ class Performer:
             if error.errno != errno.ESRCH:  # gone already: its exit is on its way here
                 self._runtime.trouble(f"{effect.service}: {error.what}")
 
-    def _baseline(self, effect: TakeBaseline) -> None:
+    async def _baseline(self, effect: TakeBaseline) -> None:
+        """The answers first: they take their time, and the rest is to be of the last moment."""
+        answers: tuple[Said | None, ...] = ()
+        if effect.inquiry is not None:
+            answers = await self._answers(effect.inquiry, effect.pid)
         baseline = self._seen(effect.token.service, effect.pid, effect.workers)
-        self._runtime.post(BaselineDone(effect.token, baseline))
+        self._runtime.post(BaselineDone(effect.token, replace(baseline, answers=answers)))
+
+    async def _answers(self, inquiry: Inquiry, pid: int) -> tuple[Said | None, ...]:
+        """All at once, each bounded by its own time."""
+        own = self._machine.held.own(Key(inquiry.spec.name, inquiry.generation), pid)
+
+        async def one(question: Question | None) -> Said | None:
+            if question is None:
+                return None
+            try:
+                process = inquiry.spec.process
+                return await self._machine.probes.ask(question, pid, process, own=own)
+            except AdapterError as error:
+                return Said(why=error.what, known=False)
+
+        return tuple(await asyncio.gather(*map(one, inquiry.questions)))
 
     def _seen(self, service: str, pid: int, workers: bool) -> Baseline:  # noqa: FBT001
         """What is there now."""
@@ -216,16 +239,22 @@ class Performer:
         else:
             self._runtime.post(Counted(effect.token, load.open, load.queued + load.handshakes))
 
-    def _look(self, effect: Look) -> None:
+    async def _ask_and_look(self, effect: Look) -> None:
+        """What it says, and how it stands when it has said it: who answers and dies has not taken anything."""
+        assert effect.inquiry is not None
+        self._look(effect, await self._answers(effect.inquiry, effect.pid))
+
+    def _look(self, effect: Look, answers: tuple[Said | None, ...]) -> None:
         table = self._machine.table
         sight = Sight(
             alive=table.usage(effect.pid) is not None,
             since_sent=self._loop.time() - effect.sent_at,
             workers=table.workers(effect.pid) if effect.workers else (),
         )
+        said = answers or (None,) * len(effect.patterns)
         sights = tuple(
-            replace(sight, matched=self._matched(effect, pattern)) if pattern else sight
-            for pattern in effect.patterns
+            replace(sight, matched=self._matched(effect, pattern) if pattern else None, said=one)
+            for pattern, one in zip(effect.patterns, said, strict=True)
         )
         self._runtime.post(Sighted(effect.token, sights))
 

@@ -108,13 +108,15 @@ async def reach(where: Place) -> Streams:
     return await connect(where.host, where.port)
 
 
-async def get_status(
+async def get(
     streams: Streams,
     host: str,
     target: str,
     before_the_last_byte: Callable[[], Awaitable[bool]] | None = None,
-) -> int | None:
-    """The status of the final answer; its body is not read. None when there was no answer at all.
+    *,
+    body: int,
+) -> tuple[int, bytes] | None:
+    """Status and body of the final answer, at most ``body`` bytes and what came with the last of them. None: no answer at all.
 
     ``before_the_last_byte`` is awaited when all but that of the request is sent; False: it is not worth asking.
     """
@@ -128,15 +130,21 @@ async def get_status(
         return None
     writer.write(request[-1:])
     await writer.drain()
-    while True:
+    status, read = None, bytearray()
+    while status is None or len(read) < body:
         event = connection.next_event()
         if isinstance(event, h11.Response):
-            return event.status_code
-        if event is h11.NEED_DATA:
+            status = event.status_code
+        elif isinstance(event, h11.Data):
+            read += event.data
+        elif isinstance(event, h11.EndOfMessage):
+            break
+        elif event is h11.NEED_DATA:
             data = await reader.read(CHUNK)
-            if not data and not connection.trailing_data[0]:
+            if not data and status is None and not connection.trailing_data[0]:
                 return None
             connection.receive_data(data)
+    return status or 0, bytes(read)
 
 
 def addresses(host: str) -> tuple[str, ...]:

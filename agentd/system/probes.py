@@ -15,14 +15,19 @@ from urllib.parse import unquote
 
 import h11
 
+from agentd.core.question import Question, Said
 from agentd.core.spec import ExecProbe, HttpProbe, Probe, ProcessSpec, TcpProbe, WorkersProbe
-from agentd.ports import CommandOrder, Commands, Own, Probes, ProcessTable
+from agentd.ports import CommandOrder, CommandResult, Commands, Own, Probes, ProcessTable
 from agentd.system import holders, sockdiag
-from agentd.system.http import Streams, addresses, get_status, hang_up, split, words
+from agentd.system.answers import understood
+from agentd.system.http import Streams, addresses, get, hang_up, split, words
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
+LARGEST = 4 << 20
+"""Bytes of an answer: a page of metrics of a large Prometheus has a few hundred thousand."""
+_STRANGER = "answered by another process"
 _SOON, _LATE = 0.001, 0.05
 """Pauses between two looks for who has accepted."""
 
@@ -53,14 +58,43 @@ class OsProbes(Probes):
             case TcpProbe():
                 return await _bounded(_tcp(probe.host, probe.port, own), probe.timeout)
 
+    async def ask(
+        self, question: Question, pid: int, process: ProcessSpec, own: Own | None = None
+    ) -> Said:
+        """What it answers; never raises for anything the service does. See ``Probes.ask``."""
+        del pid
+        probe = question.probe
+        if isinstance(probe, ExecProbe):
+            result = await self._run(probe, process)
+            if why := _no(result, probe.timeout):
+                return Said(why=why, known=not result.timed_out)
+            return understood(question, "\n".join(result.output))
+        try:
+            async with asyncio.timeout(probe.timeout):
+                found = await _answer(probe.url, own)
+        except TimeoutError:
+            return Said(why=f"no answer within {probe.timeout:g}s", known=False)
+        except OSError as error:
+            return Said(why=words(error))
+        if isinstance(found, str):
+            return Said(why=found, known=not found.startswith(_STRANGER))
+        return understood(question, found.decode(errors="replace"))
+
     async def _exec(self, probe: ExecProbe, process: ProcessSpec) -> str | None:
+        return _no(await self._run(probe, process), probe.timeout)
+
+    async def _run(self, probe: ExecProbe, process: ProcessSpec) -> CommandResult:
         order = CommandOrder(probe.argv, process, _environment(process), probe.timeout)
-        result = await self._commands.run(order)
-        if result.timed_out:
-            return f"no answer within {probe.timeout:g}s"
-        if result.exit_code is None:
-            return result.error or "could not be run"
-        return None if result.exit_code == 0 else f"exit code {result.exit_code}"
+        return await self._commands.run(order)
+
+
+def _no(result: CommandResult, seconds: float) -> str | None:
+    """Why a command gave no answer."""
+    if result.timed_out:
+        return f"no answer within {seconds:g}s"
+    if result.exit_code is None:
+        return result.error or "could not be run"
+    return None if result.exit_code == 0 else f"exit code {result.exit_code}"
 
 
 def _environment(process: ProcessSpec) -> Environment:
@@ -88,6 +122,26 @@ async def _tcp(host: str, port: int, own: Own | None) -> str | None:
 
 
 async def _http(url: str, own: Own | None) -> str | None:
+    found = await _request(url, own, body=0)
+    if isinstance(found, str):
+        return found
+    status, _ = found
+    return None if 200 <= status < 400 else f"answered {status}"  # noqa: PLR2004 (success or a redirect, not followed)
+
+
+async def _answer(url: str, own: Own | None) -> bytes | str:
+    """The body of an answer that is a success; a text when there is none."""
+    found = await _request(url, own, body=LARGEST)
+    if isinstance(found, str):
+        return found
+    status, body = found
+    if not 200 <= status < 300:  # noqa: PLR2004
+        return f"answered {status}"
+    return body if len(body) < LARGEST else f"the answer is larger than {LARGEST >> 20} MiB"
+
+
+async def _request(url: str, own: Own | None, *, body: int) -> tuple[int, bytes] | str:
+    """Status and body; a text when there is no answer, or one that would not count. Raises OSError."""
     scheme, _, rest = url.partition("://")
     authority, slash, path = rest.partition("/")
     if scheme == "http+unix":
@@ -100,34 +154,34 @@ async def _http(url: str, own: Own | None) -> str | None:
     else:
         return f"cannot ask {scheme}:// URLs; known: http, http+unix"
     try:
-        status = await _get(streams, host, slash + path or "/", own)
+        found = await _get(streams, host, slash + path or "/", own, body)
     except h11.LocalProtocolError as error:
         return f"cannot ask for {url}: {error}"
     except h11.RemoteProtocolError:
         return "the answer is not HTTP"
     finally:
         await hang_up(streams[1])
-    if status is None or isinstance(status, str):
-        return status or "closed without an answer"
-    return None if 200 <= status < 400 else f"answered {status}"  # noqa: PLR2004 (success or a redirect, not followed)
+    return "closed without an answer" if found is None else found
 
 
-async def _get(streams: Streams, host: str, target: str, own: Own | None) -> int | str | None:
-    """The status of the final answer. None when there was no answer at all, a text when it would not count.
+async def _get(
+    streams: Streams, host: str, target: str, own: Own | None, body: int
+) -> tuple[int, bytes] | str | None:
+    """Status and body of the final answer. None when there was no answer at all, a text when it would not count.
 
     The last byte is kept back until it is known who has the connection: who answers and closes at once is gone by the time
     of the answer, and who waits for data before it accepts (TCP_DEFER_ACCEPT) has some.
     """
     if own is None:
-        return await get_status(streams, host, target)
+        return await get(streams, host, target, body=body)
     why: list[str | None] = []
 
     async def known() -> bool:
         why.append(await _stranger(streams[1], own))
         return why[0] is None
 
-    status = await get_status(streams, host, target, before_the_last_byte=known)
-    return why[0] if why and why[0] is not None else status
+    found = await get(streams, host, target, known, body=body)
+    return why[0] if why and why[0] is not None else found
 
 
 async def _stranger(writer: asyncio.StreamWriter, own: Own) -> str | None:
@@ -158,7 +212,7 @@ async def _stranger(writer: asyncio.StreamWriter, own: Own) -> str | None:
     if own.holds(inode):
         return None
     pid = holders.holder(inode)
-    return "answered by another process" + ("" if pid is None else f" ({holders.named(pid)})")
+    return _STRANGER + ("" if pid is None else f" ({holders.named(pid)})")
 
 
 async def _connect(host: str, port: int, own: Own | None) -> Streams:

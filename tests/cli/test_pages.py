@@ -134,5 +134,5 @@ def test_the_example_of_a_recipe_loads(tmp_path: Path) -> None:
     path.write_text("".join(examples).replace("\\-", "-"))
     loaded = load(path)
     assert loaded.services[0].stop_signal == "TERM"
-    assert [s.reload.handle for s in loaded.services] == ["signal", "replace", "replace", "replace"]
+    assert [s.reload.handle for s in loaded.services] == [*["signal"] * 3, *["replace"] * 3]
     assert loaded.warnings == ()

@@ -14,7 +14,8 @@ from agentd.config.access import Access, Anyone, User
 from agentd.config.definitions import AgentSpec, OnTerminate
 from agentd.config.loader import ConfigErrors, Definitions, describe, load
 from agentd.core import spec as s
-from agentd.evidence import Log, Workers
+from agentd.core.question import Question
+from agentd.evidence import Changes, Log, Version, Workers
 
 
 def loaded(folder: Path, text: str, **others: str) -> Definitions:
@@ -236,6 +237,34 @@ def test_watch_may_be_a_word(tmp_path: Path, word: str, watch: s.WatchSpec | Non
             'reload.confirm[0]: "worker" is unknown; known: delivered, log, notify, reply, workers',
         ),
         (
+            'reload.confirm = ["version"]',
+            'reload.confirm[0]: version is what the service answers; write { http = "http://HOST:PORT/PATH", expect = "{hash}" }',
+        ),
+        (
+            'reload.confirm = [{ http = "http://h/", exec = ["v"], expect = "x" }]',
+            "reload.confirm[0]: expected exactly one of http, exec; got both",
+        ),
+        (
+            'reload.confirm = [{ http = "http://h/" }]',
+            'reload.confirm[0]: needs expect = "{hash}", "{version}" or a text; or changes = true',
+        ),
+        (
+            'reload.confirm = [{ http = "http://h/", path = "a", metric = "b", expect = "1" }]',
+            "reload.confirm[0]: path is for JSON and metric for Prometheus' format; write one of them",
+        ),
+        (
+            'reload.confirm = [{ http = "http://h/", path = "a", expect = "1", changes = true }]',
+            "reload.confirm[0].changes: beside expect it names another value of the same answer, not true",
+        ),
+        (
+            'reload.confirm = [{ http = "http://h/", expect = "1", changes = "when" }]',
+            "reload.confirm[0].changes: needs path or metric beside it: both name a value of one answer",
+        ),
+        (
+            'reload.confirm = [{ http = "http://h/", expects = "1" }]',
+            "reload.confirm[0].expects: unknown key; did you mean expect?",
+        ),
+        (
             'reload.handle = "exec"',
             'reload: handle = "exec" needs command; write command = ["PROGRAM", "ARGUMENT"]',
         ),
@@ -428,6 +457,31 @@ def test_definitions_that_everybody_can_change_are_warned_of(tmp_path: Path) -> 
 
 def digest(folder: Path, text: str) -> str:
     return loaded(folder, f"[service.web]\n{text}\n").services[0].digest
+
+
+@pytest.mark.parametrize(
+    ("entry", "evidence"),
+    [
+        (
+            '{ http = "http://h:1/v", expect = "{hash}" }',
+            Version(Question(s.HttpProbe("http://h:1/v")), "{hash}"),
+        ),
+        (
+            '{ http = "http+unix://%2Frun%2Fs/v", path = "a.b", expect = "{version}", timeout = "1s" }',
+            Version(Question(s.HttpProbe("http+unix://%2Frun%2Fs/v", 1.0), "a.b"), "{version}"),
+        ),
+        (
+            '{ exec = ["ask"], metric = "ok", expect = "1", changes = "when" }',
+            Version(Question(s.ExecProbe(("ask",)), "", "ok", "when"), "1"),
+        ),
+        ('{ exec = ["ask"], changes = true }', Changes(Question(s.ExecProbe(("ask",))))),
+    ],
+)
+def test_what_a_service_says_it_runs_is_evidence(
+    tmp_path: Path, entry: str, evidence: Version | Changes
+) -> None:
+    text = f'[service.web]\ncommand = ["web"]\nreload.confirm = [{entry}]\n'
+    assert loaded(tmp_path, text).services[0].reload.confirm == (evidence,)
 
 
 def test_the_digest_is_of_what_is_declared_not_how(tmp_path: Path) -> None:

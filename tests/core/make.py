@@ -36,6 +36,7 @@ class Says:
     name: ClassVar[str] = "says"
     workers: ClassVar[bool] = True
     pattern: ClassVar[None] = None
+    question: ClassVar[None] = None
 
     def judge(self, before: Baseline, now: Sight) -> Judgement:
         return Judgement(now.matched or "not_yet")

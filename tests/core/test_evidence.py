@@ -6,10 +6,36 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentd.core.steps import Baseline, Evidence, Grade, Heard, Judgement, Sight, Worker
-from agentd.evidence import KINDS, Delivered, Hints, Log, Notify, Reply, Workers
+from agentd.core.question import Question, Said, kept, same
+from agentd.core.spec import HttpProbe
+from agentd.core.steps import (
+    Baseline,
+    Evidence,
+    Grade,
+    Heard,
+    Judgement,
+    Sight,
+    Wanted,
+    Worker,
+)
+from agentd.evidence import (
+    KINDS,
+    Changes,
+    Delivered,
+    Hints,
+    Log,
+    Notify,
+    Reply,
+    Version,
+    Workers,
+)
 
 CONFIRMED, NOT_YET, CONTRADICTED = Judgement.CONFIRMED, Judgement.NOT_YET, Judgement.CONTRADICTED
+UNABLE = Judgement.UNABLE
+ASKED = Question(HttpProbe("http://h/"))
+MARKED = Question(HttpProbe("http://h/"), metric="ok", mark="when")
+NEW, OLD = "sha256:" + "9b" * 32, "sha256:" + "3f" * 32
+WAS = Said(OLD)
 NGINX = Workers(worker="worker process", draining="is shutting down")
 SERVING, DRAINING = "nginx: worker process", "nginx: worker process is shutting down"
 MASTER, CACHE = "nginx: master process nginx", "nginx: cache manager process"
@@ -83,10 +109,19 @@ def test_what_was_there_before_never_confirms(old: list[Worker], extra: list[Wor
     assert NGINX.judge(before, now) is NOT_YET
 
 
-@pytest.mark.parametrize("evidence", [NGINX, Workers(), Log("ok"), Delivered(), Notify(), Reply()])
+@pytest.mark.parametrize(
+    "evidence",
+    [
+        *(NGINX, Workers(), Log("ok"), Delivered(), Notify(), Reply()),
+        *(Version(ASKED, "{hash}"), Version(MARKED, "1"), Changes(ASKED)),
+    ],
+)
 def test_a_dead_service_contradicts_everything(evidence: Evidence) -> None:
     heard = Heard(reloading=True, done=True)
-    now = Sight(False, 9.0, (Worker(20, 101, SERVING),), "ok", heard, replied=True)
+    said, was, wanted = Said(NEW), Said(OLD), Wanted(NEW, "v2", changed=True)
+    now = Sight(
+        False, 9.0, (Worker(20, 101, SERVING),), "ok", heard, True, said, was, wanted
+    )  # everything else speaks for it
     assert evidence.judge(BEFORE, now) is CONTRADICTED
 
 
@@ -154,7 +189,125 @@ def test_a_yes_of_the_last_step_is_enough_and_its_absence_is_not_a_no() -> None:
     assert Reply().judge(BEFORE, Sight(alive=True, since_sent=0.0, replied=True)) is CONFIRMED
 
 
+def answered(said: Said | None, was: Said | None = WAS, *, changed: bool = True) -> Sight:
+    return Sight(True, 9.0, said=said, before=was, wanted=Wanted(NEW, "v2", changed))
+
+
+LATE = Said(why="no answer within 2s", known=False)
+
+
+@pytest.mark.parametrize(
+    ("said", "was", "changed", "judgement"),
+    [
+        (None, None, True, NOT_YET),
+        (Said(why="connection refused"), Said(OLD), True, NOT_YET),
+        (Said(OLD), Said(OLD), True, NOT_YET),
+        (Said(NEW), Said(OLD), True, CONFIRMED),
+        (Said("9b9b9b9b9b9b"), Said(OLD), True, CONFIRMED),
+        (Said("9B" * 32), Said(OLD), True, CONFIRMED),
+        (Said("9b9b9b9b9b9"), Said(OLD), True, NOT_YET),
+        (Said("no digits"), Said(OLD), True, NOT_YET),
+        (Said(NEW), Said(why="no socket at that path"), True, CONFIRMED),
+        (Said(NEW), Said(NEW), True, UNABLE),
+        (Said(NEW), Said(NEW), False, CONFIRMED),
+        (Said(NEW), LATE, True, UNABLE),
+        (Said(NEW), None, True, UNABLE),
+    ],
+    ids=[
+        "not asked",
+        "nobody there",
+        "the old one",
+        "the new one",
+        "by twelve digits",
+        "in capitals",
+        "eleven digits are too few",
+        "no hash at all",
+        "nobody was there before",
+        "so before the act: it reads the file when it is asked",
+        "nothing changed, and it runs that",
+        "nobody knows what it would have said",
+        "the baseline is of another definition",
+    ],
+)
+def test_what_a_service_says_it_runs(
+    said: Said | None, was: Said | None, judgement: Judgement, *, changed: bool
+) -> None:
+    assert Version(ASKED, "{hash}").judge(BEFORE, answered(said, was, changed=changed)) is judgement
+
+
+def test_a_version_or_a_text_is_compared_as_it_is_kept() -> None:
+    assert Version(ASKED, "{version}").judge(BEFORE, answered(Said("v2"))) is CONFIRMED
+    assert Version(ASKED, "{version}").judge(BEFORE, answered(Said("v20"))) is NOT_YET
+    long = "x" * 200
+    assert Version(ASKED, long).judge(BEFORE, answered(Said(kept(long)))) is CONFIRMED
+    nothing = Sight(True, 9.0, said=Said("v2"), before=Said(OLD))
+    assert Version(ASKED, "{version}").judge(BEFORE, nothing) is NOT_YET
+
+
+@pytest.mark.parametrize(
+    ("said", "was", "judgement"),
+    [
+        (Said("1", "20"), Said("1", "10"), CONFIRMED),
+        (Said("1.0", "20"), Said("1", "10"), CONFIRMED),
+        (Said("1", "10"), Said("1", "10"), NOT_YET),
+        (Said("0", "10"), Said("1", "10"), CONTRADICTED),
+        (Said("0", "10"), Said("0", "10"), NOT_YET),
+        (Said("1", "20"), Said("0", "10"), CONFIRMED),
+        (Said("1", "20"), LATE, UNABLE),
+        (Said("1", "20"), None, UNABLE),
+        (Said("1", "20"), Said(why="answered 503"), CONFIRMED),
+    ],
+    ids=[
+        "true, and newer",
+        "as a float",
+        "true since earlier",
+        "true before, false now: its own no",
+        "false before: of which reload is not known",
+        "mended",
+        "the earlier moment is not known",
+        "nothing was asked",
+        "there was no page before",
+    ],
+)
+def test_the_result_of_the_last_reload_with_its_moment(
+    said: Said, was: Said | None, judgement: Judgement
+) -> None:
+    assert Version(MARKED, "1").judge(BEFORE, answered(said, was)) is judgement
+
+
+@pytest.mark.parametrize(
+    ("said", "was", "judgement"),
+    [
+        (None, Said("7"), NOT_YET),
+        (Said(why="connection refused"), Said("7"), NOT_YET),
+        (Said("7"), Said("7"), NOT_YET),
+        (Said("8"), Said("7"), CONFIRMED),
+        (Said("8"), Said(why="answered 404"), CONFIRMED),
+        (Said("8"), LATE, UNABLE),
+        (Said("8"), None, UNABLE),
+    ],
+)
+def test_a_counter_that_moved(said: Said | None, was: Said | None, judgement: Judgement) -> None:
+    assert Changes(ASKED).judge(BEFORE, answered(said, was, changed=False)) is judgement
+
+
+def test_what_is_kept_of_an_answer() -> None:
+    assert kept("  v2\n") == "v2"
+    assert kept("x" * 80) == "x" * 80
+    assert kept("x" * 81).startswith("text:")
+    assert len(kept("two\nlines")) == len("text:") + 16
+    assert kept("two\nlines") != kept("two\nLines")
+    assert same("1", "1.0")
+    assert not same("1", "x")
+
+
 def test_kinds_and_grades() -> None:
+    made = (Version(ASKED, "{hash}"), Changes(ASKED))
+    assert [(e.name, e.grade, e.workers, e.pattern, e.question) for e in made] == [
+        ("version", Grade.PROVEN, False, None, ASKED),
+        ("changes", Grade.OBSERVED, False, None, ASKED),
+    ]
+    assert {e.question for e in (Workers(), Log("x"), Delivered(), Notify(), Reply())} == {None}
     assert {name: kind.grade for name, kind in KINDS.items()} == {
         "notify": Grade.PROVEN,
         "reply": Grade.PROVEN,
@@ -167,6 +320,6 @@ def test_kinds_and_grades() -> None:
     silent = (Workers(), Delivered(), Notify(), Reply())
     assert [e.pattern for e in silent] == [None] * len(silent)
     nothing = Hints()
-    made = (Notify.declared(None, nothing), Reply.declared(None, nothing))
-    assert made == (Notify(), Reply())
+    bare = (Notify.declared(None, nothing), Reply.declared(None, nothing))
+    assert bare == (Notify(), Reply())
     assert (Notify.takes, Reply.takes) == ("", "")

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 from agentd.core import events as ev
 from agentd.core import spec as spec_
 from agentd.core.facts import Cause
+from agentd.core.question import Question
 from agentd.core.spec import (
     Backoff,
     Check,
+    HttpProbe,
     OnFailure,
     ProcessSpec,
     Ready,
@@ -28,7 +30,7 @@ from agentd.core.spec import (
     WatchSpec,
 )
 from agentd.core.steps import Evidence, Grade, Replace, Restart, RunCommand, SendSignal, Step
-from agentd.evidence import Notify, Reply
+from agentd.evidence import Notify, Reply, Version
 from agentd.wire import Trigger
 from tests.sim import invariants
 from tests.sim.children import FOREVER, Lived, Script, Taken
@@ -43,6 +45,7 @@ READY: tuple[Ready, ...] = (
     ReadyAfter(0),
     ReadyProbe(TcpProbe("h", 1), 0.1),
 )
+NAMES = Version(Question(HttpProbe("http://h/version")), "{version}")
 CONFIRM: tuple[tuple[Evidence, ...], ...] = (
     (),
     (Lived(),),
@@ -50,6 +53,8 @@ CONFIRM: tuple[tuple[Evidence, ...], ...] = (
     (Taken(Grade.PROVEN),),
     (Lived(), Taken()),
     (Notify(),),
+    (NAMES,),
+    (NAMES, Taken()),
 )
 STEPS: tuple[tuple[Step, ...], ...] = (
     (SendSignal("HUP"),),
@@ -106,10 +111,14 @@ def spec(rng: random.Random, name: str, earlier: list[str]) -> Spec:
 
 def script(rng: random.Random, s: Spec) -> Script:
     """One life of a child, drawn."""
-    well = Script(ready=rng.random() * 0.3, early=rng.random() < 0.2)
+    well = Script(
+        ready=rng.random() * 0.3, early=rng.random() < 0.2, reads_when_asked=rng.random() < 0.2
+    )
     reads = rng.choice((0.0, 0.0, 0.05, 0.5, 2.5, None))
     if any(e.name == "delivered" for e in s.reload.confirm):
         reads = 0.0  # whoever declares that delivery is enough must mean it
+    if s.reload.confirm == (NAMES,):
+        reads = rng.choice((0.0, 0.05, None))  # the same bytes once more look the same at once
     draw = rng.random()
     if draw < 0.12:
         well = replace(well, exits=rng.random() * 2, code=rng.choice((0, 1, 3)))

@@ -31,6 +31,8 @@ class Script:
     member_obeys: bool = True
     busy: int = 0
     """How many counts find it with a connection, once it is former."""
+    reads_when_asked: bool = False
+    """Asked what it runs, it names what is on disk."""
     early: bool = False
     """Says READY before the agent is told that exec succeeded."""
 
@@ -67,6 +69,7 @@ class Taken:
     grade: Grade = Grade.OBSERVED  # type: ignore[misc]  # a ClassVar in the Protocol; here one class serves both grades
     name: ClassVar[str] = "taken"
     workers: ClassVar[bool] = True
+    question: ClassVar[None] = None
 
     @property
     def pattern(self) -> str | None:
@@ -87,6 +90,7 @@ class Lived:
     name: ClassVar[str] = "delivered"
     grade: ClassVar[Grade] = Grade.DECLARED
     workers: ClassVar[bool] = False
+    question: ClassVar[None] = None
 
     @property
     def pattern(self) -> str | None:

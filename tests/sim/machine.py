@@ -12,7 +12,9 @@ from agentd.core import effects as fx
 from agentd.core import events as ev
 from agentd.core.facts import Cause
 from agentd.core.process import Exit, Identity
+from agentd.core.question import Said
 from agentd.core.steps import Baseline, Sight, Worker
+from agentd.core.value import replace
 from agentd.wire import Trigger
 from tests.sim import invariants
 from tests.sim.children import FOREVER, Child, Script
@@ -201,8 +203,9 @@ def performs(w: World, e: fx.Perform, child: Child, at: float) -> None:
 
 
 def switch(w: World, e: fx.Switch) -> None:
-    """At once; whoever is gone cannot be switched to."""
-    if w.main(e.token.service, e.generation) is None or w.fault(0.03):
+    """At once; whoever is gone cannot be switched to. Back to who had the place a moment ago it does not fail."""
+    back = w.host is not None and w.host.services[e.token.service].instance.generation
+    if w.main(e.token.service, e.generation) is None or (back != e.generation and w.fault(0.03)):
         w.fail(e.token, "switch_failed")
         return
     w.serving[e.token.service] = e.generation
@@ -272,8 +275,24 @@ def seen_workers(w: World, service: str) -> tuple[Worker, ...]:
     return (Worker(child.identity.pid, child.takes, ""),) if child else ()
 
 
+def answers(w: World, inquiry: fx.Inquiry | None) -> tuple[Said | None, ...]:
+    """What a child says it runs; a liar reads its file when it is asked."""
+    if inquiry is None:
+        return ()
+    name = inquiry.spec.name
+    child = w.main(name, inquiry.generation)
+    if w.fault(0.03):
+        said = Said(why="no answer within 2s", known=False)
+    elif child is None:
+        said = Said(why="connection refused")
+    else:
+        runs = w.hash(name) if child.script.reads_when_asked else child.taken
+        said = Said((runs or "")[7:])
+    return tuple(said if question else None for question in inquiry.questions)
+
+
 def take_baseline(w: World, e: fx.TakeBaseline) -> None:
-    seen = Baseline(0, seen_workers(w, e.token.service))
+    seen = Baseline(0, seen_workers(w, e.token.service), answers=answers(w, e.inquiry))
     if w.fault(0.02):
         w.fail(e.token, "baseline_failed")
     else:
@@ -287,7 +306,9 @@ def look(w: World, e: fx.Look) -> None:
     if w.fault(0.01):
         w.fail(e.token, "look_failed")
     else:
-        w.answer(e.token, hung, ev.Sighted(e.token, (sight,) * len(e.patterns)))
+        said = answers(w, e.inquiry) or (None,) * len(e.patterns)
+        sights = tuple(replace(sight, said=one) for one in said)
+        w.answer(e.token, hung, ev.Sighted(e.token, sights))
 
 
 def probe(w: World, e: fx.Ask) -> None:

@@ -26,7 +26,7 @@ from agentd.core.spec import (
 from agentd.core.steps import Evidence, Grade, Replace, Restart, RunCommand, SendSignal, Step
 from agentd.evidence import Notify, Reply
 from tests.sim import invariants
-from tests.sim.chaos import HANDLE
+from tests.sim.chaos import HANDLE, NAMES
 from tests.sim.children import FOREVER, Script, Taken
 from tests.sim.world import PERSON, WATCH, World
 
@@ -147,6 +147,7 @@ def spoil_unseen(w: World) -> object:
     return None
 
 
+NAMING = declared(confirm=(NAMES,))
 REPLACED = (by(Replace()),)
 WELL = (verified(declared()),)
 BUSY = Script(busy=4)
@@ -296,6 +297,16 @@ STORIES: dict[str, Story] = {
     "restart while it is put back": Story(specs=WELL, deeds=((1, sicken), (1.115, restart))),
     "refused, and put back": Story(
         specs=(verified(declared(confirm=(Notify(),)), check=False),), deeds=((1, spoil),)
+    ),
+    "by version": Story(specs=(NAMING,), deeds=((1, write), (1, reload), (2, reload))),
+    "by version, slowly": Story(
+        specs=(NAMING,), scripts=(Script(takes=0.4),), deeds=((1, write), (1, reload))
+    ),
+    "by version of one that reads its file when it is asked": Story(
+        specs=(NAMING,),
+        scripts=(Script(takes=None, reads_when_asked=True),),
+        deeds=((1, write), (1, reload)),
+        up=False,
     ),
     "first start": Story(),
     "probed start": Story(specs=(PROBED,), scripts=(Script(ready=0.25),)),

@@ -1,0 +1,96 @@
+"""Evidence ``version``: the service itself says which configuration it runs, when it is asked.
+
+Decides what an answer proves. One that was the same before the act, although the inputs changed, proves nothing: such services read the
+file when they are asked. One that names something else is no contradiction: the reload may be under way. With ``mark`` the value is the
+result of the last reload, as Prometheus and Thanos tell it, and counts only when the moment of that reload moved: true is a yes, and a
+result that was true before and is not any more is the service's own no.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import ClassVar
+
+from agentd.core.question import Question, Said, kept, same
+from agentd.core.steps import Baseline, Grade, Judgement, Sight, Wanted
+
+HASH, VERSION = "{hash}", "{version}"
+_DIGITS = re.compile(r"(?:sha256:)?([0-9a-f]{12,64})")
+"""How a hash may be named: whole, or by as many digits as ``version`` has."""
+SETTLED = 0.2
+"""Seconds after which a service has taken the same bytes once more: that nothing changed is all that its answer can show."""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """Confirmed by an answer that agrees with ``expect`` and did not before."""
+
+    question: Question
+    expect: str
+    """``{hash}``, ``{version}``, or the answer itself."""
+
+    name: ClassVar[str] = "version"
+    grade: ClassVar[Grade] = Grade.PROVEN
+    workers: ClassVar[bool] = False
+    pattern: ClassVar[str | None] = None
+
+    def judge(self, before: Baseline, now: Sight) -> Judgement:  # noqa: ARG002 - the sight has what was answered before
+        """What the answer says, given what it was before the act."""
+        if not now.alive:
+            return Judgement.CONTRADICTED
+        said, was, wanted = now.said, now.before, now.wanted
+        if said is None or said.value is None or wanted is None:
+            return Judgement.NOT_YET
+        if self.question.mark:
+            return self._by_mark(said, was, wanted)
+        if not self._agrees(said, wanted):
+            return Judgement.NOT_YET
+        if not wanted.changed:
+            return Judgement.CONFIRMED if now.since_sent >= SETTLED else Judgement.NOT_YET
+        if was is None or not was.known or self._agrees(was, wanted):
+            return Judgement.UNABLE
+        return Judgement.CONFIRMED
+
+    def _by_mark(self, said: Said, was: Said | None, wanted: Wanted) -> Judgement:
+        if was is None or not was.known:
+            return Judgement.UNABLE
+        if not self._agrees(said, wanted):
+            fell = self._agrees(was, wanted)
+            return Judgement.CONTRADICTED if fell else Judgement.NOT_YET
+        return Judgement.CONFIRMED if said.mark != was.mark else Judgement.NOT_YET
+
+    def _agrees(self, said: Said, wanted: Wanted) -> bool:
+        if said.value is None:
+            return False
+        if self.expect == HASH:
+            digits = _DIGITS.fullmatch(said.value.lower())
+            mine = wanted.hash.removeprefix("sha256:")
+            return digits is not None and mine.startswith(digits[1])
+        expected = wanted.version if self.expect == VERSION else self.expect
+        return same(said.value, kept(expected))
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Confirmed by an answer that differs from the one before the act: a generation counter, the time of the last load.
+
+    It tells that the service took something, not what.
+    """
+
+    question: Question
+
+    name: ClassVar[str] = "changes"
+    grade: ClassVar[Grade] = Grade.OBSERVED
+    workers: ClassVar[bool] = False
+    pattern: ClassVar[str | None] = None
+
+    def judge(self, before: Baseline, now: Sight) -> Judgement:  # noqa: ARG002 - the sight has what was answered before
+        """Nothing when it is not known what the answer was before."""
+        if not now.alive:
+            return Judgement.CONTRADICTED
+        if now.said is None or now.said.value is None:
+            return Judgement.NOT_YET
+        if now.before is None or not now.before.known:
+            return Judgement.UNABLE
+        return Judgement.CONFIRMED if now.said.value != now.before.value else Judgement.NOT_YET
