@@ -159,7 +159,7 @@ def _take(r: Reload, view: View, now: float) -> Result:
         return reload_act.act(replace(r, act=Act.RECIPE), view, now)
     if view.serves:
         return reload_generations.restart(r, view, now)
-    if view.pid is None:
+    if view.gone:
         return reload_generations.launch(replace(r, act=Act.LAUNCH), view, now)
     r = replace(r, stage=Stage.ENDING, act=Act.LAUNCH)  # others of its group are left
     stop = facts.StepBegan(view.spec.name, r.id, reload_generations.STOP, view.pid)

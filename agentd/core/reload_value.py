@@ -144,6 +144,8 @@ class View:
     """How many generations of it are alive."""
     next_generation: int = 0
     """The one that is started to take the other's place; 0: there is none."""
+    gone: bool = False
+    """Whether nothing of the instance is left, nor being born."""
 
 
 @dataclass(frozen=True)

@@ -147,6 +147,7 @@ class Service:
             i.phase is Phase.READY,
             len(self.alive),
             self.next.generation if self.next else 0,
+            i.phase not in ALIVE,
         )
 
 

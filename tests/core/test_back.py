@@ -267,6 +267,17 @@ def test_it_is_waited_for_the_rest_of_its_group() -> None:
     assert a.judged.verdict is Verdict.ROLLED_BACK
 
 
+def test_one_that_ended_before_its_birth_was_told_is_waited_for() -> None:
+    a = up(verified(on_failure=BACK))
+    a.exited()
+    a.elapse()
+    a.read(2)
+    a.exited(empty=False)
+    assert a.service().instance.process is None
+    restored(a)
+    assert a.service().running.stage is Stage.ENDING  # type: ignore[union-attr]
+
+
 def test_its_start_limit_does_not_count_the_bad_bytes() -> None:
     s = verified(on_failure=BACK)
     a = died(replace(s, start_limit=replace(s.start_limit, burst=1)))

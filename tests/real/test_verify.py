@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -333,3 +335,49 @@ def test_a_service_that_is_stopped_on_the_way_back_stays_down(tmp_path: Path) ->
         code, reload = running.ctl("wait", accepted["reload_id"])
         assert (code, reload["error"]) == (158, "rollback_failed"), reload
         until(lambda: running.service("web")["phase"] == "down", "it is down")
+
+
+def test_a_way_back_that_fails_too_is_the_end_of_what_is_automatic(tmp_path: Path) -> None:
+    """What makes it ill is not in its files: no configuration is well any more."""
+    nginx = Nginx(tmp_path)
+    alive = tmp_path / "healthz"
+    alive.write_text("well")
+    by_file = verified(nginx.port).replace(
+        f'http = "http://127.0.0.1:{nginx.port}/healthz"', f'exec = ["test", "-e", "{alive}"]'
+    )
+    with host(tmp_path, nginx.definition + WATCH + by_file) as running:
+        running.ready("web")
+        alive.unlink()
+        nginx.serve("two")
+        until(lambda: running.history("web"), "the watch has seen it")
+        until(lambda: running.history("web", 1)[0]["verdict"], "its verdict")
+        reload = running.history("web", 1)[0]
+        assert (reload["verdict"], reload["error"]) == ("failed", "rollback_failed")
+        assert "could not be put back: web took it and is not well" in reload["message"]
+        assert nginx.get() == "one"
+        assert running.service("web")["config"]["live"] is None
+        code, _ = running.ctl("reload", "web", "--if-changed")  # the watch had its say meanwhile
+        verdicts = [(r["trigger"], r["verdict"]) for r in running.history("web")]
+        assert ("watch", "failed") in verdicts
+        assert [t for t, _ in verdicts].count("watch") == 1, verdicts
+        alive.write_text("well")
+        code, reload = running.ctl("reload", "web")
+        assert (code, reload["verdict"]) == (0, "applied"), "a person may"
+
+
+def test_a_next_generation_that_dies_a_while_later_is_found_out(tmp_path: Path) -> None:
+    server = replaceable(tmp_path, "restore")
+    more = server.more.replace('"500ms"', '"5s"')  # type: ignore[attr-defined]
+    with host(tmp_path, server.definition(f"ready = {server.ready}") + more) as running:
+        running.ready("app")
+        until(lambda: get(server.port) == "1", "it serves")
+        server.told(version="2")
+        _, accepted = running.ctl("reload", "app", "--no-wait")
+        reached(running, accepted["reload_id"], "verify")
+        there = running.service("app")["instances"]
+        os.kill(max(there, key=lambda i: int(i["generation"]))["pid"], signal.SIGKILL)
+        code, reload = running.ctl("wait", accepted["reload_id"])
+        assert (code, reload["verdict"], reload["error"]) == (151, "refused", "signal_KILL"), reload
+        assert "did not live" in reload["message"]
+        assert get(server.port) == "1"
+        assert json.loads(server.told.path.read_text())["version"] == "1"
