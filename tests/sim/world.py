@@ -162,8 +162,11 @@ class World:
 
     def define(self, specs: Sequence[Spec]) -> None:
         """The operator's files say this from now on."""
+        there = {spec.name for spec in self.specs}
         self.specs = tuple(specs)
         for spec in specs:
+            if spec.name not in there:  # somebody has asked for it
+                self.paused.pop(spec.name, None)
             self.children.setdefault(spec.name, [])
             self.inputs.setdefault(spec.name, 1)
         memories = tuple(self.memories.values())
