@@ -85,13 +85,14 @@ class OsFiles:
         snapshots: Path,
         host_key: Path,
         *,
+        rejected: Path | None = None,
         file_limit: int = 64 * _MIB,
         total_limit: int = 256 * _MIB,
         wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        """Nothing is created before it is needed. Limits are bytes, of one input and of a service's inputs together."""
+        """Nothing is created before it is needed. ``rejected``: where overwritten edits are kept. Limits are bytes, of one input and of a service's inputs together."""
         self.snapshots = Snapshots(snapshots)
-        self._rejected = snapshots.parent / "rejected"
+        self._rejected = rejected or snapshots.parent / "rejected"
         self._host_key = host_key
         self._file_limit = file_limit
         self._total_limit = total_limit
