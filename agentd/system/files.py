@@ -90,7 +90,10 @@ class OsFiles:
         total_limit: int = 256 * _MIB,
         wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        """Nothing is created before it is needed. ``rejected``: where overwritten edits are kept. Limits are bytes, of one input and of a service's inputs together."""
+        """Nothing is created before it is needed. ``rejected``: where overwritten edits are kept.
+
+        Limits are bytes, of one input and of a service's inputs together.
+        """
         self.snapshots = Snapshots(snapshots)
         self._rejected = rejected or snapshots.parent / "rejected"
         self._host_key = host_key
