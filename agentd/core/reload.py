@@ -10,6 +10,7 @@ from agentd.core import reload_back as back
 from agentd.core import reload_confirm as confirm
 from agentd.core import reload_generations as generations
 from agentd.core import reload_prepare as prepare
+from agentd.core import reload_turns as turns
 from agentd.core import reload_verify as verify
 from agentd.core.errors import IllegalTransitionError
 from agentd.core.events import (
@@ -25,10 +26,12 @@ from agentd.core.events import (
     NextEnded,
     NextReady,
     Notified,
+    OtherEnded,
     Performed,
     Probed,
     ReloadEvent,
     Restored,
+    Rolled,
     RoomMade,
     Sighted,
     Signalled,
@@ -54,7 +57,13 @@ def step(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     if row is None:
         raise IllegalTransitionError(f"{type(event).__name__} while {r.stage.value}")
     result = row(r, event, view, now)
-    return result if result[0].ending is None else back.weigh(result, view, now)
+    if result[0].ending is None:
+        return result
+    r, effects, notes = back.weigh(result, view, now)
+    if r.ending is None or not view.others:
+        return r, effects, notes
+    r, more = turns.conclude(r, view, now)
+    return r, effects, (*notes, *more)
 
 
 def stale(r: Reload, event: ReloadEvent) -> bool:
@@ -88,6 +97,7 @@ TABLE: dict[tuple[Stage, type[ReloadEvent]], Row] = {
     **{(stage, Abort): act.aborted for stage in Stage},
     **{(stage, InstanceEnded): act.died for stage in Stage},
     **{(stage, event): act.stay for stage in Stage for event in _NEWS},
+    **{(stage, OtherEnded): turns.other_ended for stage in Stage},
     (_S.QUEUED, Begin): prepare.begin,
     (_S.QUEUED, InstanceEnded): act.stay,
     (_S.SETTLING, Begin): prepare.settled,
@@ -133,6 +143,8 @@ TABLE: dict[tuple[Stage, type[ReloadEvent]], Row] = {
     (_S.VERIFYING, EffectFailed): verify.not_probed,
     (_S.VERIFYING, Elapsed): verify.ask_again,
     (_S.VERIFYING, NextEnded): generations.next_ended,
+    (_S.ROLLING, InstanceEnded): act.stay,
+    (_S.ROLLING, Rolled): act.rolled,
     (_S.COMPARING, SnapshotDone): confirm.was_compared,
     (_S.COMPARING, NextEnded): generations.next_ended,
     (_S.COMPARING, EffectFailed): confirm.effect_failed_late,

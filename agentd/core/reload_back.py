@@ -50,7 +50,8 @@ def weigh(result: Result, view: View, now: float) -> Result:
         return replace(r, ending=ending), effects, notes
     good, restores = view.last_good, view.spec.reload.on_failure.restores
     same = good is not None and good.hash == r.manifest.hash
-    if good is not None and restores and not same and not r.restore:
+    alone = not view.others
+    if good is not None and restores and alone and not same and not r.restore:
         r, more, told = _set_out(r, ending, good, view, now)
         return r, (*effects, *more), (*notes, *told)
     if not same and ending.error_type in _CONDEMNS:
@@ -64,6 +65,8 @@ def _left(r: Reload, ending: Ending, view: View, *, same: bool) -> str:
     assert r.manifest is not None
     if same:
         return "; these very bytes were good before"
+    if view.spec.reload.on_failure.restores and view.others:
+        return "; of several instances none is put back by itself"
     if view.spec.reload.on_failure.restores and not r.restore:
         return "; no configuration is known to be good, so none is put back"
     if r.restore and view.spec.reload.on_failure.restores:

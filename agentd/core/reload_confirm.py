@@ -6,6 +6,7 @@ confirmed in the end. What a kind of evidence makes of what was seen is ``agentd
 
 from __future__ import annotations
 
+from agentd.core import reload_turns
 from agentd.core.effects import Ask, Disarm, Inquiry, Look, TakeSnapshot
 from agentd.core.events import (
     EffectFailed,
@@ -99,10 +100,10 @@ def seen(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
         ending = Ending(verdict, "contradicted", message, output=output, moved=moved, bad=True)
         return finish(r, view, now, notes, ending)
     if not confirm and event.sights[0].since_sent >= GRACE:
-        return verify(r, view, now) if r.certain else late(r, view, now)
+        return confirmed(r, view, now) if r.certain else late(r, view, now)
     witnessed = r.certain or any(e.grade is not Grade.DECLARED for e in confirm)
     if confirm and witnessed and all(j is Judgement.CONFIRMED for j in said):
-        return verify(r, view, now)
+        return confirmed(r, view, now)
     if witnessed and _nothing_more(said) and sights[0].since_sent >= GRACE:
         return _unable(r, said.index(Judgement.UNABLE), sights, view, now)
     return look_later(r, view, now)
@@ -199,7 +200,7 @@ def late(r: Reload, view: View, now: float) -> Result:
         message = "the agent died while sending, and nothing tells whether it was sent"
         return lost(r, "agent_interrupted", message, view, now)
     if not view.spec.reload.confirm:
-        return verify(r, view, now)
+        return confirmed(r, view, now)
     names = ", ".join(e.name for e in view.spec.reload.confirm)
     limit = view.spec.reload.timeout
     last = f"; {r.answered}" if r.answered else ""
@@ -221,17 +222,23 @@ def lost(r: Reload, error_type: str, message: str, view: View, now: float) -> Re
     return finish(r, view, now, notes, ending)
 
 
+def confirmed(r: Reload, view: View, now: float) -> Result:
+    """The evidence has said enough of this instance."""
+    r, notes = note(r, now, ended(r, view))
+    r, effects, more = verify(r, view, now)
+    return r, effects, (*notes, *more)
+
+
 def verify(r: Reload, view: View, now: float) -> Result:
     """Ask for the first time; where nothing is declared, and for bytes that a start knows to be good, go on."""
     declared = view.spec.reload.verify
     if declared is None or _known(r, view):
-        return compare(r, view, now)
-    notes = (note(r, now, ended(r, view))[1]) if r.stage is Stage.CONFIRMING else ()
+        return taken(r, view, now)
     r = replace(r, stage=Stage.VERIFYING, deadline=now + declared.seconds)
     r = replace(r, passes=0, failures=0, in_a_row=0, complaint="")
-    r, more = note(r, now, began(r, view))
+    r, notes = note(r, now, began(r, view))
     r, effects, _ = ask(r, view)
-    return r, effects, (*notes, *more)
+    return r, effects, notes
 
 
 def _known(r: Reload, view: View) -> bool:
@@ -246,20 +253,33 @@ def ask(r: Reload, view: View) -> Result:
     assert declared is not None
     generation, pid = view.generation, view.pid
     if r.act is Act.REPLACE:
-        generation, pid = view.next_generation, r.next_pid
+        generation, pid = view.next_generation, view.next_pid
     assert pid is not None
     r, token = expect(r, view)
     ask = Ask(token, view.spec, declared.probe, pid, generation, beside=True)
     return r, (Disarm(view.spec.name, r.machine), ask), ()
 
 
+def taken(r: Reload, view: View, now: float) -> Result:
+    """This instance took it: the next one's turn, or it is compared whether what they took is what was read."""
+    if not r.turn:
+        return compare(r, view, now)
+    r, notes = reload_turns.take(r, view, now)
+    if r.died:
+        r, ending = replace(r, awaiting=None), Ending(Verdict.PARTIAL, r.died[0].error_type)
+        return finish(r, view, now, notes, ending)
+    if r.todo:
+        return replace(r, stage=Stage.ROLLING), (), notes
+    r, effects, more = compare(r, view, now)
+    return r, effects, (*notes, *more)
+
+
 def compare(r: Reload, view: View, now: float) -> Result:
     """Read the inputs once more: only when they are still the same is it known what was taken."""
-    confirmed = (note(r, now, ended(r, view)) if r.stage is Stage.CONFIRMING else (r, ()))[1]
     r = replace(r, stage=Stage.COMPARING)
     r, notes = note(r, now, began(r, view))
     r, token = expect(r, view)
-    return r, (TakeSnapshot(token, view.spec),), (*confirmed, *notes)
+    return r, (TakeSnapshot(token, view.spec),), notes
 
 
 def was_compared(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:

@@ -6,7 +6,7 @@ and what becomes of the other one, is the service's (``service_generations``): i
 
 from __future__ import annotations
 
-from agentd.core import facts, reload_confirm
+from agentd.core import facts, reload_confirm, reload_turns
 from agentd.core.effects import Disarm, Switch, WriteDown
 from agentd.core.events import (
     EffectFailed,
@@ -40,9 +40,9 @@ _NOT_OF_THE_BYTES = frozenset({"spawn_failed", "switch_failed", "journal_unavail
 
 def launch(r: Reload, view: View, now: float) -> Result:
     """The service launches the instance when it sees this stage; its phases answer."""
-    r = replace(r, stage=Stage.LAUNCHING)
+    r, turn = reload_turns.begin(replace(r, stage=Stage.LAUNCHING), view, now)
     r, notes = note(r, now, began(r, view), facts.StepBegan(view.spec.name, r.id, START))
-    return r, (), notes
+    return r, (), (*turn, *notes)
 
 
 def launched(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
@@ -144,7 +144,7 @@ def next_ready(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     assert isinstance(event, NextReady)
     name, pid = view.spec.name, event.pid
     ready = facts.StepEnded(name, r.id, START, now, "", pid)
-    r = replace(r, stage=Stage.SWITCHING, switched=True, next_pid=pid)
+    r = replace(r, stage=Stage.SWITCHING, switched=True)
     r, notes = note(r, now, ready, facts.StepBegan(name, r.id, SWITCH, pid))
     r, token = expect(r, view)
     return r, (Switch(token, view.next_generation),), notes

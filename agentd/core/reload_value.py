@@ -23,7 +23,7 @@ from agentd.core.events import (
     ReloadEvent,
     Token,
 )
-from agentd.core.facts import Cause, Fact
+from agentd.core.facts import Cause, Fact, Outcome
 from agentd.core.manifest import Manifest, Missing
 from agentd.core.memory import Attempt, Quarantine
 from agentd.core.spec import Spec
@@ -51,6 +51,7 @@ class Stage(StrEnum):
     SWITCHING = "switching"
     CONFIRMING = "confirming"
     VERIFYING = "verifying"
+    ROLLING = "rolling"
     COMPARING = "comparing"
 
 
@@ -71,6 +72,7 @@ PHASE: dict[Stage, str] = {
     Stage.SWITCHING: "apply",
     Stage.CONFIRMING: "confirm",
     Stage.VERIFYING: "verify",
+    Stage.ROLLING: "apply",
     Stage.COMPARING: "commit",
 }
 UNTOUCHED = frozenset({Stage.READING, Stage.CHECKING, Stage.BASELINE})
@@ -85,6 +87,7 @@ ACTED = frozenset(
         Stage.SWITCHING,
         Stage.CONFIRMING,
         Stage.VERIFYING,
+        Stage.ROLLING,
         Stage.COMPARING,
     }
 )
@@ -123,6 +126,8 @@ class Ending:
     """Hash of what was put back in vain."""
     silent: str = ""
     """A trigger found nothing to do, and why: counted, not traced."""
+    instances: tuple[Outcome, ...] = ()
+    """What became of each of several instances."""
 
 
 @dataclass(slots=True)
@@ -141,9 +146,14 @@ class View:
     serves: bool = True
     """Whether the instance is there for its clients: not when it has died but for its group."""
     alive: int = 1
-    """How many generations of it are alive."""
+    """How many generations of this instance are alive."""
     next_generation: int = 0
     """The one that is started to take the other's place; 0: there is none."""
+    slot: int = 0
+    """Which instance it is."""
+    others: tuple[Outcome, ...] = ()
+    """The other instances, as if nothing was done to them."""
+    next_pid: int | None = None
     gone: bool = False
     """Whether nothing of the instance is left, nor being born."""
 
@@ -193,8 +203,6 @@ class Reload:
     """New connections were sent to the next generation."""
     moved: bool = False
     """And that could be done: what listens is not shared."""
-    next_pid: int = 0
-    """Main process of the next generation, once it is ready."""
     passes: int = 0
     failures: int = 0
     """Of the probes of health so far."""
@@ -209,17 +217,32 @@ class Reload:
     remark: str = ""
     """One clause more for the verdict."""
     looks: int = 0
+    turn: bool = False
+    """Of several instances one has its turn."""
+    todo: tuple[int, ...] = ()
+    """The slots of those whose turn is to come."""
+    taken: tuple[Outcome, ...] = ()
+    """Those that took it."""
+    died: tuple[Outcome, ...] = ()
+    """Those that took it and died since."""
     deadline: float = 0.0
     serial: int = 0
     timer: int | None = None
     awaiting: int | None = None
     ending: Ending | None = None
+    slot: int = 0
+    """Of several instances the one whose turn it is."""
+
+    @property
+    def within(self) -> str:
+        """The place of the turn in the trace, with a slash behind it."""
+        return f"instance.{self.slot}/" if self.turn else ""
 
     @property
     def origin(self) -> Origin:
         """What is started or asked for it is told."""
         found = (self.manifest.hash, self.manifest.version) if self.manifest else ("", "")
-        return Origin(self.id, self.trace_id, *found)
+        return Origin(self.id, self.trace_id, *found, self.within, self.slot)
 
 
 Result = tuple[Reload, tuple[Effect, ...], tuple[Note, ...]]

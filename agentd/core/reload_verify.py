@@ -47,7 +47,7 @@ def _weigh(r: Reload, why: str | None, view: View, now: float) -> Result:
         r = replace(r, passes=r.passes + 1, in_a_row=0, complaint="")
         if now >= r.deadline:
             r, notes = note(r, now, _verified(r, view), ended(r, view))
-            r, effects, more = reload_confirm.compare(r, view, now)
+            r, effects, more = reload_confirm.taken(r, view, now)
             return r, effects, (*notes, *more)
     else:
         in_a_row = r.in_a_row + 1

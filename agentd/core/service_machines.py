@@ -1,4 +1,4 @@
-"""A service's machines: its instance, the reload that runs and the one that waits, each stepped, and told of the others.
+"""A service's machines: its instances, the reload that runs and the one that waits, each stepped, and told of the others.
 
 Decides: which news of the instance concerns the reload, and when a generation is launched. Does not decide what a row of either machine
 says (``instance``, ``reload``) nor whose turn it is (``service``).
@@ -22,6 +22,7 @@ from agentd.core.events import (
     NextEnded,
     NextReady,
     Notified,
+    OtherEnded,
     ProcessEvent,
     ReloadEvent,
     Reset,
@@ -32,6 +33,7 @@ from agentd.core.facts import Cause
 from agentd.core.instance import Ending, Instance, Phase
 from agentd.core.reload_value import Act, Reload, Stage
 from agentd.core.service_generations import (
+    admit,
     beside,
     give_way,
     launch_next,
@@ -39,8 +41,9 @@ from agentd.core.service_generations import (
     move_beside,
     step_instance,
 )
+from agentd.core.service_slots import other, put, roll
 from agentd.core.service_value import Turn
-from agentd.core.service_verdict import condemn, end, set_live
+from agentd.core.service_verdict import condemn, end, relive
 from agentd.core.value import replace
 from agentd.wire import Trigger
 
@@ -54,7 +57,9 @@ def move_instance(t: Turn, event: InstanceEvent) -> None:
         return
     gone = before.phase in instance.ALIVE and after.phase not in instance.ALIVE
     if gone:
-        set_live(t, None, "not running")
+        relive(t, "not running")
+    if after.phase is Phase.READY:
+        _admitted(t, after)
     if t.s.running is None:
         return
     if after.phase is Phase.READY:
@@ -65,11 +70,40 @@ def move_instance(t: Turn, event: InstanceEvent) -> None:
         move_running(t, InstanceDown())
 
 
+def move_other(t: Turn, before: Instance, event: InstanceEvent) -> None:
+    """Step another instance than the one whose turn it is; a reload that it took hears of its end."""
+    after = step_instance(t, before, event)
+    put(t, before, after)
+    if (after.phase, after.generation) == (before.phase, before.generation):
+        return
+    if after.phase is Phase.READY:
+        _admitted(t, after)
+    if before.phase in instance.ALIVE and after.phase not in instance.ALIVE:
+        relive(t, "not running")
+    if before.phase is Phase.READY:
+        move_running(t, OtherEnded(after.slot, _error_type(after)))
+
+
+def _admitted(t: Turn, i: Instance) -> None:
+    """Where others serve, one that was started gets its share from now on."""
+    if t.s.others and t.s.spec.sockets:
+        admit(t, i)
+
+
+def move_each(t: Turn, event: InstanceEvent) -> None:
+    """Every instance, whether it is its turn or not."""
+    move_instance(t, event)
+    for i in t.s.others:
+        move_other(t, i, event)
+
+
 def move_process(t: Turn, event: ProcessEvent) -> None:
     """What a process did or said, to the generation that it belongs to; a reload that acts on it hears it too."""
-    other = beside(t, event)
-    if other is not None:
-        _move_beside(t, other, event)
+    if (one := beside(t, event)) is not None:
+        _move_beside(t, one, event)
+        return
+    if (one := other(t, event)) is not None:
+        move_other(t, one, event)
         return
     move_instance(t, event)
     acts = t.s.running is not None and t.s.running.act is Act.RECIPE
@@ -79,9 +113,10 @@ def move_process(t: Turn, event: ProcessEvent) -> None:
 
 def move_answered(t: Turn, event: Completion) -> None:
     """An answer or a timer, to the generation whose machine asked for it."""
-    other = beside(t, event)
-    if other is not None:
-        _move_beside(t, other, event)  # type: ignore[arg-type]  # only these answer its effects
+    if (one := beside(t, event)) is not None:
+        _move_beside(t, one, event)  # type: ignore[arg-type]  # only these answer its effects
+    elif (one := other(t, event)) is not None:
+        move_other(t, one, event)  # type: ignore[arg-type]
     elif event.token.machine == t.s.instance.machine:
         move_instance(t, event)  # type: ignore[arg-type]
 
@@ -127,8 +162,14 @@ def move_running(t: Turn, event: ReloadEvent) -> None:
         _turns_back(t, was, r)
     if r.ending is not None:
         end(t, r, r.ending)
-    elif r.stage is not before and r.stage in _ENTERING:
-        _ENTERING[r.stage](t)
+    elif r.stage is not before:
+        entered(t, r.stage)
+
+
+def entered(t: Turn, stage: Stage) -> None:
+    """What entering this stage asks of the service."""
+    if stage in _ENTERING:
+        _ENTERING[stage](t)
 
 
 def _turns_back(t: Turn, was: Reload, r: Reload) -> None:
@@ -183,11 +224,16 @@ def _stop(t: Turn) -> None:
     move_instance(t, Stop())
 
 
+def _roll(t: Turn) -> None:
+    move_running(t, roll(t))
+
+
 _ENTERING: dict[Stage, Callable[[Turn], None]] = {
     Stage.LAUNCHING: _launch,
     Stage.ENDING: _stop,
     Stage.CLEARING: make_room,
     Stage.REPLACING: launch_next,
+    Stage.ROLLING: _roll,
 }
 """What the service does when its reload enters a stage."""
 

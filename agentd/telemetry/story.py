@@ -23,6 +23,8 @@ from agentd.core.facts import (
     SnapshotTaken,
     StepBegan,
     StepEnded,
+    TurnBegan,
+    TurnEnded,
     Verified,
 )
 
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from agentd.core.facts import Record
 
 ROLLBACK = "rollback"
-"""The one phase that holds others."""
+"""The one phase that holds others; so do turns."""
 
 
 @dataclass(slots=True)
@@ -51,11 +53,26 @@ class Part:
     steps: list[Part] = field(default_factory=list)
     within: Part | None = None
 
+    @property
+    def is_back(self) -> bool:
+        """Whether it is a part of the way back."""
+        return self.within is not None and self.within.name == ROLLBACK
+
     def end(self, at_ns: int, error_type: str = "") -> None:
         """Only the first end counts; never before the beginning."""
         if self.ended_ns is None:
             self.ended_ns = max(at_ns, self.began_ns)
             self.error_type = error_type
+
+
+@dataclass(slots=True)
+class Turn:
+    """What was done with one of several instances: its phases are within ``part``."""
+
+    part: Part
+    instance: int
+    generation: int
+    pid: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +106,13 @@ class Story:
     """What was put back within it."""
     back_ns: int = 0
     """When that began."""
+    turns: list[Turn] = field(default_factory=list)
 
     @property
     def downtime_ms(self) -> float | None:
-        """From the stop of the old process until the new one was ready; None where there was no gap."""
+        """From the stop of the old process until the new one was ready; None where there was no gap: others served."""
+        if self.turns:
+            return None
         steps = [step for phase in self.phases for step in phase.steps]
         stop = next((step for step in steps if step.name == "process.stop"), None)
         start = next((step for step in reversed(steps) if step.name == "process.start"), None)
@@ -100,12 +120,16 @@ class Story:
             return None
         return (start.ended_ns - stop.began_ns) / 1e6
 
+    def instance_of(self, phase: Part) -> int | None:
+        """The instance in whose turn it was."""
+        return next((t.instance for t in self.turns if t.part is phase.within), None)
+
     @property
     def outage_ms(self) -> float | None:
         """From the death of the service until it was ready with what was put back; None where it did not die, or is still down."""
         if self.back is None or not self.back.down:
             return None
-        steps = [step for phase in self.phases if phase.within for step in phase.steps]
+        steps = [step for phase in self.phases if phase.is_back for step in phase.steps]
         start = next((step for step in reversed(steps) if step.name == "process.start"), None)
         if start is None or start.ended_ns is None or start.error_type:
             return None
@@ -121,8 +145,8 @@ class Story:
     @property
     def failed_phase(self) -> str:
         """Where it went wrong: the last phase with an error, else the one that was cut off; of a way back the whole counts as one."""
-        failed = [p.name for p in self.phases if p.error_type and not p.within]
-        cut = [p.name for p in self.phases if p.ended_ns is None and not p.within]
+        failed = [p.name for p in self.phases if p.error_type and not p.is_back]
+        cut = [p.name for p in self.phases if p.ended_ns is None and not p.is_back]
         return (failed or cut or [""])[-1]
 
     @property
@@ -146,7 +170,7 @@ class Story:
 
 _UNTOUCHED = frozenset({"rejected", "refused", "rolled_back"})
 """Verdicts after which the configuration of before is the one that runs."""
-_MOVED = frozenset({"applied", "unchanged", "partial"})
+_MOVED = frozenset({"applied", "unchanged"})
 """Verdicts after which what was tried is what runs; after the others nobody knows."""
 
 
@@ -217,6 +241,15 @@ def _tell(told: Story, record: Record, at_ns: int) -> None:  # noqa: C901, PLR09
                 part.pid = pid if pid is not None else part.pid
         case Flipped():
             told.flip_ns = at_ns
+        case TurnBegan(instance=instance, generation=generation, pid=pid):
+            path = _path([turn.part for turn in told.turns], f"instance.{instance}", None)
+            part = Part(path, "instance", at_ns, pid=pid)
+            told.turns.append(Turn(part, instance, generation, pid))
+        case TurnEnded(generation=generation, pid=pid, error_type=error_type):
+            if told.turns:
+                turn = told.turns[-1]
+                turn.part.end(at_ns, error_type)
+                turn.generation, turn.pid = generation, pid
         case Judged() as judged:
             told.judged = judged
         case _:
@@ -224,8 +257,8 @@ def _tell(told: Story, record: Record, at_ns: int) -> None:  # noqa: C901, PLR09
 
 
 def _begin(told: Story, phase: str, at_ns: int) -> None:
-    """Phases follow each other; only a rollback holds what it does again."""
-    within = _open(told.phases, ROLLBACK)
+    """Phases follow each other; only a rollback holds what it does again, and a turn what is done with its instance."""
+    within = _open(told.phases, ROLLBACK) or _open([turn.part for turn in told.turns], "instance")
     for part in told.phases:
         if part is not within:
             part.end(at_ns)

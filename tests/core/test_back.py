@@ -14,7 +14,7 @@ from agentd.core.instance import Phase
 from agentd.core.manifest import Missing
 from agentd.core.reload_value import Stage
 from agentd.core.spec import Check, OnFailure
-from agentd.core.steps import Baseline, Grade
+from agentd.core.steps import Baseline, Grade, Restart
 from agentd.wire import Verdict
 from tests.core.make import BAD, PERSON, Agent, Says, agent, manifest, spec, survivor
 from tests.core.test_reload import phases
@@ -441,6 +441,48 @@ def test_a_service_without_steps_that_is_not_well_is_restarted_with_what_was_goo
     assert a.judged.verdict is Verdict.ROLLED_BACK
 
 
+def test_of_several_instances_none_is_put_back_by_itself() -> None:
+    """Two configurations would run, and one of the instances is all that it was found at."""
+    a = agent(replace(verified(on_failure=BACK), instances=2))
+    for slot in range(2):
+        a.read(1)
+        a.spawned(7 + slot)
+        a.feed(ev.Notified("web", slot + 1, ready=True))
+        if not slot:
+            passes(a)
+        a.read(1)
+    taken(a)
+    fails(a)
+    j, s = a.judged, a.service()
+    assert j.verdict is Verdict.FAILED
+    assert "of several instances none is put back by itself" in j.message
+    assert [one.became for one in j.instances] == ["not_taken", "untouched"]
+    assert s.quarantine is not None
+    assert s.quarantine.hash == "sha256:2"
+    assert a.told(facts.RollingBack) == []
+
+
+def test_of_several_instances_each_is_asked_in_its_turn() -> None:
+    a = agent(replace(verified(), instances=2))
+    for slot in range(2):
+        a.read(1)
+        a.spawned(7 + slot)
+        a.feed(ev.Notified("web", slot + 1, ready=True))
+        if not slot:
+            passes(a)
+        a.read(1)
+    taken(a)
+    passes(a)
+    a.baseline()
+    a.signalled()
+    a.sight("confirmed")
+    assert a.last(fx.Ask).pid == 8
+    fails(a)
+    j = a.judged
+    assert (j.verdict, j.error_type) == (Verdict.PARTIAL, "verify_failed")
+    assert [one.became for one in j.instances] == ["taken", "not_taken"]
+
+
 def test_a_start_of_bytes_in_quarantine_is_one_of_the_last_good_ones() -> None:
     a = bad()
     restored(a)
@@ -614,6 +656,39 @@ def test_a_start_that_is_verified_goes_on_under_the_next_agent() -> None:
     passes(b)
     b.read(1)
     assert b.judged.verdict is Verdict.APPLIED
+
+
+def test_the_next_instance_has_its_turn_though_the_agent_died_while_one_was_verified() -> None:
+    s = replace(verified(), instances=2)
+    a = agent(replace(s, reload=replace(s.reload, handle="restart", steps=(Restart(),))))
+    for slot in range(2):
+        a.read(1)
+        a.spawned(7 + slot)
+        a.feed(ev.Notified("web", slot + 1, ready=True))
+        if not slot:
+            passes(a)
+        a.read(1)
+    a.reload()
+    a.read(1)
+    a.feed(ev.WrittenDown(a.last(fx.WriteDown).token))
+    a.feed(ev.Exited("web", 1, BAD, empty=True))
+    a.spawned(9)
+    a.feed(ev.Notified("web", 3, ready=True))
+    assert a.service().running.stage is Stage.VERIFYING  # type: ignore[union-attr]
+    b = survivor(a, there={("web", 2)})
+    assert b.told(facts.TurnBegan)[-1].instance == 1
+
+
+def test_one_that_was_alone_when_it_acted_is_known_by_what_it_took() -> None:
+    a = up(verified())
+    taken(a)
+    b = survivor(a, specs=(replace(a.specs[0], instances=2),))
+    b.sight("confirmed")
+    passes(b)
+    b.read(3)
+    assert b.judged.verdict is Verdict.UNVERIFIED
+    assert [one.became for one in b.judged.instances] == ["taken", "down"]
+    assert b.service().live is None
 
 
 def test_a_next_generation_that_was_started_on_the_way_back_gives_way() -> None:

@@ -41,6 +41,8 @@ SAMPLES: dict[type[Any], Any] = {
     ev.InstanceReady: ev.InstanceReady(),
     ev.InstanceEnded: ev.InstanceEnded("exit_1", "exit code 1"),
     ev.InstanceDown: ev.InstanceDown(),
+    ev.OtherEnded: ev.OtherEnded(1, "exit_1"),
+    ev.Rolled: ev.Rolled(more=False),
     ev.NextReady: ev.NextReady(8),
     ev.NextEnded: ev.NextEnded("exit_1", "exit code 1"),
     ev.RoomMade: ev.RoomMade(),
@@ -93,7 +95,7 @@ def test_a_reload_has_a_row_or_refuses_by_name(stage: Stage, kind: type, act: Ac
     if stage is Stage.PERFORMING:
         steps = (RunCommand(("/bin/x",)),)
         declared = replace(declared, reload=replace(declared.reload, steps=steps))
-    view = View(declared, 1, 7, None, None, None, None)
+    view = View(declared, 1, 7, None, None, None, None, next_pid=8)
     if (stage, kind) in reload.TABLE:
         after, _, _ = reload.step(r, SAMPLES[kind], view, 1.0)
         assert isinstance(after, Reload)
@@ -145,6 +147,7 @@ def test_what_may_come_at_any_time_has_a_row_everywhere() -> None:
         ev.InstanceReady,
         ev.InstanceEnded,
         ev.InstanceDown,
+        ev.OtherEnded,
         ev.NextReady,
         ev.NextEnded,
         ev.RoomMade,

@@ -92,6 +92,7 @@ def spec(rng: random.Random, name: str, earlier: list[str]) -> Spec:
         sockets=(SocketSpec("http", SocketKind.TCP, "127.0.0.1", 80),)
         if rng.random() < 0.6
         else (),
+        instances=rng.choice((1, 1, 1, 2, 3)),
         max_generations=rng.choice((2, 3, 3)),
         drain_timeout=rng.choice((0.3, 2.0)),
         reload=ReloadSpec(
@@ -235,6 +236,8 @@ class Chaos:
                 confirm = (Reply(),) if handle == "exec" else ()
                 changed = replace(s.reload, steps=steps, handle=handle, confirm=confirm)
                 s = replace(s, reload=changed)  # noqa: PLW2901
+            if rng.random() < 0.15:
+                s = replace(s, instances=rng.choice((1, 2, 3)))  # noqa: PLW2901
             specs.append(s)
         names = {s.name for s in specs}
         w.define(
@@ -266,7 +269,7 @@ class Chaos:
 
     def _saw(self, name: str) -> None:
         w = self.world
-        w.paused.pop(name, None)
+        w.unpause(name)
         if name in w.children:
             w.feed(ev.ReloadAsked(name, WATCH, if_changed=True))
 

@@ -56,6 +56,8 @@ class Child:
     counted: int = 0
     asked: int = 0
     """Reload signals so far; a later one begins the reading again."""
+    slot: int = 0
+    """Which of several instances it is."""
 
     @property
     def there(self) -> bool:

@@ -118,6 +118,14 @@ def shutdown(w: World) -> object:
     return w.feed(ev.ShutdownAsked(leave=False))
 
 
+def fewer(w: World) -> object:
+    return w.define([replace(s, instances=1) for s in w.specs])
+
+
+def more(w: World) -> object:
+    return w.define([replace(s, instances=3) for s in w.specs])
+
+
 CRASH = Script(ready=None, exits=0.02, code=1)
 CHAIN = (declared("db"), replace(declared("web"), requires=("db",)))
 PROBED = replace(declared(), ready=ReadyProbe(TcpProbe("h", 1), 0.1))
@@ -147,6 +155,7 @@ def spoil_unseen(w: World) -> object:
     return None
 
 
+SEVERAL = (replace(declared(), instances=3),)
 NAMING = declared(confirm=(NAMES,))
 REPLACED = (by(Replace()),)
 WELL = (verified(declared()),)
@@ -298,6 +307,46 @@ STORIES: dict[str, Story] = {
     "refused, and put back": Story(
         specs=(verified(declared(confirm=(Notify(),)), check=False),), deeds=((1, spoil),)
     ),
+    "three instances": Story(specs=SEVERAL),
+    "three instances take it in turn": Story(
+        specs=SEVERAL, deeds=((1, write), (1, reload), (2, edit))
+    ),
+    "three instances by command": Story(
+        specs=(by(RunCommand(("take",)), Reply(), instances=3),), deeds=((1, write), (1, reload))
+    ),
+    "the second of three refuses": Story(
+        specs=SEVERAL,
+        scripts=(Script(), Script(takes=None), Script()),
+        deeds=((1, write), (1, reload)),
+        up=False,
+    ),
+    "the second of three dies of its reload": Story(
+        specs=SEVERAL,
+        scripts=(Script(), Script(takes=0.1, dies_of_bad=True), Script()),
+        deeds=((1, write), (1.01, reload), (1.02, lambda w: w.bad.add(w.version)), (3, edit)),
+        up=False,
+    ),
+    "one of three crashes": Story(
+        specs=SEVERAL, scripts=(Script(), Script(exits=1.0, code=1), Script())
+    ),
+    "three instances are replaced": Story(
+        specs=(by(Replace(), instances=3),), scripts=(BUSY,), deeds=((1, write), (1, reload))
+    ),
+    "the second of three is not replaced": Story(
+        specs=(by(Replace(), instances=3),),
+        scripts=(*(Script(),) * 4, Script(ready=None), Script()),
+        deeds=((1, write), (1, reload), (5, write), (5, reload)),
+    ),
+    "two instances are restarted": Story(
+        specs=(by(Restart(), instances=2),), deeds=((1, write), (1, reload))
+    ),
+    "two instances are stopped while they are restarted": Story(
+        specs=(by(Restart(), instances=2),),
+        deeds=((1, write), (1, reload), (1.04, stop), (2, start)),
+    ),
+    "fewer and more": Story(
+        specs=(by(Replace(), instances=2),), scripts=(BUSY,), deeds=((1, fewer), (1.2, more))
+    ),
     "by version": Story(specs=(NAMING,), deeds=((1, write), (1, reload), (2, reload))),
     "by version, slowly": Story(
         specs=(NAMING,), scripts=(Script(takes=0.4),), deeds=((1, write), (1, reload))
@@ -373,8 +422,9 @@ def tell(name: str, die_at: int = 0) -> World:
     assert w.host is not None
     if story.up and die_at == 0:  # otherwise a deed may have met no agent, and so may a READY
         for s in w.host.services.values():
-            child = w.main(s.spec.name)
-            assert child, f"{s.spec.name} is {s.instance.phase}: {s.instance.why}"
-            assert child.taken == w.hash(s.spec.name), f"it runs {child.taken}"
+            for i in s.slots:
+                child = w.main(s.spec.name, i.generation)
+                assert child, f"{s.spec.name} is {i.phase}: {i.why}"
+                assert child.taken == w.hash(s.spec.name), f"it runs {child.taken}"
             assert s.live is not None, "nobody knows what it runs"
     return w

@@ -28,7 +28,7 @@ SHAPES = {
     "Flipped": "at generation moved reload_id service",
     "HoldSet": "held reason service user",
     "Joined": "cause confirm_within must_act reload_id require_proof service",
-    "Judged": "confirmation error_type generation grade handle hash_after message output pid reload_id service"
+    "Judged": "confirmation error_type generation grade handle hash_after instances message output pid reload_id service"
     " trigger verdict version_after",
     "LiveChanged": "hash service version why",
     "PhaseBegan": "phase reload_id service",
@@ -43,6 +43,8 @@ SHAPES = {
     "SnapshotTaken": "attributes changed files hash reload_id service version",
     "StepBegan": "pid reload_id service step",
     "StepEnded": "at error_type pid reload_id service step",
+    "TurnBegan": "generation instance pid reload_id service",
+    "TurnEnded": "error_type generation instance pid reload_id service",
     "Verified": "failures generation passes reload_id service why",
     "WantSet": "service user want",
 }
