@@ -166,7 +166,7 @@ class _Agent:
         self._output = SplicedOutput(loop, state / "logs")
         self._calls = OsCalls()
         self._listeners = OsListeners(options.runtime_dir / "listeners", self._say)
-        self._files = OsFiles(state / "snapshots", state / "host.key")
+        self._files = OsFiles(state / "snapshots", state / "host.key", rejected=state / "rejected")
         self._notify = NotifySockets(loop, options.runtime_dir / "notify", hub.notified)
         self._machine = Machine(
             processes=self._processes,

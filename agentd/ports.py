@@ -31,6 +31,10 @@ class AdapterError(Exception):
         self.errno = errno
 
 
+class MovedError(AdapterError):
+    """The inputs are not what they were when they were found bad: they were left alone."""
+
+
 class SpawnError(AdapterError):
     """The service's process could not be started; ``step`` is what failed: exec, chdir, setuid, and so on."""
 
@@ -341,6 +345,16 @@ class Notify(Protocol):
         """The instance is gone: close and unlink."""
 
 
+@dataclass(frozen=True, slots=True)
+class PutBack:
+    """What became of inputs that were to be put back."""
+
+    files: int
+    """Written or removed; 0: they were that already."""
+    kept: str = ""
+    """The directory in which what they were is kept; empty: nowhere but in the snapshots."""
+
+
 class States(Protocol):
     """A small file for each service that tells a running process of the reload it is about to do."""
 
@@ -360,8 +374,12 @@ class Files(Protocol):
     async def version(self, spec: Spec, manifest: Manifest) -> str:
         """The short human name of these bytes: a key of a file, a git commit when clean, else 12 hex digits."""
 
-    async def restore(self, spec: Spec, digest: str) -> int:
-        """Write a kept configuration back over the inputs; how many files that touched. Raises AdapterError: nothing was changed."""
+    async def restore(self, spec: Spec, digest: str, over: str = "") -> PutBack:
+        """Write a kept configuration back over the inputs. Raises AdapterError: nothing was changed.
+
+        ``over``: nobody has asked for it. Then only inputs of this hash are overwritten (else MovedError), only such as the
+        definition allows, and what they were is kept where a person finds it.
+        """
 
 
 class KeptInput(Protocol):

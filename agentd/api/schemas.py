@@ -78,6 +78,11 @@ _RELOAD: dict[str, Schema] = {
             "from the stop of the old process until the new one was ready; null: there was no gap"
         )
     ),
+    "outage_ms": maybe(
+        number(
+            "from the death of the service until it was ready with what was put back; null: it did not die of it, or is still down"
+        )
+    ),
     "phase": maybe(text("the phase it is in; null when it has ended")),
     "phases": items(
         table(

@@ -82,6 +82,8 @@ def _reload(service: ServiceTable, hints: Hints) -> ReloadSpec:
             for c in declared
         ),
         timeout=table.timeout,
+        verify=table.verify,
+        on_failure=table.on_failure,
         every=table.every,
         splay=table.splay,
         partial=hints.partial,
@@ -115,6 +117,9 @@ def doubts(table: ServiceTable, spec: Spec, recipe: Recipe | None) -> Iterator[t
         yield "reload.check", f"{what}; without it a bad file reaches the service; declare check"
     if spec.watch is not None and not spec.inputs:
         yield "watch", "has nothing to watch: inputs is empty"
+    if spec.reload.on_failure.restores and not (spec.snapshot and spec.inputs):
+        what = "inputs is empty" if spec.snapshot else "snapshot = false keeps no bytes"
+        yield "reload.on_failure", f"has nothing to put back: {what}"
     for one in spec.attributes:
         if not covered(one.file, spec.inputs):
             what = f'"{one.name}" is read from {one.file}, which is not among the inputs'

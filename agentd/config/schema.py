@@ -19,10 +19,12 @@ from agentd.core.spec import (
     Backoff,
     Check,
     LogSpec,
+    OnFailure,
     Ready,
     Restart,
     SocketSpec,
     StartLimit,
+    Verify,
     VersionKey,
     WatchSpec,
 )
@@ -40,6 +42,8 @@ class ReloadTable(NamedTuple):
     signal_handled: bool
     check: Check | None
     confirm: tuple[shapes.Confirm, ...] | None
+    verify: Verify | None
+    on_failure: OnFailure
     timeout: float
     every: float | None
     splay: float
@@ -231,6 +235,23 @@ RELOAD: Kind[ReloadTable] = table(
         '"delivered": your word that being alive shortly after is enough. Without any, reloads end unverified. With '
         "restart and replace the new process is the evidence, when it is ready.",
         when_unset="the recipe's, else []",
+    ),
+    Key(
+        "verify",
+        shapes.VERIFY,
+        "What shows that it is well with what it took: asked after the evidence, before the verdict, also when a start loads "
+        "other bytes than the last good ones. Exactly one of http, tcp and exec; an answer over http or tcp counts only when "
+        "a process of the service itself gave it, of a replace the next generation.",
+        when_unset="nothing is asked",
+    ),
+    Key(
+        "on_failure",
+        k.one_of(OnFailure),
+        "What becomes of bytes that were found bad. keep: they stay, and what was before goes on where the server kept it. "
+        "restore: the last good configuration is put back, taken and verified again, also when the service died of the bad "
+        "one, and a start never loads bytes that were rejected; inputs that are read-only, behind symbolic links or tracked "
+        "in git are left alone. force: those are written, too.",
+        "keep",
     ),
     Key("timeout", k.POSITIVE, "Bound on the act and the evidence together.", "30s"),
     Key(

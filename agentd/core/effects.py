@@ -161,12 +161,17 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True)
 class Restore:
-    """Write a kept configuration back over the inputs → Restored or EffectFailed; what is overwritten is kept first."""
+    """Write a kept configuration back over the inputs → Restored or EffectFailed; what is overwritten is kept first.
+
+    A failure ``inputs_moved`` says that the inputs are neither ``over`` nor what is to be put back.
+    """
 
     durable: ClassVar[bool] = True
     token: Token
     spec: Spec
     hash: str
+    over: str = ""
+    """Hash of what may be overwritten, and nothing else: nobody has asked for it. Empty: a person has, whatever is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +231,7 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Run the readiness probe once → Probed."""
+    """Run a probe of readiness or of health once → Probed."""
 
     durable: ClassVar[bool] = False
     token: Token
@@ -235,7 +240,7 @@ class Ask:
     pid: int
     generation: int = 0
     beside: bool = False
-    """Another generation may answer in its stead: only an answer of its own counts."""
+    """Somebody else may answer in its stead: only an answer of this generation's own processes counts."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,6 +157,8 @@ class Restored:
 
     token: Token
     files: int
+    kept: str = ""
+    """Where the bytes that were overwritten can be found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +239,7 @@ class Sighted:
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """The readiness probe passed (``why`` None) or not."""
+    """The probe of readiness or of health passed (``why`` None) or not."""
 
     token: Token
     why: str | None
@@ -490,6 +492,7 @@ InstanceEvent = (
 )
 ReloadEvent = (
     Begin
+    | Probed
     | Touched
     | Abort
     | InstanceReady

@@ -228,6 +228,37 @@ class Drained:
 
 
 @dataclass(frozen=True, slots=True)
+class Verified:
+    """Whether the service was well with what it took. ``why``: its last complaint; empty: it has none."""
+
+    service: str
+    reload_id: str
+    generation: int
+    passes: int
+    failures: int
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RollingBack:
+    """What was tried is bad, and the last good configuration is put back from here on, within the same reload."""
+
+    service: str
+    reload_id: str
+    hash: str
+    """Of what is put back."""
+    version: str
+    verdict: Verdict
+    """``refused``: the files alone, since what was before still serves. ``failed``: it is taken and verified again."""
+    error_type: str
+    message: str
+    """Why, as a clause."""
+    down: bool = False
+    """The service is gone: its outage began at this moment."""
+    output: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class TurnBegan:
     """Of a service with several instances: what follows, up to its end, is about this one."""
 
@@ -292,6 +323,8 @@ class Restored:
     reload_id: str
     hash: str
     files: int
+    kept: str = ""
+    """Where the bytes that were overwritten can be found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,6 +391,8 @@ Fact = (
     | StepEnded
     | Flipped
     | Drained
+    | Verified
+    | RollingBack
     | TurnBegan
     | TurnEnded
     | Judged

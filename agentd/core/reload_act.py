@@ -143,9 +143,8 @@ def performed(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     error_type, moved = step.error_type(event.status), r.step > 0
     if view.spec.reload.some(output):
         return _no(r, event, view, now, reload_confirm.partly(error_type, output))
-    return _no(
-        r, event, view, now, Ending(verdict, error_type, message, output=output, moved=moved)
-    )
+    ending = Ending(verdict, error_type, message, output=output, moved=moved, bad=True)
+    return _no(r, event, view, now, ending)
 
 
 def _next(
@@ -207,8 +206,9 @@ def died(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
         return r, (), ()  # the next generation is on its way: all the better
     r, notes = note(r, now, ended(r, view, "service_died"))
     message = f"{view.spec.name} died: {event.message}"
+    moved = r.stage in ACTED
     ending = Ending(
-        Verdict.FAILED, "service_died", message, output=event.output, moved=r.stage in ACTED
+        Verdict.FAILED, "service_died", message, output=event.output, moved=moved, bad=moved
     )
     return finish(r, view, now, notes, ending)
 

@@ -1,13 +1,13 @@
 """The rows of a reload from the act to the verdict: evidence, and reading the inputs once more.
 
-Decides: when to look again, when evidence suffices, what is confirmed in the end. What a kind of evidence makes of what was seen is
-``agentd.evidence``'s.
+Decides: when to look again, when evidence suffices, whether its health is asked for (then ``reload_verify`` says for how long), and what is
+confirmed in the end. What a kind of evidence makes of what was seen is ``agentd.evidence``'s.
 """
 
 from __future__ import annotations
 
 from agentd.core import reload_turns
-from agentd.core.effects import Disarm, Inquiry, Look, TakeSnapshot
+from agentd.core.effects import Ask, Disarm, Inquiry, Look, TakeSnapshot
 from agentd.core.events import (
     EffectFailed,
     Notified,
@@ -98,7 +98,8 @@ def seen(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
         output = () if line is None else (line,)
         if view.spec.reload.some(output):
             return finish(r, view, now, notes, partly("contradicted", output))
-        ending = Ending(verdict, "contradicted", message, output=output, moved=not first)
+        moved = not first
+        ending = Ending(verdict, "contradicted", message, output=output, moved=moved, bad=True)
         return finish(r, view, now, notes, ending)
     if not confirm and event.sights[0].since_sent >= GRACE:
         return confirmed(r, view, now) if r.certain else late(r, view, now)
@@ -252,8 +253,39 @@ def lost(r: Reload, error_type: str, message: str, view: View, now: float) -> Re
 def confirmed(r: Reload, view: View, now: float) -> Result:
     """The evidence has said enough of this instance."""
     r, notes = note(r, now, ended(r, view))
-    r, effects, more = taken(r, view, now)
+    r, effects, more = verify(r, view, now)
     return r, effects, (*notes, *more)
+
+
+def verify(r: Reload, view: View, now: float) -> Result:
+    """Ask for the first time; where nothing is declared, and for bytes that a start knows to be good, go on."""
+    declared = view.spec.reload.verify
+    if declared is None or _known(r, view):
+        return taken(r, view, now)
+    r = replace(r, stage=Stage.VERIFYING, deadline=now + declared.seconds)
+    r = replace(r, passes=0, failures=0, in_a_row=0, complaint="")
+    r, notes = note(r, now, began(r, view))
+    r, effects, _ = ask(r, view)
+    return r, effects, notes
+
+
+def _known(r: Reload, view: View) -> bool:
+    """A start with bytes that were good before: whoever started it is not kept waiting."""
+    good, plain = view.last_good, r.act is Act.LAUNCH and r.fault is None
+    return plain and good is not None and r.manifest is not None and good.hash == r.manifest.hash
+
+
+def ask(r: Reload, view: View) -> Result:
+    """Ask whether it is well once; only an answer of its own processes counts."""
+    declared = view.spec.reload.verify
+    assert declared is not None
+    generation, pid = view.generation, view.pid
+    if r.act is Act.REPLACE:
+        generation, pid = view.next_generation, view.next_pid
+    assert pid is not None
+    r, token = expect(r, view)
+    ask = Ask(token, view.spec, declared.probe, pid, generation, beside=True)
+    return r, (Disarm(view.spec.name, r.machine), ask), ()
 
 
 def taken(r: Reload, view: View, now: float) -> Result:

@@ -50,6 +50,7 @@ class Stage(StrEnum):
     REPLACING = "replacing"
     SWITCHING = "switching"
     CONFIRMING = "confirming"
+    VERIFYING = "verifying"
     ROLLING = "rolling"
     COMPARING = "comparing"
 
@@ -70,6 +71,7 @@ PHASE: dict[Stage, str] = {
     Stage.REPLACING: "apply",
     Stage.SWITCHING: "apply",
     Stage.CONFIRMING: "confirm",
+    Stage.VERIFYING: "verify",
     Stage.ROLLING: "apply",
     Stage.COMPARING: "commit",
 }
@@ -84,6 +86,7 @@ ACTED = frozenset(
         Stage.REPLACING,
         Stage.SWITCHING,
         Stage.CONFIRMING,
+        Stage.VERIFYING,
         Stage.ROLLING,
         Stage.COMPARING,
     }
@@ -115,8 +118,12 @@ class Ending:
     moved: bool = False
     """Whether ``live`` is news."""
     quarantine: bool = False
+    bad: bool = False
+    """The bytes are to blame: where that is declared, the last good ones are put back."""
     again: bool = False
     """The inputs changed under it: another one must follow."""
+    back: str = ""
+    """Hash of what was put back in vain."""
     silent: str = ""
     """A trigger found nothing to do, and why: counted, not traced."""
     instances: tuple[Outcome, ...] = ()
@@ -147,6 +154,8 @@ class View:
     others: tuple[Outcome, ...] = ()
     """The other instances, as if nothing was done to them."""
     next_pid: int | None = None
+    gone: bool = False
+    """Whether nothing of the instance is left, nor being born."""
 
 
 @dataclass(frozen=True)
@@ -194,6 +203,19 @@ class Reload:
     """New connections were sent to the next generation."""
     moved: bool = False
     """And that could be done: what listens is not shared."""
+    passes: int = 0
+    failures: int = 0
+    """Of the probes of health so far."""
+    in_a_row: int = 0
+    """Such failures since the last pass."""
+    complaint: str = ""
+    """What the last of them said."""
+    poison: Manifest | None = None
+    """What was tried and is being put back, or was: it is not tried again unasked."""
+    fault: Ending | None = None
+    """How it would have ended: set, it is rolling back from there."""
+    remark: str = ""
+    """One clause more for the verdict."""
     looks: int = 0
     turn: bool = False
     """Of several instances one has its turn."""

@@ -7,7 +7,7 @@ nor who waits for whom among services (``host``).
 
 from __future__ import annotations
 
-from agentd.core import reload_confirm, reload_turns, reload_value
+from agentd.core import reload_back, reload_confirm, reload_turns, reload_value
 from agentd.core.effects import Accepted, CloseSockets
 from agentd.core.events import (
     Ask,
@@ -39,6 +39,7 @@ from agentd.core.service_asks import (
 from agentd.core.service_generations import stop_beside
 from agentd.core.service_machines import (
     abort,
+    entered,
     move_answered,
     move_each,
     move_instance,
@@ -222,13 +223,19 @@ def go_on(t: Turn, r: Reload) -> None:
         move_running(t, InstanceReady())
     else:
         view = t.s.view
-        looks = r.stage is Stage.CONFIRMING
-        r, effects, notes = (
-            reload_confirm.look(r, view) if looks else reload_confirm.compare(r, view, t.now)
-        )
+        match r.stage:
+            case Stage.CONFIRMING:
+                r, effects, notes = reload_confirm.look(r, view)
+            case Stage.VERIFYING:
+                r, effects, notes = reload_confirm.verify(r, view, t.now)
+            case Stage.RESTORING:
+                r, effects, notes = reload_back.put_back(r, view, t.now)
+            case _:
+                r, effects, notes = reload_confirm.compare(r, view, t.now)
         t.s = replace(t.s, running=r)
         t.effects += effects
         t.notes += notes
+        entered(t, r.stage)
 
 
 def conclude(t: Turn, r: Reload, ending: reload_value.Ending) -> None:

@@ -35,6 +35,7 @@ from agentd.core.reload_value import Act, Reload, Stage
 from agentd.core.service_generations import (
     admit,
     beside,
+    give_way,
     launch_next,
     make_room,
     move_beside,
@@ -42,7 +43,7 @@ from agentd.core.service_generations import (
 )
 from agentd.core.service_slots import other, put, roll
 from agentd.core.service_value import Turn
-from agentd.core.service_verdict import end, relive
+from agentd.core.service_verdict import condemn, end, relive
 from agentd.core.value import replace
 from agentd.wire import Trigger
 
@@ -151,13 +152,34 @@ def move_running(t: Turn, event: ReloadEvent) -> None:
     before = r.stage
     r, effects, notes = reload.step(r, event, t.s.view, t.now)
     over = r.ending is not None
-    t.s = replace(t.s, running=None if over else r, serial=max(t.s.serial, r.serial))
+    was, t.s = (
+        t.s.running,
+        replace(t.s, running=None if over else r, serial=max(t.s.serial, r.serial)),
+    )
     t.effects += effects
     t.notes += notes
+    if was is not None and r.poison is not was.poison:
+        _turns_back(t, was, r)
     if r.ending is not None:
         end(t, r, r.ending)
-    elif r.stage is not before and r.stage in _ENTERING:
-        _ENTERING[r.stage](t)
+    elif r.stage is not before:
+        entered(t, r.stage)
+
+
+def entered(t: Turn, stage: Stage) -> None:
+    """What entering this stage asks of the service."""
+    if stage in _ENTERING:
+        _ENTERING[stage](t)
+
+
+def _turns_back(t: Turn, was: Reload, r: Reload) -> None:
+    """What it tried is not tried again; a next generation gives way at once, before any file is written."""
+    condemn(t, r)
+    if was.act is Act.REPLACE:
+        give_way(t, was, drain=t.s.instance.phase is Phase.READY)
+        t.s = replace(
+            t.s, running=replace(r, switched=False, moved=False, serial=max(r.serial, t.s.serial))
+        )
 
 
 def move_waiting(t: Turn, event: ReloadEvent) -> None:

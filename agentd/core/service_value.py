@@ -205,6 +205,7 @@ class Service:
             i.slot,
             tuple(outcome(one) for one in self.slots if one is not i) if self.others else (),
             self.next.process.pid if self.next and self.next.process else None,
+            i.phase not in ALIVE,
         )
 
 

@@ -101,6 +101,35 @@ Ready = ReadyNotify | ReadyAfter | ReadyProbe
 
 
 @dataclass(frozen=True, slots=True)
+class Verify:
+    """Whether the service is well with what it took: asked for a while, and only an answer of its own processes counts.
+
+    It is found bad by ``threshold`` failures in a row, or by its end; it is good when the last answer of that while was a pass.
+    """
+
+    probe: Probe
+    seconds: float = 2.0
+    interval: float = 0.2
+    threshold: int = 3
+
+
+class OnFailure(StrEnum):
+    """What becomes of bytes that were found bad."""
+
+    KEEP = "keep"
+    """They stay, and what was before goes on where the server kept it."""
+    RESTORE = "restore"
+    """The last good configuration is put back, taken and verified again."""
+    FORCE = "force"
+    """The same, also over inputs that are read-only, symbolic links, or kept in git."""
+
+    @property
+    def restores(self) -> bool:
+        """Whether anything is put back."""
+        return self is not OnFailure.KEEP
+
+
+@dataclass(frozen=True, slots=True)
 class ProcessSpec:
     """What the spawner needs to know to start the service's main process."""
 
@@ -223,6 +252,9 @@ class ReloadSpec:
     """Seconds after which the inputs are looked at again unasked."""
     splay: float = 0.0
     """At most so many seconds, drawn by chance, are added to that: many hosts do not reload at the same moment."""
+    verify: Verify | None = None
+    """Asked when it has taken them, before the verdict."""
+    on_failure: OnFailure = OnFailure.KEEP
     missing_grace: float = 2.0
     """How long an input may be absent before a watch calls it missing."""
     partial: str | None = None

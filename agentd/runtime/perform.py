@@ -58,7 +58,7 @@ from agentd.core.question import Question, Said
 from agentd.core.saying import heard
 from agentd.core.spec import Check, Spec
 from agentd.core.steps import Baseline, Sight
-from agentd.ports import AdapterError, CommandOrder, CommandResult, Key, Message
+from agentd.ports import AdapterError, CommandOrder, CommandResult, Key, Message, MovedError
 from agentd.runtime.acts import Acts
 from agentd.runtime.births import Births
 from agentd.runtime.environment import inherited
@@ -294,11 +294,12 @@ class Performer:
 
     async def _restore(self, effect: Restore) -> None:
         try:
-            files = await self._machine.files.restore(effect.spec, effect.hash)
+            done = await self._machine.files.restore(effect.spec, effect.hash, effect.over)
         except AdapterError as error:
-            self._runtime.post(EffectFailed(effect.token, "restore_refused", error.what))
+            why = "inputs_moved" if isinstance(error, MovedError) else "restore_refused"
+            self._runtime.post(EffectFailed(effect.token, why, error.what))
         else:
-            self._runtime.post(Restored(effect.token, files))
+            self._runtime.post(Restored(effect.token, done.files, done.kept))
 
     async def _snapshot(self, effect: TakeSnapshot) -> None:
         try:

@@ -53,6 +53,7 @@ class Report:
     instances: tuple[tuple[str, Outcome], ...]
     output: tuple[str, ...]
     downtime_ms: float | None = None
+    outage_ms: float | None = None
     joined: bool = False
 
     @property
@@ -85,6 +86,7 @@ class Report:
             "requested_at": iso(self.requested_ns),
             "duration_ms": self.duration_ms,
             "downtime_ms": self.downtime_ms,
+            "outage_ms": self.outage_ms,
             "phase": self.phase,
             "phases": [
                 {"name": name, "ms": ms, "instance": instance} for name, ms, instance in self.phases
@@ -155,6 +157,7 @@ def _report(told: Story, host_id: str) -> Report:
         instances=instances,
         output=judged.output if judged else (),
         downtime_ms=told.downtime_ms,
+        outage_ms=told.outage_ms,
     )
 
 

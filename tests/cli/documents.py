@@ -99,6 +99,7 @@ def reload(verdict: str | None = "applied", **more: Any) -> dict[str, Any]:
         "requested_at": "2026-11-22T10:00:00.000000Z",
         "duration_ms": 182.4,
         "downtime_ms": None,
+        "outage_ms": None,
         "phases": [{"name": "check", "ms": 11.2}],
         "instances": [{"id": "i1", "generation": 1, "pid": 4121}],
         "output": [],

@@ -399,7 +399,7 @@ def test_a_dead_service_is_not_judged_by_its_evidence() -> None:
     assert a.service().running is not None
     a.exited(BAD)
     assert (a.judged.verdict, a.judged.error_type) == (Verdict.FAILED, "service_died")
-    assert a.judged.message == "web died: exit code 3"
+    assert a.judged.message == "web died: exit code 3; next restart loads FAILED 2"
     assert a.judged.output == ("last words",)
     assert a.service().live is None
 

@@ -14,7 +14,7 @@ from agentd.core.instance import Instance, Phase
 from agentd.core.manifest import Missing
 from agentd.core.process import Exit
 from agentd.core.reload_value import PHASE, Act, Reload, Stage, View
-from agentd.core.spec import ReadyNotify, ReadyProbe, TcpProbe
+from agentd.core.spec import ReadyNotify, ReadyProbe, TcpProbe, Verify
 from agentd.core.steps import Baseline, RunCommand, Sight
 from agentd.core.value import replace
 from tests.core.make import PERSON, Says, identity, manifest, spec
@@ -90,10 +90,12 @@ def test_a_reload_has_a_row_or_refuses_by_name(stage: Stage, kind: type, act: Ac
     r = Reload("id", "trace", PERSON, 0.0, act, stage=stage, timer=5, awaiting=5)
     r = replace(r, baseline=Baseline(0), manifest=manifest(), looks=1)
     declared = spec("web", Says())
+    well = Verify(TcpProbe("h", 1))
+    declared = replace(declared, reload=replace(declared.reload, verify=well))
     if stage is Stage.PERFORMING:
         steps = (RunCommand(("/bin/x",)),)
         declared = replace(declared, reload=replace(declared.reload, steps=steps))
-    view = View(declared, 1, 7, None, None, None, None)
+    view = View(declared, 1, 7, None, None, None, None, next_pid=8)
     if (stage, kind) in reload.TABLE:
         after, _, _ = reload.step(r, SAMPLES[kind], view, 1.0)
         assert isinstance(after, Reload)

@@ -14,6 +14,7 @@ from agentd.core.spec import (
     Backoff,
     Check,
     HttpProbe,
+    OnFailure,
     ProcessSpec,
     Ready,
     ReadyAfter,
@@ -25,6 +26,7 @@ from agentd.core.spec import (
     Spec,
     StartLimit,
     TcpProbe,
+    Verify,
     WatchSpec,
 )
 from agentd.core.steps import Evidence, Grade, Replace, Restart, RunCommand, SendSignal, Step
@@ -102,6 +104,8 @@ def spec(rng: random.Random, name: str, earlier: list[str]) -> Spec:
             confirm=confirm,
             timeout=2.0,
             missing_grace=0.5,
+            verify=rng.choice((None, Verify(TcpProbe("h", 1), 0.5, 0.1, 2))),
+            on_failure=rng.choice((OnFailure.KEEP, OnFailure.RESTORE, OnFailure.FORCE)),
         ),
     )
 
@@ -254,7 +258,7 @@ class Chaos:
             w.inputs[name] = None
             w.after(rng.random() * 1.5, self._put_back, name)
         else:
-            w.write(name, bad=rng.random() < 0.25)
+            w.write(name, bad=rng.random() < 0.25, sick=rng.random() < 0.2)
         if rng.random() < 0.8:
             w.after(rng.random() * 0.05, self._saw, name)
 

@@ -27,8 +27,10 @@ from agentd.ports import (
     Key,
     Load,
     Message,
+    MovedError,
     Own,
     Permit,
+    PutBack,
     SpawnError,
     SpawnOrder,
     Usage,
@@ -301,15 +303,17 @@ class FakeFiles:
         value = digest(text)
         return Manifest(value, value[7:19], (Entry(f"/{spec.name}.conf", value[7:], len(text)),))
 
-    async def restore(self, spec: Spec, digest: str) -> int:
+    async def restore(self, spec: Spec, digest: str, over: str = "") -> PutBack:
         world = self._a.world
         await asyncio.sleep(0.001)
         known = {globals()["digest"](text): text for text in ("v1", "v2", "v3")}
         if digest not in known:
             raise AdapterError(f"{digest} is not kept")
+        if over and globals()["digest"](world.text[spec.name]) not in (over, digest):
+            raise MovedError("they changed")
         world.text[spec.name] = known[digest]
         world.acted()
-        return 1
+        return PutBack(1, "/rejected" if over else "")
 
     def watched(self, spec: Spec) -> tuple[str, ...]:
         return spec.inputs

@@ -205,8 +205,9 @@ def performs(w: World, e: fx.Perform, child: Child, at: float) -> None:
 
 
 def switch(w: World, e: fx.Switch) -> None:
-    """At once; whoever is gone cannot be switched to."""
-    if w.main(e.token.service, e.generation) is None or w.fault(0.03):
+    """At once; whoever is gone cannot be switched to. Back to who had the place a moment ago it does not fail."""
+    back = w.host is not None and w.host.services[e.token.service].instance.generation
+    if w.main(e.token.service, e.generation) is None or (back != e.generation and w.fault(0.03)):
         w.fail(e.token, "switch_failed")
         return
     slot = w.slot[e.token.service, e.generation]
@@ -250,6 +251,9 @@ def restore(w: World, e: fx.Restore) -> None:
         w.fail(e.token, "restore_refused")
         return
     name = e.spec.name
+    if e.over and w.hash(name) not in (e.over, e.hash):
+        w.fail(e.token, "inputs_moved")
+        return
     w.inputs[name] = w.kept[e.hash]
     w.agent_after(0.001, w.feed, ev.ReloadAsked(name, Cause(Trigger.WATCH), if_changed=True))
     w.answer(e.token, w.soon(), ev.Restored(e.token, 1))
@@ -321,6 +325,8 @@ def look(w: World, e: fx.Look) -> None:
 def probe(w: World, e: fx.Ask) -> None:
     child = w.main(e.token.service, e.generation)
     why = None if child and child.ready else "connection refused"
+    if child and e.token.machine == "reload":  # whether it is well with what it runs
+        why = "answered 500" if child.taken in w.sick or w.fault(0.1) else None
     if w.fault(0.02):
         w.fail(e.token, "probe_failed")
     else:

@@ -57,6 +57,8 @@ class World:
         self.children: dict[str, list[Child]] = {spec.name: [] for spec in specs}
         self.inputs: dict[str, int | None] = dict.fromkeys(self.children, 1)
         self.bad: set[int] = set()
+        self.sick: set[str] = set()
+        """Hashes of bytes that are taken and then do no good."""
         self.version = 1
         self.armed: dict[tuple[str, str], ev.Token] = {}
         self.issued: set[ev.Token] = set()
@@ -166,8 +168,11 @@ class World:
 
     def define(self, specs: Sequence[Spec]) -> None:
         """The operator's files say this from now on."""
+        there = {spec.name for spec in self.specs}
         self.specs = tuple(specs)
         for spec in specs:
+            if spec.name not in there:  # somebody has asked for it
+                self.paused.pop(spec.name, None)
             self.children.setdefault(spec.name, [])
             self.inputs.setdefault(spec.name, 1)
         self.redefined = set(self.children)
@@ -363,12 +368,14 @@ class World:
         self.kept[hash_] = self.inputs[service] or 0
         return Manifest(hash_, hash_[7:], (Entry(f"/etc/{service}.conf", hash_, 1),))
 
-    def write(self, service: str, *, bad: bool = False) -> None:
+    def write(self, service: str, *, bad: bool = False, sick: bool = False) -> None:
         """New bytes, never seen before."""
         self.version += 1
         self.inputs[service] = self.version
         if bad:
             self.bad.add(self.version)
+        if sick:
+            self.sick.add(f"sha256:{service}{self.version}")
 
     def reboot(self) -> None:
         """The whole host: nothing survives but the disk."""

@@ -38,12 +38,14 @@ SHAPES = {
     "Requested": "attributes_before cause confirm_within handle hash_before link must_act reload_id require_proof"
     " restore service trace_id version_before",
     "Skipped": "service trigger why",
-    "Restored": "files hash reload_id service",
+    "Restored": "files hash kept reload_id service",
+    "RollingBack": "down error_type hash message output reload_id service verdict version",
     "SnapshotTaken": "attributes changed files hash reload_id service version",
     "StepBegan": "pid reload_id service step",
     "StepEnded": "at error_type pid reload_id service step",
     "TurnBegan": "generation instance pid reload_id service",
     "TurnEnded": "error_type generation instance pid reload_id service",
+    "Verified": "failures generation passes reload_id service why",
     "WantSet": "service user want",
 }
 """Of codec VERSION 2. A new field with a default is added here; anything else needs a new version and a migration."""
