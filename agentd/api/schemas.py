@@ -62,6 +62,15 @@ _RELOAD: dict[str, Schema] = {
     "version_before": maybe(text("the short name of hash_before")),
     "version_after": maybe(text("the short name of hash_after")),
     "changed": _CHANGED,
+    "attributes": items(
+        table(
+            "What the configuration says of itself, as [service.NAME.attributes] declares it.",
+            name=text("such as model.version"),
+            before=maybe(text("its value in the configuration before")),
+            after=maybe(text("its value in this one")),
+        ),
+        "by name",
+    ),
     "requested_at": maybe(text(_AT)),
     "duration_ms": maybe(number("from the request to the verdict, or until now")),
     "downtime_ms": maybe(

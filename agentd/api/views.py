@@ -200,6 +200,7 @@ def unrecorded(
         "version_before": None,
         "version_after": judged.version_after if judged else None,
         "changed": [],
+        "attributes": [],
         "requested_at": None,
         "duration_ms": None,
         "downtime_ms": None,

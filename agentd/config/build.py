@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 
+from agentd.config.attributes import covered
 from agentd.config.schema import ServiceTable
 from agentd.config.shapes import Confirm
 from agentd.core.spec import ProcessSpec, ReadyAfter, ReloadSpec, Spec
@@ -37,6 +38,7 @@ def spec(name: str, table: ServiceTable, recipe: Recipe | None, digest: str) -> 
         secret=table.secret,
         snapshot=table.snapshot,
         version=table.version,
+        attributes=table.attributes,
         ready=ReadyAfter() if table.ready is None else table.ready,
         start_timeout=table.start_timeout,
         stop_signal=table.stop_signal,
@@ -108,3 +110,7 @@ def doubts(table: ServiceTable, spec: Spec, recipe: Recipe | None) -> Iterator[t
         yield "reload.check", f"{what}; without it a bad file reaches the service; declare check"
     if spec.watch is not None and not spec.inputs:
         yield "watch", "has nothing to watch: inputs is empty"
+    for one in spec.attributes:
+        if not covered(one.file, spec.inputs):
+            what = f'"{one.name}" is read from {one.file}, which is not among the inputs'
+            yield "attributes", f"{what}; no reload will have it"

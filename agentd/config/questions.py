@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+from agentd.config.attributes import EXPRESSION
 from agentd.config.keys import Key, Kind, table
 from agentd.config.kinds import ARGV, FILLED, POSITIVE
 from agentd.config.problems import Wrong, shown
@@ -80,7 +81,9 @@ _HTTP_KEY = Key(
 )
 _EXEC_KEY = Key("exec", ARGV, "The command prints it and exits 0; it runs as the service's user.")
 _PATH_KEY = Key(
-    "path", FILLED, "The answer is JSON, and this is the key in it: dotted, list items by number."
+    "path",
+    EXPRESSION,
+    "The answer is JSON, and this JMESPath expression is where the value stands.",
 )
 _TIMEOUT_KEY = Key(
     "timeout", POSITIVE, "How long one answer may take.", when_unset='"2s"; for exec "5s"'

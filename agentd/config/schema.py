@@ -8,13 +8,14 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from agentd import recipes
-from agentd.config import host, shapes, sockets
+from agentd.config import attributes, host, shapes, sockets
 from agentd.config import kinds as k
 from agentd.config.access import Access
 from agentd.config.definitions import AgentSpec, OnTerminate, Retain, Telemetry
 from agentd.config.keys import Key, Kind, table
 from agentd.config.problems import Fault, Wrong
 from agentd.core.spec import (
+    AttributeKey,
     Backoff,
     Check,
     LogSpec,
@@ -80,6 +81,7 @@ class ServiceTable(NamedTuple):
     secret: tuple[str, ...]
     snapshot: bool
     version: VersionKey | None
+    attributes: tuple[AttributeKey, ...]
     user: str | None
     group: str | None
     cwd: str | None
@@ -104,6 +106,12 @@ class ServiceTable(NamedTuple):
     watch: WatchSpec | None
     logs: LogSpec
     reload: ReloadTable
+
+
+def _service(**values: Any) -> ServiceTable:
+    made = ServiceTable(**values)
+    attributes.not_secret(made.attributes, made.secret)
+    return made
 
 
 _NO_ACCESS = 'Each entry is "*", "user:NAME" or "group:NAME"; a level includes those before it.'
@@ -239,7 +247,7 @@ RELOAD: Kind[ReloadTable] = table(
 
 SERVICE: Kind[ServiceTable] = table(
     "a table",
-    ServiceTable,
+    _service,
     Key(
         "command",
         k.ARGV,
@@ -270,6 +278,14 @@ SERVICE: Kind[ServiceTable] = table(
         shapes.VERSION,
         "Where the inputs' human version is written.",
         when_unset="the git commit when clean, else 12 hex digits of the hash",
+    ),
+    Key(
+        "attributes",
+        attributes.ATTRIBUTES,
+        "What the configuration says of itself, for the spans of this service's reloads: model.version, "
+        "prompt.template.id and prompt.template.version have twins there by the names of OpenTelemetry's conventions for "
+        "generative AI. The names are dotted and quoted.",
+        {},
     ),
     Key("user", host.USER, "User to run as, a name or digits.", when_unset="the agent's"),
     Key("group", host.GROUP, "Group to run as, a name or digits.", when_unset="the user's"),

@@ -342,6 +342,6 @@ LOGS = table(
 VERSION = table(
     "a table",
     VersionKey,
-    Key("file", PATH, "A JSON or TOML file.", required='file = "/PATH"'),
+    Key("file", PATH, "A JSON, TOML or YAML file.", required='file = "/PATH"'),
     Key("path", FILLED, "The key in it, dotted.", required='path = "KEY"'),
 )

@@ -202,7 +202,8 @@ def _begin_anew(t: Turn, r: Reload, phase: str) -> None:
         return
     must_act = first.must_act or r.must_act
     require_proof = first.require_proof or r.require_proof
-    first = replace(first, must_act=must_act, require_proof=require_proof)
+    within = first.confirm_within or r.confirm_within
+    first = replace(first, must_act=must_act, require_proof=require_proof, confirm_within=within)
     t.s = replace(t.s, waiting=first)
     message = "the agent died while it waited for its turn; another one reads the same inputs"
     conclude(t, r, Ending(Verdict.CANCELLED, "agent_interrupted", message))

@@ -108,6 +108,8 @@ class Requested:
     restore: str = ""
     """Hash of the configuration that is put back first."""
     confirm_within: float | None = None
+    attributes_before: tuple[tuple[str, str], ...] = ()
+    """What the configuration before said of itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,8 @@ class SnapshotTaken:
     version: str
     files: int
     changed: tuple[Change, ...]
+    attributes: tuple[tuple[str, str], ...] = ()
+    """What they say of themselves, as the operator declared."""
 
 
 @dataclass(frozen=True, slots=True)

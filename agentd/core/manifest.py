@@ -23,6 +23,8 @@ class Manifest:
     """``sha256:`` and 64 hex digits over the canonical form of the entries."""
     version: str
     entries: tuple[Entry, ...] = ()
+    attributes: tuple[tuple[str, str], ...] = ()
+    """What the operator declared to be read from these bytes (``model.version``); what could not be read is not here."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ class Question:
 
     probe: HttpProbe | ExecProbe
     path: str = ""
-    """Dotted path into a JSON document (``data.0.hash`` or ``data[0].hash``); empty: the answer itself."""
+    """JMESPath expression into a JSON document; empty: the answer itself."""
     metric: str = ""
     """Name of a metric in Prometheus' text format, with its labels as the page writes them or with none."""
     mark: str = ""

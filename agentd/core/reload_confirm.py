@@ -87,15 +87,16 @@ def seen(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     said = [e.judge(before, s) for e, s in zip(confirm, sights, strict=False)]
     r = replace(r, answered=_answered(sights) or r.answered)
     if Judgement.CONTRADICTED in said:
-        name = confirm[said.index(Judgement.CONTRADICTED)].name
+        at = said.index(Judgement.CONTRADICTED)
+        name, line = confirm[at].name, event.sights[at].matched
         why = told.refused or r.answered
         message = f"{name} contradicts it" + (f": {why}" if why else "")
         r, notes = note(r, now, ended(r, view, "contradicted"))
         first = r.step <= 1  # of several steps an earlier one may have been taken
         verdict = Verdict.REFUSED if first else Verdict.FAILED
-        return finish(
-            r, view, now, notes, Ending(verdict, "contradicted", message, moved=not first)
-        )
+        output = () if line is None else (line,)
+        ending = Ending(verdict, "contradicted", message, output=output, moved=not first)
+        return finish(r, view, now, notes, ending)
     if not confirm and event.sights[0].since_sent >= GRACE:
         return compare(r, view, now) if r.certain else late(r, view, now)
     witnessed = r.certain or any(e.grade is not Grade.DECLARED for e in confirm)

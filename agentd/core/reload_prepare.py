@@ -112,6 +112,7 @@ def was_read(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
         event.found.version,
         len(event.found.entries),
         changes(before(r, view), event.found),
+        event.found.attributes,
     )
     r, more = note(r, now, taken, ended(r, view))
     notes = (*notes, *more)

@@ -220,6 +220,7 @@ def requested(r: Reload, view: View, at: float) -> Note:
             r.require_proof,
             r.restore,
             r.confirm_within,
+            old.attributes if old else (),
         ),
     )
 

@@ -123,8 +123,6 @@ def _touched(t: Turn, e: ReloadAsked) -> None:
 
 def _drop_silent(t: Turn) -> None:
     """What a watch began and nobody was told of gives way to somebody who waits for an answer."""
-    if t.s.waiting and t.s.waiting.silent:
-        move_waiting(t, Abort(""))
     if t.s.running and t.s.running.silent:
         move_running(t, Abort(""))
 

@@ -188,10 +188,21 @@ class LogSpec:
 
 @dataclass(frozen=True, slots=True)
 class VersionKey:
-    """The version's name is read from this key (dotted path) of this JSON, TOML or YAML-free file."""
+    """The version's name is read from this key (dotted path) of this JSON, TOML or YAML file."""
 
     file: str
     path: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeKey:
+    """An attribute of this service's reload spans, read from one of its inputs (JSON, TOML or YAML, by the file's name)."""
+
+    name: str
+    file: str
+    """Absolute path of the input."""
+    path: str
+    """JMESPath expression (jmespath.org) whose value is a string or a number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +236,8 @@ class Spec:
     secret: tuple[str, ...] = ()
     snapshot: bool = True
     version: VersionKey | None = None
+    attributes: tuple[AttributeKey, ...] = ()
+    """What the configuration says of itself, for the spans."""
     ready: Ready = field(default_factory=ReadyAfter)
     start_timeout: float = 30.0
     stop_signal: str = "TERM"

@@ -17,6 +17,10 @@ class Hints:
     """Regular expression: the title of a child that serves requests, draining or not."""
     draining: str | None = None
     """Regular expression: the title of a worker that finishes its requests and takes no new ones."""
+    refused: str | None = None
+    """Regular expression: the line by which the server says that it did not take a configuration."""
+    settle: float = 0.0
+    """Seconds that a worker must have lived to count: for servers whose workers load what may fail only after they were started."""
 
 
 class Kind(Evidence, Protocol):

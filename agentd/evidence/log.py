@@ -1,4 +1,4 @@
-"""Evidence ``log``: the service wrote a line that matches, after the signal.
+"""Evidence ``log``: the service wrote a line that matches, after the signal; a recipe knows the line of a server that refuses, too.
 
 Decides only that such a line is enough. Where captured output is read from, and that nothing older than the
 signal counts, is the shell's work.
@@ -19,6 +19,8 @@ class Log(Silent):
     """Confirmed by a captured line in which the regular expression is found."""
 
     regex: str
+    refused: str | None = None
+    """A line by which the service says that it did not take it; whichever comes first counts."""
 
     name: ClassVar[str] = "log"
     grade: ClassVar[Grade] = Grade.OBSERVED
@@ -26,7 +28,7 @@ class Log(Silent):
     takes: ClassVar[str] = "a regular expression"
 
     @classmethod
-    def declared(cls, argument: str | None, hints: Hints) -> Self:  # noqa: ARG003 - part of the Protocol
+    def declared(cls, argument: str | None, hints: Hints) -> Self:
         """Takes the regular expression."""
         assert argument is not None
         try:
@@ -35,15 +37,18 @@ class Log(Silent):
             raise ValueError(f"is not a regular expression: {error}") from None
         if found:
             raise ValueError("matches every line, so it would prove nothing")
-        return cls(argument)
+        return cls(argument, hints.refused)
 
     @property
     def pattern(self) -> str | None:
         """What to look for."""
-        return self.regex
+        return self.regex if self.refused is None else f"(?:{self.regex})|(?:{self.refused})"
 
     def judge(self, before: Baseline, now: Sight) -> Judgement:  # noqa: ARG002 - the offset was used to find the line
         """A service that died after it wrote the line has not taken its configuration."""
         if not now.alive:
             return Judgement.CONTRADICTED
-        return Judgement.NOT_YET if now.matched is None else Judgement.CONFIRMED
+        if now.matched is None:
+            return Judgement.NOT_YET
+        complaint = self.refused is not None and re.search(self.refused, now.matched)
+        return Judgement.CONTRADICTED if complaint else Judgement.CONFIRMED

@@ -14,6 +14,9 @@ from typing import ClassVar, Self
 from agentd.core.steps import Baseline, Grade, Judgement, Sight, Worker
 from agentd.evidence.base import Hints, Silent
 
+TICKS = 100
+"""Clock ticks a second in /proc/PID/stat (USER_HZ), on every architecture of Linux since 2.6."""
+
 
 @dataclass(frozen=True, slots=True)
 class Workers(Silent):
@@ -23,6 +26,10 @@ class Workers(Silent):
     """Only children with such a title count; None: all of them."""
     draining: str | None = None
     """A worker with such a title is on its way out; None: it must be gone."""
+    refused: str | None = None
+    """A line of the output that says that nothing was taken."""
+    settle: float = 0.0
+    """Seconds that the new ones must have lived."""
 
     name: ClassVar[str] = "workers"
     grade: ClassVar[Grade] = Grade.OBSERVED
@@ -33,12 +40,12 @@ class Workers(Silent):
     def declared(cls, argument: str | None, hints: Hints) -> Self:
         """Takes nothing; the titles come from the recipe."""
         assert argument is None
-        return cls(hints.worker, hints.draining)
+        return cls(hints.worker, hints.draining, hints.refused, hints.settle)
 
     @property
     def pattern(self) -> str | None:
-        """Nothing is looked for in the output."""
-        return None
+        """The server's own complaint."""
+        return self.refused
 
     def judge(self, before: Baseline, now: Sight) -> Judgement:
         """Old and new are told apart by pid *and* start time, because pids come round again.
@@ -46,14 +53,20 @@ class Workers(Silent):
         Start times are ticks of 10 ms: a worker born in the tick of the signal may be from just before it. Hence
         both: not in the baseline, and not started before it.
         """
-        if not now.alive:
+        if not now.alive or now.matched is not None:
             return Judgement.CONTRADICTED
         former = {(w.pid, w.started) for w in before.workers}
         serving = [w for w in now.workers if self._serves(w)]
         if any((w.pid, w.started) in former for w in serving):
             return Judgement.NOT_YET
         born = any(w.started >= before.ticks for w in serving)
+        if self.settle and any(self._young(w, before, now) for w in serving):
+            return Judgement.NOT_YET
         return Judgement.CONFIRMED if born else Judgement.NOT_YET
+
+    def _young(self, w: Worker, before: Baseline, now: Sight) -> bool:
+        """The baseline is from just before the signal, so a worker is at least as old as this says."""
+        return w.started > before.ticks + (now.since_sent - self.settle) * TICKS
 
     def _serves(self, w: Worker) -> bool:
         """Right after the fork a child still has the title of its parent, so it counts only when it has its own."""

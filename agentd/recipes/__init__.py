@@ -6,9 +6,10 @@ beside this file, one TOML each; adding a server is adding a file.
 
 from __future__ import annotations
 
+import itertools
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from typing import Any
 from agentd.evidence import Hints
 
 _HERE = Path(__file__).parent
+_WHATEVER_HANDLE = {"check", "timeout", "on_failure", "verify", "warnings_as_errors"}
+"""Keys of [service.NAME.reload] that a recipe keeps giving where the operator chose another handle than the recipe's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,24 +26,40 @@ class CheckRule:
     """How a check is made from a service's command: the same program, and the options that say which files it reads."""
 
     programs: tuple[str, ...]
-    """Names of the programs it is known for."""
+    """Names of the programs it is known for, and of the modules where it is run as ``python -m MODULE``."""
     insert: tuple[str, ...]
     """What makes them check and leave."""
-    keep: tuple[str, ...]
-    """Options of one letter, each with an argument, apart (``-c FILE``) or joined (``-cFILE``)."""
+    keep: tuple[str, ...] = ()
+    """Options with an argument, apart (``-c FILE``, ``--config FILE``) or joined (``-cFILE``, ``--config=FILE``)."""
+    flags: tuple[str, ...] = ()
+    """Options without one."""
+    whole: bool = False
+    """Every word of the command is taken over."""
 
     def derive(self, command: list[str]) -> list[str] | None:
         """The check, or None when the program is another one, such as a shell around it."""
-        if command[0].rpartition("/")[2] not in self.programs:
+        count = self._program(command)
+        if count is None:
             return None
-        kept: list[str] = []
-        words = iter(command[1:])
-        for word in words:
+        program, words = command[:count], command[count:]
+        return [*program, *self.insert, *(words if self.whole else self._kept(words))]
+
+    def _program(self, command: list[str]) -> int | None:
+        """How many words name the program."""
+        name = command[0].rpartition("/")[2]
+        if name in self.programs:
+            return 1
+        module = name.startswith(("python", "pypy")) and command[1:2] == ["-m"]
+        return 3 if module and "".join(command[2:3]) in self.programs else None
+
+    def _kept(self, words: list[str]) -> Iterator[str]:
+        rest = iter(words)
+        for word in rest:
             if word in self.keep:
-                kept += [word, *([value] if (value := next(words, None)) is not None else [])]
-            elif word.startswith(self.keep):
-                kept.append(word)
-        return [command[0], *self.insert, *kept]
+                yield word
+                yield from itertools.islice(rest, 1)
+            elif word in self.flags or word.startswith(self.keep):
+                yield word
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +71,19 @@ class Recipe:
     """Keys of [service.NAME], as TOML."""
     check: CheckRule | None
     hints: Hints
+    held: Mapping[str, Any] = field(default_factory=dict)
+    """Keys of [service.NAME] that stand above ``service`` where agentd holds the service's sockets."""
 
     def fill(self, raw: Mapping[str, object]) -> dict[str, object]:
         """The service's table with this recipe under it. What is malformed in it stays as it is, to be reported."""
-        filled: dict[str, object] = {**self.service, **raw}
-        mine: dict[str, object] = dict(self.service.get("reload", {}))
+        known = self.held if raw.get("sockets") else self.service
+        filled: dict[str, object] = {**known, **raw}
+        mine: dict[str, object] = dict(known.get("reload", {}))
         theirs = raw.get("reload", {})
         if not isinstance(theirs, dict):
             return filled
+        if theirs.get("handle", mine.get("handle")) != mine.get("handle"):
+            mine = {key: mine[key] for key in mine.keys() & _WHATEVER_HANDLE}
         if "check" not in theirs and (check := self._check(raw.get("command"))) is not None:
             mine["check"] = check
         filled["reload"] = {**mine, **theirs}
@@ -85,5 +109,11 @@ def load(name: str) -> Recipe:
     data = tomllib.loads((_HERE / f"{name}.toml").read_text(encoding="utf-8"))
     rule = data.pop("check", None)
     hints = Hints(**data.pop("evidence", {}))
-    check = None if rule is None else CheckRule(**{key: tuple(rule[key]) for key in rule})
-    return Recipe(name, data, check, hints)
+    held = data.pop("held", {})
+    check = None if rule is None else CheckRule(**{key: _value(rule[key]) for key in rule})
+    return Recipe(name, data, check, hints, {**data, **held})
+
+
+def _value(value: Any) -> Any:
+    """Lists become tuples."""
+    return tuple(value) if isinstance(value, list) else value

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agentd.core.manifest import Entry, Manifest, Missing
 from agentd.ports import AdapterError
+from agentd.system import document
 from agentd.system.expand import Expansion
 from agentd.system.gitversion import Repository, commit, repository
 from agentd.system.hashing import Digest, Moved, Stamp, canonical, chunks
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from agentd.core.spec import Spec, VersionKey
+    from agentd.core.spec import AttributeKey, Spec, VersionKey
 
 _TRIES = 6
 _PAUSE_S = 0.01
@@ -46,17 +47,21 @@ _MIB = 1024 * 1024
 
 
 class _Context(NamedTuple):
-    """All that the version's name depends on beside the inputs."""
+    """All that the version's name and the attributes depend on beside the inputs."""
 
     key: VersionKey | None
     stamp: Stamp | None
     repo: Repository | None
+    attributes: tuple[AttributeKey, ...] = ()
 
 
 class _Read(NamedTuple):
     input: Input
     entry: Entry
     settled: bool
+    asked: tuple[AttributeKey, ...] = ()
+    """What was to be read out of it."""
+    attributes: tuple[tuple[str, str], ...] = ()
 
 
 class _Reading(NamedTuple):
@@ -195,35 +200,49 @@ class OsFiles:
         files = {}
         for one in inputs:
             known = last.files.get(one.path) if last else None
-            files[one.path] = self._one(one, known, stop, store=keep and not one.secret)
+            asked = tuple(key for key in context.attributes if key.file == one.path)
+            files[one.path] = self._one(one, known, stop, asked, store=keep and not one.secret)
         entries = tuple(f.entry for f in files.values())
         whole = canonical(entries)
         if last and last.manifest.hash == whole and last.context == context:
             name = last.manifest.version
         else:
             name = _name(context, list(files), whole)
-        manifest = Manifest(whole, name, entries)
+        said = tuple(pair for f in files.values() for pair in f.attributes)
+        manifest = Manifest(whole, name, entries, said)
         settled = all(f.settled for f in files.values())
         return _Reading(inputs, context, manifest, files, settled, keep)
 
-    def _one(self, one: Input, known: _Read | None, stop: threading.Event, *, store: bool) -> _Read:
+    def _one(
+        self,
+        one: Input,
+        known: _Read | None,
+        stop: threading.Event,
+        asked: tuple[AttributeKey, ...],
+        *,
+        store: bool,
+    ) -> _Read:
         """One input: from memory when it is settled, else read; stored unless the same bytes are there already."""
         there = False
-        if known and known.input == one:
+        if known and known.input == one and known.asked == asked:
             there = not store or self.snapshots.has(known.entry)
             if there and known.settled:
                 return known
         began = self._wall_ns()
-        digest = self._digest(one, stop, store=store and not there)
+        text = bytearray() if asked else None
+        digest = self._digest(one, stop, text, store=store and not there)
         if store and there and known and digest != known.entry.hash:
-            digest = self._digest(one, stop, store=True)  # other bytes under the same stamp
-        return _Read(one, Entry(one.path, digest, one.stamp.size), one.stamp.settled(began))
+            text = bytearray() if asked else None
+            digest = self._digest(one, stop, text, store=True)  # other bytes under the same stamp
+        said = () if text is None else document.attributes(bytes(text), asked)
+        entry = Entry(one.path, digest, one.stamp.size)
+        return _Read(one, entry, one.stamp.settled(began), asked, said)
 
-    def _digest(self, one: Input, stop: threading.Event, *, store: bool) -> str:
-        """Hash one input, and store its bytes on the way."""
-        digest: Digest = hashlib.sha256()
-        if one.secret:
-            digest = hmac.new(host_key(self._host_key), digestmod="sha256")
+    def _digest(
+        self, one: Input, stop: threading.Event, text: bytearray | None, *, store: bool
+    ) -> str:
+        """Hash one input, and store its bytes on the way; ``text`` gets those that may be a document."""
+        digest = self._hasher(one)
         spool: Spool | None = None
         try:
             if store:
@@ -231,6 +250,8 @@ class OsFiles:
                     spool = self.snapshots.spool()
             for chunk in chunks(one.path, one.stamp, stop.is_set):
                 digest.update(chunk)
+                if text is not None and len(text) <= document.MAX_BYTES:
+                    text += chunk
                 if spool:
                     with _Keeping():
                         spool.write(chunk)
@@ -247,6 +268,12 @@ class OsFiles:
             if spool:
                 spool.discard()
         return digest.hexdigest()
+
+    def _hasher(self, one: Input) -> Digest:
+        """A bare hash of a short secret could be tried out, so those are hashed with this host's key."""
+        if one.secret:
+            return hmac.new(host_key(self._host_key), digestmod="sha256")
+        return hashlib.sha256()
 
 
 class _Keeping:
@@ -268,12 +295,13 @@ def _difference(before: Sequence[Input], after: Sequence[Input]) -> str:
 
 
 def _context(spec: Spec, paths: Sequence[str]) -> _Context:
+    said = spec.attributes
     if spec.version is None:
-        return _Context(None, None, repository(paths))
+        return _Context(None, None, repository(paths), said)
     try:
-        return _Context(spec.version, Stamp.of(os.stat(spec.version.file)), None)  # noqa: PTH116
+        return _Context(spec.version, Stamp.of(os.stat(spec.version.file)), None, said)  # noqa: PTH116
     except OSError:
-        return _Context(spec.version, None, None)
+        return _Context(spec.version, None, None, said)
 
 
 def _name(context: _Context, paths: Sequence[str], whole: str) -> str:

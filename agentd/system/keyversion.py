@@ -1,4 +1,4 @@
-"""The version's name when the operator says where it is written: one key of a JSON or TOML file.
+"""The version's name when the operator says where it is written: one key of a JSON, TOML or YAML file.
 
 It decides only whether what is there can serve as a name: one short printable line.
 """
@@ -9,10 +9,11 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+from agentd.system.document import MAX_BYTES, parse, plain
+
 if TYPE_CHECKING:
     from agentd.core.spec import VersionKey
 
-_MAX_BYTES = 1024 * 1024
 _MAX_NAME = 64
 _PART = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
@@ -22,26 +23,9 @@ def read_key(key: VersionKey) -> str | None:
     try:
         fd = os.open(key.file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(fd, "rb") as file:  # noqa: PTH123
-            text = file.read(_MAX_BYTES + 1).decode()
-        value = _parse(key.file, text)
+            value = parse(key.file, file.read(MAX_BYTES + 1))
         for name, index in _PART.findall(key.path):
             value = value[name] if name else value[int(index)]  # type: ignore[index]
     except (OSError, ValueError, LookupError, TypeError):
         return None
-    if isinstance(value, bool | dict | list) or value is None:
-        return None
-    found = str(value)
-    return found if 0 < len(found) <= _MAX_NAME and found.isprintable() else None
-
-
-def _parse(name: str, text: str) -> object:
-    """Both raise ValueError. Loaded here: few services name a key."""
-    if len(text) > _MAX_BYTES:
-        raise ValueError
-    if name.endswith(".toml"):
-        import tomllib  # noqa: PLC0415
-
-        return tomllib.loads(text)
-    import json  # noqa: PLC0415
-
-    return json.loads(text)
+    return plain(value, _MAX_NAME)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from agentd.telemetry import said
 from agentd.telemetry.spans import spans
 from agentd.telemetry.story import Story, story
 
@@ -65,6 +66,7 @@ def flip(records: Sequence[Record], resource: Resource) -> LogEvent | None:
     root = spans(records, resource)[0]
     known = dict(root.attributes)
     found: dict[str, Value] = {name: known[name] for name in _OF_ROOT if name in known}
+    found |= said.attributes(told.asked.attributes_before, told.attributes_now)
     hash_now, _ = told.hash_now
     if hash_now is not None:  # where nobody knows what runs, nobody knows whether that is another
         found["config.changed"] = hash_now != told.asked.hash_before

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from agentd.telemetry import said
 from agentd.telemetry.resource import instance_id
 from agentd.telemetry.story import Story, story
 
@@ -42,6 +43,8 @@ class Report:
     version_before: str | None
     version_after: str | None
     changed: tuple[Change, ...]
+    attributes_before: tuple[tuple[str, str], ...]
+    attributes_after: tuple[tuple[str, str], ...]
     requested_ns: int
     ended_ns: int
     phase: str | None
@@ -77,6 +80,7 @@ class Report:
             "version_before": self.version_before,
             "version_after": self.version_after,
             "changed": [{"path": c.path, "change": c.change} for c in self.changed],
+            "attributes": said.changes(self.attributes_before, self.attributes_after),
             "requested_at": iso(self.requested_ns),
             "duration_ms": self.duration_ms,
             "downtime_ms": self.downtime_ms,
@@ -125,6 +129,8 @@ def _report(told: Story, host_id: str) -> Report:
         version_before=asked.version_before,
         version_after=tried[1],
         changed=taken.changed if taken else (),
+        attributes_before=asked.attributes_before,
+        attributes_after=taken.attributes if taken else (),
         requested_ns=told.began_ns,
         ended_ns=told.end_ns,
         phase=running.name if running else None,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from agentd.core.context import Context, parse_traceparent, parse_tracestate, span_id
+from agentd.telemetry import said
 from agentd.telemetry.span import Event, Kind, Link, Span
 from agentd.telemetry.story import Part, Story, story
 from agentd.wire import Trigger, Verdict
@@ -241,6 +242,7 @@ class _Tree:
             found.append(("reload.downtime_ms", told.downtime_ms))
             if self._error() is not None:
                 found.append(("error.type", judged.error_type or judged.verdict.value))
+        found += said.attributes(told.asked.attributes_before, told.attributes_now).items()
         return [(name, value) for name, value in found if value is not None]
 
     def _root_attributes(self) -> Attributes:

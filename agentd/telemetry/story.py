@@ -116,6 +116,15 @@ class Story:
             return before
         return (j.hash_after, j.version_after) if j.verdict in _MOVED else (None, None)
 
+    @property
+    def attributes_now(self) -> tuple[tuple[str, str], ...]:
+        """What the configuration that is live after it says of itself; it moves with ``config.version``."""
+        hash_now, _ = self.hash_now
+        taken = self.snapshot
+        if taken is not None and hash_now == taken.hash:
+            return taken.attributes
+        return self.asked.attributes_before if hash_now == self.asked.hash_before else ()
+
 
 _UNTOUCHED = frozenset({"rejected", "refused", "rolled_back"})
 """Verdicts after which the configuration of before is the one that runs."""

@@ -28,6 +28,7 @@ def head(reload: Document, view: Look) -> list[str]:
         f"  asked    {clock(reload['requested_at'])} UTC, {reload['trigger']}{who}{why}",
         f"  handle   {reload['handle']}",
     ]
+    lines += map(_attribute, reload.get("attributes") or ())
     if evidence := proof(reload):
         lines.append(f"  evidence {evidence}")
     for instance in reload.get("instances") or ():
@@ -36,6 +37,12 @@ def head(reload: Document, view: Look) -> list[str]:
         )
     lines += [*map(_drain, drains(reload)), *trial(reload)]
     return [view.plain(text) for text in lines]
+
+
+def _attribute(one: Document) -> str:
+    before, after = (line(one[side]) if one[side] else "none" for side in ("before", "after"))
+    told = after if before == after else f"{before} → {after}"
+    return f"  says     {line(one['name'])}: {told}"
 
 
 def drains(reload: Document) -> "list[Document]":

@@ -134,5 +134,6 @@ def test_the_example_of_a_recipe_loads(tmp_path: Path) -> None:
     path.write_text("".join(examples).replace("\\-", "-"))
     loaded = load(path)
     assert loaded.services[0].stop_signal == "TERM"
-    assert [s.reload.handle for s in loaded.services] == [*["signal"] * 3, "replace", "replace"]
+    handles = [*["signal"] * 3, *["replace"] * 3]
+    assert [s.reload.handle for s in loaded.services] == handles
     assert loaded.warnings == ()

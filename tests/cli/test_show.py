@@ -235,3 +235,17 @@ def test_every_span_has_a_bar_inside_the_width(
     for row in drawn:
         assert len(row.bar) <= width
         assert row.bar.strip() or row.state == "link"
+
+
+def test_what_the_configuration_says_of_itself_is_shown(agent: Agent, ctl: Ctl) -> None:
+    said = [
+        {"name": "model.version", "before": "small-1", "after": "small-2"},
+        {"name": "prompt.template.id", "before": "triage", "after": "triage"},
+        {"name": "team.owner", "before": None, "after": "ai\x1b[2J"},
+    ]
+    _, out, _ = ctl(agent(reply(shown() | {"attributes": said})), "show", "web")
+    assert out.splitlines()[5:8] == [
+        "  says     model.version: small-1 → small-2",
+        "  says     prompt.template.id: triage",
+        "  says     team.owner: none → ai\\x1b[2J",
+    ]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from agentd import recipes
 from agentd.config.access import Access, Anyone, User
 from agentd.config.definitions import AgentSpec, OnTerminate
 from agentd.config.loader import ConfigErrors, Definitions, describe, load
@@ -165,7 +166,7 @@ def test_watch_may_be_a_word(tmp_path: Path, word: str, watch: s.WatchSpec | Non
             'reload.handle: "singal" is unknown; known: exec, http, notify, replace, restart, signal',
         ),
         ('start_timout = "3s"', "start_timout: unknown key; did you mean start_timeout?"),
-        ("recipe = 'ngnix'", 'recipe: "ngnix" is unknown; known: nginx'),
+        ("recipe = 'ngnix'", f'recipe: "ngnix" is unknown; known: {", ".join(recipes.names())}'),
         ('inputs = ["/a", "b"]', 'inputs[1]: "b" is relative; write the whole path, from /'),
         ('user = "nobody-here"', 'user: user "nobody-here" does not exist on this host'),
         ('group = "nobody-here"', 'group: group "nobody-here" does not exist on this host'),

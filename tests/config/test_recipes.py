@@ -7,10 +7,14 @@ import pytest
 from agentd import recipes
 from agentd.config.loader import load
 from agentd.core.spec import Check, ReadyAfter, ReadyProbe, Spec, WorkersProbe
-from agentd.core.steps import SendSignal
+from agentd.core.steps import Replace, SendSignal
 from agentd.evidence import Delivered, Workers
 
-NGINX = Workers(worker="worker process", draining="is shutting down")
+NGINX = Workers(
+    worker="worker process",
+    draining="is shutting down",
+    refused=recipes.load("nginx").hints.refused,
+)
 
 
 def service(tmp_path: Path, *lines: str) -> Spec:
@@ -36,6 +40,54 @@ def test_nginx_knows_how_it_starts_stops_reloads_and_shows_it(tmp_path: Path) ->
     assert spec.stop_signal == "QUIT"
     assert spec.reload.steps == (SendSignal("HUP"),)
     assert spec.reload.confirm == (NGINX,)
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_every_recipe_is_whole_on_sockets_that_agentd_holds(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "agentd.toml"
+    sockets = 'sockets = [{ name = "http", listen = "127.0.0.1:8000" }]'
+    path.write_text(f'[service.x]\nrecipe = "{name}"\ncommand = ["{name}"]\n{sockets}\n')
+    assert load(path).warnings == ()
+
+
+def test_gunicorn_is_replaced_where_agentd_holds_its_socket_and_told_by_hup_elsewhere(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "agentd.toml"
+    text = '[service.app]\nrecipe = "gunicorn"\ncommand = ["gunicorn", "a:b"]\n'
+    path.write_text(text)
+    (app,) = load(path).services
+    assert (app.reload.steps, app.reload.confirm) == ((SendSignal("HUP"),), (Workers(settle=1.0),))
+    path.write_text(text + 'sockets = [{ name = "http", listen = "127.0.0.1:8000" }]\n')
+    (app,) = load(path).services
+    assert (app.reload.steps, app.reload.confirm) == ((Replace(),), ())
+    assert app.reload.check == Check(("gunicorn", "--check-config", "a:b"))
+
+
+def test_another_handle_than_the_recipes_keeps_the_check_and_drops_what_is_the_handles(
+    tmp_path: Path,
+) -> None:
+    ready = 'ready = { http = "http://127.0.0.1:8000/" }'
+    spec = service(tmp_path, 'command = ["nginx"]', ready, 'reload.handle = "replace"')
+    assert (spec.reload.steps, spec.reload.confirm) == ((Replace(),), ())
+    assert spec.reload.check == Check(("nginx", "-t", "-q"))
+
+
+@pytest.mark.parametrize(
+    ("name", "command", "check"),
+    [
+        ("haproxy", "haproxy -W -db -S m.sock -f a.cfg -dr", "haproxy -c -f a.cfg -dr"),
+        ("httpd", "apache2 -DFOREGROUND -f h.conf -k start", "apache2 -t -DFOREGROUND -f h.conf"),
+        ("gunicorn", "python3 -m gunicorn -w 2 a:b", "python3 -m gunicorn --check-config -w 2 a:b"),
+        ("gunicorn", "python3 -m flask run", None),
+        ("gunicorn", "python3 gunicorn", None),
+    ],
+)
+def test_the_check_is_made_from_the_command(name: str, command: str, check: str | None) -> None:
+    rule = recipes.load(name).check
+    assert rule is not None
+    made = rule.derive(command.split())
+    assert made == (check and check.split())
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentd.core.manifest import Entry, Manifest, Missing, changes
-from agentd.core.spec import ProcessSpec, Spec, VersionKey
+from agentd.core.spec import AttributeKey, ProcessSpec, Spec, VersionKey
 from agentd.ports import AdapterError
 from agentd.system.files import OsFiles
 from agentd.system.gitversion import repository
@@ -399,6 +399,8 @@ def test_a_file_that_becomes_secret_is_read_anew(world: World) -> None:
     [
         ("r.json", '{"a": [{"b": "v1.2"}]}', "a[0].b", "v1.2"),
         ("r.toml", "a.b = 7", "a.b", "7"),
+        ("r.yaml", "a: [b, {c: 2026-11}]", "a[1].c", "2026-11"),
+        ("r.yml", "a: !!python/name:os.system", "a", None),
         ("r.json", '{"a": 1}', "b", None),
         ("r.json", '{"a": [1]}', "a[1]", None),
         ("r.json", '{"a": "two\\nlines"}', "a", None),
@@ -411,6 +413,53 @@ def test_a_version_can_be_a_key_of_a_file(
     file = world.write(name, text.encode())
     found = world.manifest(spec(file, version=VersionKey(file, path)))
     assert found.version == (version or found.hash[7:19])
+
+
+MODEL = "model_list[?model_name=='fast'].litellm_params.model | [0]"
+YAML = b"""
+model_list:
+- {model_name: slow, litellm_params: {model: openai/large}}
+- {model_name: fast, litellm_params: {model: openai/small-1}}
+limits: {rpm: 60, on: true}
+"""
+
+
+def test_attributes_are_read_from_the_bytes_that_are_hashed(world: World) -> None:
+    file, other = world.write("c.yaml", YAML), world.write("plain")
+    keys = (
+        AttributeKey("model.version", file, MODEL),
+        AttributeKey("limits.rpm", file, "limits.rpm"),
+        AttributeKey("limits.on", file, "limits.on"),  # neither a string nor a number
+        AttributeKey("not.there", file, "nothing"),
+        AttributeKey("no.input", "/etc/passwd", "root"),
+    )
+    one = spec(file, other, attributes=keys)
+    assert world.manifest(one).attributes == (
+        ("model.version", "openai/small-1"),
+        ("limits.rpm", "60"),
+    )
+    world.write("c.yaml", YAML.replace(b"small-1", b"small-2"))
+    assert dict(world.manifest(one).attributes)["model.version"] == "openai/small-2"
+    world.write("c.yaml", b"[")
+    assert world.manifest(one).attributes == ()
+
+
+def test_a_definition_that_asks_for_more_is_answered_from_files_that_did_not_change(
+    world: World,
+) -> None:
+    file = world.write("c.toml", b"a.b = 'x'")
+    os.utime(file, (1e9, 1e9))
+    asyncio.run(asyncio.sleep(0))
+    assert world.manifest(spec(file)).attributes == ()
+    one = spec(file, attributes=(AttributeKey("a.b", file, "a.b"),))
+    assert world.manifest(one).attributes == (("a.b", "x"),)
+
+
+def test_a_document_of_aliases_of_aliases_costs_nothing(world: World) -> None:
+    rows = "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 40))
+    file = world.write("bomb.yaml", f"a0: &a0 x\n{rows}name: fine\n".encode())
+    one = spec(file, attributes=(AttributeKey("x.name", file, "name"),))
+    assert world.manifest(one).attributes == (("x.name", "fine"),)
 
 
 def git(*argv: str, cwd: Path) -> str:

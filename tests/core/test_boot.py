@@ -515,3 +515,31 @@ def test_a_yes_that_was_heard_is_not_forgotten() -> None:
     b.sight(None)
     b.read(2)
     assert (b.judged.verdict, b.judged.confirmation) == (Verdict.APPLIED, "reply")
+
+
+@pytest.mark.parametrize("waits", ["alone", "behind another"])
+def test_a_trial_that_was_asked_for_is_not_lost(waits: str) -> None:
+    a = agent(unchecked(spec("web", Says()))).up()
+    if waits == "behind another":
+        a.feed(ev.ReloadAsked("web", Cause(Trigger.HANGUP)))
+    else:
+        a.exited()
+        a.elapse()  # it is started again, and a reload waits for that
+    a.reload()
+    a.reload(confirm_within=7.0)
+    b = survivor(a)
+    waiting = b.service().waiting or b.service().running
+    assert waiting is not None
+    assert waiting.confirm_within == 7.0
+
+
+def test_a_signal_that_was_sent_is_no_answer_of_the_command_after_it() -> None:
+    two = ReloadSpec(steps=(SendSignal("USR1"), RunCommand(("tell",))), confirm=(Reply(),))
+    a = agent(unchecked(spec("web", reload=two))).up()
+    a.reload()
+    a.act()
+    assert a.last(fx.Perform).step == RunCommand(("tell",))
+    b = survivor(a)
+    running = b.service().running
+    assert running is not None
+    assert (running.step, running.replied) == (1, False)

@@ -133,6 +133,28 @@ def test_a_matching_line_is_enough_and_its_absence_is_not_a_no() -> None:
     assert log.judge(BEFORE, Sight(alive=True, since_sent=0.0, matched="")) is CONFIRMED
 
 
+def test_a_complaint_of_the_server_contradicts_before_anything_confirms() -> None:
+    complaint = Sight(alive=True, since_sent=0.1, workers=(), matched="[emerg] no such file")
+    assert Workers(refused="emerg").pattern == "emerg"
+    assert Workers(refused="emerg").judge(BEFORE, complaint) is CONTRADICTED
+    log = Log.declared("Loading success", Hints(refused="Loading failure"))
+    assert log.pattern == "(?:Loading success)|(?:Loading failure)"
+    for line, judgement in (("Loading failure!", CONTRADICTED), ("Loading success.", CONFIRMED)):
+        assert log.judge(BEFORE, Sight(alive=True, since_sent=0.1, matched=line)) is judgement
+
+
+@pytest.mark.parametrize(
+    ("started", "since", "judgement"),
+    [(101, 0.5, NOT_YET), (101, 1.1, CONFIRMED), (150, 1.1, NOT_YET), (150, 1.6, CONFIRMED)],
+    ids=["just forked", "has lived", "started again meanwhile", "and has lived"],
+)
+def test_workers_that_may_fail_after_their_start_must_have_lived(
+    started: int, since: float, judgement: Judgement
+) -> None:
+    sight = Sight(alive=True, since_sent=since, workers=(Worker(20, started, "x"),))
+    assert Workers(settle=1.0).judge(BEFORE, sight) is judgement
+
+
 @pytest.mark.parametrize("argument", ["(", "", "x*"])
 def test_a_pattern_that_is_none_or_matches_everything_is_refused(argument: str) -> None:
     with pytest.raises(ValueError, match=r"regular expression|every line"):
@@ -294,7 +316,7 @@ def test_kinds_and_grades() -> None:
         "delivered": Grade.DECLARED,
     }
     assert [name for name, kind in KINDS.items() if kind.workers] == ["workers"]
-    assert Workers.declared(None, Hints("w", "d")) == Workers("w", "d")
+    assert Workers.declared(None, Hints("w", "d", "r", 1.0)) == Workers("w", "d", "r", 1.0)
     silent = (Workers(), Delivered(), Notify(), Reply())
     assert [e.pattern for e in silent] == [None] * len(silent)
     nothing = Hints()

@@ -9,11 +9,23 @@ import pytest
 from agentd.core import effects as fx
 from agentd.core import events as ev
 from agentd.core import facts
+from agentd.core.facts import Record
 from agentd.core.instance_drain import FIRST_COUNT
 from agentd.core.memory import Memory, Other, Want
 from agentd.core.steps import Grade
 from agentd.wire import Verdict
-from tests.core.make import PERSON, TERM, agent, identity, manifest, names, survivor
+from tests.core.make import (
+    PERSON,
+    TERM,
+    Agent,
+    agent,
+    identity,
+    manifest,
+    names,
+    spec,
+    survivor,
+    unchecked,
+)
 from tests.core.test_generations import (
     WEB,
     begun,
@@ -276,3 +288,34 @@ def test_a_crash_and_a_second_agent_leave_the_numbers_in_order() -> None:
     b.exited(TERM)
     b.read(1)
     assert b.last(fx.Spawn).generation == 3
+
+
+def test_what_was_being_killed_does_not_drain() -> None:
+    b = survivor(replaced(), others=(Other(1, "killing", identity(7), "R"),))
+    assert (generations(b), kills(b)) == ([(2, "ready"), (1, "stopping")], [(1, "TERM")])
+
+
+def test_a_next_one_drains_for_its_own_services_reload() -> None:
+    left = survivor(ready()).left
+    asked = facts.Requested("db", "R-db", "t", "signal", PERSON, None, None)
+    others = ((Record(1, 0, 0.0, "boot", asked),), *left.open_reloads)
+    b = Agent((spec("db"), WEB), replace(left, open_reloads=others))
+    (former,) = b.service().former
+    assert former.reload_id == left.open_reloads[0][0].fact.reload_id  # type: ignore[union-attr]
+
+
+def test_a_replacement_that_is_begun_anew_by_another_handle_begins_with_its_first_step() -> None:
+    a = comparing()
+    a.specs = (unchecked(spec("web", sockets=WEB.sockets)),)
+    b = survivor(a)
+    b.act(2)
+    assert b.last(fx.SendReloadSignal).signal == "HUP"
+
+
+def test_an_ending_agent_waits_for_what_drains_beside_nothing() -> None:
+    b = survivor(replaced(), found=False)
+    b.feed(ev.ShutdownAsked(leave=False))
+    assert (b.phase(), generations(b)) == ("down", [(1, "stopping")])
+    assert fx.Leave() not in b.effects
+    ends(b, 1, TERM)
+    assert b.effects[-1] == fx.Leave()

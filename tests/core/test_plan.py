@@ -302,3 +302,15 @@ def test_one_that_finished_by_itself_keeps_nobody_waiting() -> None:
 
 def test_settle_is_what_boot_does() -> None:
     assert host.settle(agent(WEB).host, 0.0).refused == ""
+
+
+def test_what_is_new_is_started_at_once() -> None:
+    a = agent(WEB).up()
+    define(a, WEB, DB)
+    assert a.last(fx.TakeSnapshot).spec is DB
+
+
+def test_what_is_gone_is_watched_no_more() -> None:
+    a = agent(WEB).up()
+    define(a, DB)
+    assert (a.phase(), a.service().spec.watch) == ("stopping", None)

@@ -347,6 +347,7 @@ def test_a_contradiction_refuses_and_leaves_live() -> None:
     a.sight("confirmed", "contradicted")
     assert (a.judged.verdict, a.judged.error_type) == (Verdict.REFUSED, "contradicted")
     assert a.judged.message == "says contradicts it"
+    assert a.judged.output == ("contradicted",)  # the line by which it was known
     assert a.service().live == manifest(1)
     assert phases(a)[-2:] == ["-confirm!contradicted", "refused"]
 

@@ -105,11 +105,26 @@ def test_a_change_that_nobody_confirms_is_put_back_in_spite_of_a_hold() -> None:
     assert a.told(facts.Quarantined)[-1] == facts.Quarantined(
         "web", "sha256:2", "not confirmed in time"
     )
+    poison = a.service().quarantine
+    assert poison is not None
+    assert (poison.hash, poison.reason) == ("sha256:2", "not confirmed in time")
     asked = a.told(facts.Requested)[-1]
     assert (asked.cause.trigger, asked.link, asked.restore) == (Trigger.ROLLBACK, id_, "sha256:1")
     restored(a)
     applied(a, 1)
     assert (a.judged.verdict, a.service().live) == (Verdict.APPLIED, manifest(1))
+
+
+def test_what_was_not_confirmed_is_quarantined_until_somebody_puts_it_back() -> None:
+    a = on_trial(agent().up())
+    a.elapse("confirm")
+    restored(a)
+    applied(a, 1)
+    assert a.service().quarantine is not None, "the roll-back does not make it any better"
+    roll_back(a, "sha256:2")
+    restored(a)
+    applied(a, 2)
+    assert a.service().quarantine is None
 
 
 def test_when_it_runs_is_not_known_there_is_nothing_to_quarantine() -> None:
@@ -175,6 +190,7 @@ def test_a_trial_that_ended_while_it_was_down_ends_once() -> None:
     a.read(2)
     a.spawned(8)
     a.ready()
+    assert a.service().pending is not None, "not before its start has ended"
     a.read(2)
     assert a.service().pending is None
     assert a.told(facts.Requested)[-1].restore == "sha256:1"

@@ -1,10 +1,11 @@
-"""One connection to an HTTP server, one request at a time, and how each request ended. Retries nothing and counts nothing."""
+"""One connection to a server, one request at a time, and how each request ended. Retries nothing and counts nothing."""
 
 from __future__ import annotations
 
 import asyncio
 
-from answers import Answer, Garbled
+from answers import Garbled
+from speech import Speech, Whole
 
 GOOD = "good"
 
@@ -12,23 +13,27 @@ GOOD = "good"
 class Connection(asyncio.Protocol):
     """One connection to the server; one request at a time."""
 
-    def __init__(self) -> None:
-        self.answer = Answer()
+    def __init__(self, speech: Speech) -> None:
+        self._speech = speech
+        self._asked = 0
+        self.answer: Whole = speech.answer(first=True)
         self.answered = 0
         self.lost = False
         self._transport: asyncio.Transport
         self._end: asyncio.Future[str] | None = None
         self._orderly = False
 
-    async def ask(self, request: bytes, patience: float) -> str:
+    async def ask(self, patience: float, *, last: bool) -> str:
         """What became of the request."""
-        self.answer = Answer()
+        first = not self._asked
+        self._asked += 1
+        self.answer = self._speech.answer(first=first)
         self._end = asyncio.get_running_loop().create_future()
         timer = asyncio.get_running_loop().call_later(patience, self._ended, "timeout")
         if self.lost:
             self._ended("closed" if self._orderly else "reset")
         else:
-            self._transport.write(request)
+            self._transport.write(self._speech.question(first=first, last=last))
         try:
             return await self._end
         finally:

@@ -1,6 +1,7 @@
-"""HTTP requests to one server of this host at a steady rate, and what became of each.
+"""Requests to one server of this host at a steady rate, and what became of each.
 
     load.py PORT PER_SECOND [--keep N] [--pause MS] [--path PATH] [--patience S] [--host ADDRESS]
+            [--header "NAME: VALUE"] [--speak http|postgres|redis]
 
 A program of its own so that the tests' own work does not slow it down; the tests and ``make bench`` use the same one. Until
 SIGTERM; then what is under way is waited for, and one JSON object is printed. A blank line is printed when the first request has ended.
@@ -40,6 +41,7 @@ from collections import Counter
 from typing import Any
 
 from connection import GOOD, Connection
+from speech import Http, Postgres, Redis, Speech
 from tally import Count, Gap
 
 UNANSWERED = ("reset", "closed")
@@ -60,9 +62,7 @@ class Load:
         self.late = self.due = 0.0
         self.stop = asyncio.Event()
         self.loop = asyncio.get_running_loop()
-        head = f"GET {options.path} HTTP/1.1\r\nHost: {options.host}\r\n"
-        self.last_request = f"{head}Connection: close\r\n\r\n".encode()
-        self.request = f"{head}\r\n".encode()
+        self.speech = speech(options)
         self._said = False
 
     async def run(self) -> dict[str, Any]:
@@ -87,7 +87,9 @@ class Load:
         o = self.options
         try:
             async with asyncio.timeout(o.patience):
-                _, connection = await self.loop.create_connection(Connection, o.host, o.port)
+                _, connection = await self.loop.create_connection(
+                    lambda: Connection(self.speech), o.host, o.port
+                )
         except ConnectionRefusedError:
             return "refused"
         except TimeoutError:
@@ -105,7 +107,7 @@ class Load:
         if isinstance(connection, str):
             self._count(self.new, connection)
             return
-        how = await connection.ask(self.last_request, self.options.patience)
+        how = await connection.ask(self.options.patience, last=True)
         connection.close()
         self._count(self.new, how)
         if how != GOOD:
@@ -135,7 +137,7 @@ class Load:
         """The connection for the next request."""
         connection, how = kept, ""
         if kept is not None:
-            how = await kept.ask(self.request, self.options.patience)
+            how = await kept.ask(self.options.patience, last=False)
             if how in UNANSWERED:
                 self.retried[how] += 1
                 kept.close()
@@ -146,7 +148,7 @@ class Load:
                 self._count(self.kept, fresh)
                 return None
             self.opened += 1
-            connection, how = fresh, await fresh.ask(self.request, self.options.patience)
+            connection, how = fresh, await fresh.ask(self.options.patience, last=False)
         self._count(self.kept, how)
         whole = how == GOOD or how.startswith("status")
         self.announced += whole and connection.answer.announced
@@ -203,6 +205,17 @@ class Load:
         }
 
 
+def speech(options: argparse.Namespace) -> Speech:
+    """The language that is spoken."""
+    match options.speak:
+        case "postgres":
+            return Postgres("postgres", options.path)
+        case "redis":
+            return Redis(options.path)
+        case _:
+            return Http(options.host, options.path, options.header)
+
+
 def _ms(seconds: float) -> float:
     return round(seconds * 1000, 1)
 
@@ -217,7 +230,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("per_second", type=float)
     parser.add_argument("--keep", type=int, default=0, help="kept-alive clients")
     parser.add_argument("--pause", type=float, default=50, help="between their requests, in ms")
-    parser.add_argument("--path", default="/")
+    parser.add_argument(
+        "--path", default="/", help="what is asked for: a setting, where it speaks another language"
+    )
+    parser.add_argument("--header", action="append", default=[])
+    parser.add_argument("--speak", choices=("http", "postgres", "redis"), default="http")
     parser.add_argument("--patience", type=float, default=10, help="for an answer, in seconds")
     parser.add_argument("--host", default="127.0.0.1")
     return parser.parse_args()

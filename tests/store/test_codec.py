@@ -35,10 +35,11 @@ SHAPES = {
     "PhaseEnded": "error_type phase reload_id service",
     "PhaseEntered": "exit generation phase pid service was why",
     "Quarantined": "hash reason service",
-    "Requested": "cause confirm_within handle hash_before link must_act reload_id require_proof restore service trace_id version_before",
+    "Requested": "attributes_before cause confirm_within handle hash_before link must_act reload_id require_proof"
+    " restore service trace_id version_before",
     "Skipped": "service trigger why",
     "Restored": "files hash reload_id service",
-    "SnapshotTaken": "changed files hash reload_id service version",
+    "SnapshotTaken": "attributes changed files hash reload_id service version",
     "StepBegan": "pid reload_id service step",
     "StepEnded": "at error_type pid reload_id service step",
     "WantSet": "service user want",

@@ -216,6 +216,33 @@ def running() -> tuple[f.Record, ...]:
     return delivered(CLI).at(18, f.PhaseBegan("web", ID, "confirm")).records()
 
 
+SAID = (
+    ("model.version", "small-1"),
+    ("prompt.template.id", "triage"),
+    ("prompt.template.version", "v6"),
+)
+SAYS = (
+    ("model.version", "small-2"),
+    ("prompt.template.id", "sort"),
+    ("prompt.template.version", "v7"),
+)
+
+
+def speaking(records: tuple[f.Record, ...]) -> tuple[f.Record, ...]:
+    """The same reload of a service whose configuration says which model it names."""
+
+    def told(fact: f.Fact) -> f.Fact:
+        if isinstance(fact, f.Requested):
+            return replace(fact, attributes_before=SAID)
+        return replace(fact, attributes=SAYS) if isinstance(fact, f.SnapshotTaken) else fact
+
+    return tuple(replace(r, fact=told(r.fact)) for r in records)
+
+
+def of_a_model() -> tuple[f.Record, ...]:
+    return speaking(applied())
+
+
 ALL = {
     "applied": applied(),
     "rejected": rejected(),
@@ -229,6 +256,7 @@ ALL = {
     "exec": asked_for("exec nginx"),
     "http": asked_for("http POST"),
     "restored": restored(),
+    "of a model": of_a_model(),
 }
 LATE = {"replaced": replaced()}
 """Stories with a span that ends after the verdict."""

@@ -36,6 +36,7 @@ def test_an_applied_reload_whole() -> None:
         "version_before": OLD[1],
         "version_after": NEW[1],
         "changed": [{"path": c.path, "change": c.change} for c in stories.CHANGED],
+        "attributes": [],
         "requested_at": "2026-11-22T10:00:00.000000Z",
         "duration_ms": 182.4,
         "downtime_ms": None,

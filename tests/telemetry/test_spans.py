@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from agentd.core import facts as f
 from agentd.core.context import span_id
 from agentd.core.steps import Grade
+from agentd.telemetry import said
 from agentd.telemetry.span import Kind, Span
 from agentd.telemetry.spans import spans
 from agentd.wire import Trigger, Verdict
@@ -287,3 +288,29 @@ def test_any_order_of_records_makes_a_whole_tree(rest: list[f.Record]) -> None:
 
 def test_records_that_are_no_reload_have_no_spans() -> None:
     assert spans((), AGENT) == spans(ALL["applied"][1:], AGENT) == ()
+
+
+@pytest.mark.parametrize("name", ["reload web", "reload.instance"])
+def test_what_the_configuration_says_of_itself_moves_with_its_version(name: str) -> None:
+    found = of(stories.of_a_model())[name]
+    assert found.get("model.version") == found.get("gen_ai.request.model") == "small-2"
+    assert found.get("model.previous_version") == "small-1"
+    assert found.get("prompt.template.previous_version") == "v6"
+    assert found.get("prompt.template.version") == found.get("gen_ai.prompt.version") == "v7"
+    assert found.get("prompt.template.id") == found.get("gen_ai.prompt.name") == "sort"
+    assert found.get("prompt.template.previous_id") == "triage"
+
+
+def test_after_a_rejected_reload_the_model_is_the_one_of_before() -> None:
+    root = of(stories.speaking(stories.rejected()))["reload web"]
+    assert root.get("model.version") == root.get("model.previous_version") == "small-1"
+    assert root.get("gen_ai.prompt.version") == "v6"
+
+
+def test_what_is_no_longer_said_is_only_told_of_before() -> None:
+    assert said.attributes((("team.owner", "ai"),), ()) == {"team.previous_owner": "ai"}
+
+
+def test_a_twin_that_is_declared_is_not_overruled() -> None:
+    both = (("model.version", "a"), ("gen_ai.request.model", "b"))
+    assert said.attributes((), both)["gen_ai.request.model"] == "b"

@@ -1,0 +1,90 @@
+"""An AI gateway under load: which model and which prompt template ran before and after is on the reload's spans."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from apps_run import HOME, get
+from host import free_port, host, load
+
+CONFIG = """
+model_list:
+- model_name: fast
+  litellm_params: {{model: {model}, api_key: not-to-be-told}}
+prompt: {{id: triage, version: {prompt}}}
+"""
+FIRST, SWAPPED, REWORDED = (
+    ("openai/small-1", "v6"),
+    ("openai/small-2", "v6"),
+    ("openai/small-2", "v7"),
+)
+
+
+def definition(port: int) -> str:
+    return f"""[service.llm]
+command = ["{sys.executable}", "{HOME}/gateway.py", "{port}", "@DIR@/llm.yaml"]
+inputs = ["@DIR@/llm.yaml"]
+ready = "notify"
+[service.llm.reload]
+handle = "notify"
+[service.llm.attributes]
+"model.version" = {{ file = "@DIR@/llm.yaml", path = "model_list[?model_name=='fast'].litellm_params.model | [0]" }}
+"prompt.template.id" = {{ file = "@DIR@/llm.yaml", path = "prompt.id" }}
+"prompt.template.version" = {{ file = "@DIR@/llm.yaml", path = "prompt.version" }}
+"""
+
+
+def write(directory: Path, model: str, prompt: str) -> None:
+    new = directory / "llm.new"
+    new.write_text(CONFIG.format(model=model, prompt=prompt))
+    new.rename(directory / "llm.yaml")
+
+
+def spans(document: Any) -> dict[str, dict[str, Any]]:
+    """The attributes of each span, by its name, whichever resource it belongs to."""
+    return {
+        span["name"]: {a["key"]: next(iter(a["value"].values())) for a in span["attributes"]}
+        for whole in document["resourceSpans"]
+        for scope in whole["scopeSpans"]
+        for span in scope["spans"]
+    }
+
+
+def test_a_model_is_swapped_and_a_prompt_reworded_under_load(tmp_path: Path) -> None:
+    port = free_port()
+    write(tmp_path, *FIRST)
+    with host(tmp_path, definition(port)) as running:
+        running.ready("llm")
+        with load(port, 200, "--keep", "5", "--pause", "20") as counts:
+            for before, after in ((FIRST, SWAPPED), (SWAPPED, REWORDED)):
+                write(tmp_path, *after)
+                code, reload = running.ctl("reload", "llm")
+                assert (code, reload["verdict"]) == (0, "applied"), reload
+                assert get(port) == " ".join(after)
+                said = {a["name"]: (a["before"], a["after"]) for a in reload["attributes"]}
+                assert said["model.version"] == (before[0], after[0])
+                assert said["prompt.template.version"] == (before[1], after[1])
+                made = spans(json.loads(running.text("show", reload["reload_id"], "--otlp").stdout))
+                for name in ("reload llm", "reload.instance"):
+                    assert made[name]["model.version"] == made[name]["gen_ai.request.model"]
+                    assert made[name]["model.version"] == after[0]
+                    assert made[name]["model.previous_version"] == before[0]
+                    assert made[name]["gen_ai.prompt.version"] == after[1]
+                    assert made[name]["prompt.template.previous_version"] == before[1]
+                    assert made[name]["gen_ai.prompt.name"] == "triage"
+        bodies = counts.pop("bodies")
+        assert counts["bad"] == counts["kept"]["bad"] == {}
+        assert set(bodies) == {" ".join(one) for one in (FIRST, SWAPPED, REWORDED)}
+        running.kill()
+        running.start()
+        write(tmp_path, "]", "v8")
+        code, reload = running.ctl("reload", "llm")
+        assert (code, reload["verdict"]) == (151, "refused"), reload
+        said = {a["name"]: (a["before"], a["after"]) for a in reload["attributes"]}
+        assert said["model.version"] == (REWORDED[0], None), "known over the agent's own death"
+        made = spans(json.loads(running.text("show", reload["reload_id"], "--otlp").stdout))
+        assert made["reload llm"]["model.version"] == REWORDED[0], "the old one is live"
+        assert "not-to-be-told" not in running.text("export").stdout
