@@ -201,6 +201,31 @@ class Calls(Protocol):
         """Never raises for anything the server does. Cancelling closes the connection."""
 
 
+class Opened(NamedTuple):
+    """Which files a service's processes have opened."""
+
+    paths: frozenset[str] | None
+    """None: nobody can tell."""
+    why: str = ""
+    """Why not, as a clause."""
+
+
+class Opens(Protocol):
+    """Who opens files, as the kernel tells it."""
+
+    def watch(self, service: str, pid: int, paths: Sequence[str]) -> None:
+        """From now on; ``pid`` is the service's main process. Whether it can be told is said by ``opened``."""
+
+    def fresh(self, service: str) -> None:
+        """What was opened so far does not count."""
+
+    def opened(self, service: str) -> Opened:
+        """What its processes have opened since."""
+
+    def drop(self, service: str) -> None:
+        """It does not matter any more; harmless when it did not."""
+
+
 class Own(Protocol):
     """One generation, as a probe needs to know it: an answer counts only when it comes from there."""
 

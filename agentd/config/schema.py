@@ -224,7 +224,8 @@ RELOAD: Kind[ReloadTable] = table(
         'What shows that a reload took effect; every entry must agree. "notify": the service says RELOADING=1 with '
         'MONOTONIC_USEC, then READY=1; ERRNO or a STATUS that begins with words such as "Reload failed" refuse. '
         '"reply": the command or the request answers only when it is done, and said yes. "workers": new children '
-        'serve and the old ones are gone or draining. { log = "REGEX" }: a line of the output, after the signal. '
+        'serve and the old ones are gone or draining. "reread": its processes opened every input that changed (only '
+        'where the kernel tells who opens files: CAP_SYS_ADMIN). { log = "REGEX" }: a line of the output, after the signal. '
         "A table with http or exec: the service is asked what it runs, before the act and after it; its keys are below. "
         '"delivered": your word that being alive shortly after is enough. Without any, reloads end unverified. With '
         "restart and replace the new process is the evidence, when it is ready.",

@@ -194,6 +194,16 @@ class TakeBaseline:
     pid: int
     workers: bool
     inquiry: Inquiry | None = None
+    watch: tuple[str, ...] = ()
+    """Files of which it matters from now on who opens them, until ``Unwatch``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unwatch:
+    """It does not matter any more who opens this service's files."""
+
+    durable: ClassVar[bool] = False
+    service: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +218,8 @@ class Look:
     log_offset: int
     sent_at: float
     inquiry: Inquiry | None = None
+    opens: bool = False
+    """Whether it matters who opened the files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +294,7 @@ Effect = (
     | TakeSnapshot
     | RunCheck
     | TakeBaseline
+    | Unwatch
     | Look
     | Ask
     | Answer

@@ -14,7 +14,7 @@ from agentd.core.events import (
     Sighted,
     SnapshotDone,
 )
-from agentd.core.manifest import Manifest
+from agentd.core.manifest import Manifest, changes
 from agentd.core.reload_value import (
     Act,
     Ending,
@@ -54,6 +54,21 @@ def inquiry(view: View) -> Inquiry | None:
     return Inquiry(view.spec, view.generation, questions) if any(questions) else None
 
 
+def watch(r: Reload, view: View) -> tuple[str, ...]:
+    """The inputs of which it matters who opens them; empty: no evidence asks for that."""
+    return _reads(r, view) if any(e.opens for e in view.spec.reload.confirm) else ()
+
+
+def _reads(r: Reload, view: View) -> tuple[str, ...]:
+    """What a service must open to take this configuration: what changed, else everything; not what only a start reads."""
+    assert r.manifest is not None
+    unread = view.spec.process.env_file
+    there = [entry.path for entry in r.manifest.entries if entry.path not in unread]
+    old = view.live or view.last_good
+    changed = {change.path for change in changes(old, r.manifest)} if old else set()
+    return tuple([path for path in there if path in changed] or there)
+
+
 def look(r: Reload, view: View) -> Result:
     """Ask the evidence once."""
     assert r.baseline is not None
@@ -69,6 +84,7 @@ def look(r: Reload, view: View) -> Result:
         offset,
         r.sent_at,
         inquiry(view),
+        any(e.opens for e in confirm),
     )
     return r, (Disarm(view.spec.name, r.machine), one), ()
 
@@ -116,7 +132,7 @@ def _informed(r: Reload, sights: tuple[Sight, ...], view: View) -> list[Sight]:
     wanted = None
     if r.manifest is not None:
         changed = view.live is None or view.live.hash != r.manifest.hash
-        wanted = Wanted(r.manifest.hash, r.manifest.version, changed)
+        wanted = Wanted(r.manifest.hash, r.manifest.version, changed, watch(r, view))
     return [
         replace(s, heard=told, replied=r.replied, before=was, wanted=wanted)
         for s, was in zip(sights, answers, strict=True)
@@ -139,7 +155,7 @@ def _nothing_more(said: list[Judgement]) -> bool:
 def _unable(r: Reload, index: int, sights: list[Sight], view: View, now: float) -> Result:
     """Nothing contradicts it, and the evidence that was declared cannot tell."""
     name, was = view.spec.reload.confirm[index].name, sights[index].before
-    why = "what it would have answered before is not known"
+    why = sights[index].blind or "what it would have answered before is not known"
     if was is not None:
         why = "it answered the same before" if was.known else f"{why}: {was.why}"
     message = f"delivered, but {name} proves nothing: {why}"

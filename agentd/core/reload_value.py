@@ -16,6 +16,7 @@ from agentd.core.effects import (
     Disarm,
     Effect,
     Note,
+    Unwatch,
 )
 from agentd.core.events import (
     Notified,
@@ -174,6 +175,8 @@ class Reload:
     """The checker of a start said no; it was started all the same."""
     certain: bool = True
     """False: an earlier agent died between deciding to act and noting that it had."""
+    watched: bool = False
+    """Whether it is looked at who opens the inputs."""
     replied: bool = False
     """Whether the last step's command or call said yes."""
     answered: str = ""
@@ -247,9 +250,11 @@ def speak(r: Reload, view: View) -> tuple[Reload, tuple[Note, ...]]:
 def finish(r: Reload, view: View, now: float, notes: tuple[Note, ...], ending: Ending) -> Result:
     """It is over: nothing of it waits for anything any more."""
     name = view.spec.name
+    unwatch = (Unwatch(name),) if r.watched else ()
     if r.awaiting is not None:  # then it has no timer
-        return replace(r, ending=ending), (Cancel(Token(name, r.machine, r.awaiting)),), notes
-    return replace(r, ending=ending), (Disarm(name, r.machine),), notes
+        cancel = Cancel(Token(name, r.machine, r.awaiting))
+        return replace(r, ending=ending), (cancel, *unwatch), notes
+    return replace(r, ending=ending), (Disarm(name, r.machine), *unwatch), notes
 
 
 def began(r: Reload, view: View) -> Fact:

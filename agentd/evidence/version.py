@@ -33,6 +33,7 @@ class Version:
     name: ClassVar[str] = "version"
     grade: ClassVar[Grade] = Grade.PROVEN
     workers: ClassVar[bool] = False
+    opens: ClassVar[bool] = False
     pattern: ClassVar[str | None] = None
 
     def judge(self, before: Baseline, now: Sight) -> Judgement:  # noqa: ARG002 - the sight has what was answered before
@@ -83,6 +84,7 @@ class Changes:
     name: ClassVar[str] = "changes"
     grade: ClassVar[Grade] = Grade.OBSERVED
     workers: ClassVar[bool] = False
+    opens: ClassVar[bool] = False
     pattern: ClassVar[str | None] = None
 
     def judge(self, before: Baseline, now: Sight) -> Judgement:  # noqa: ARG002 - the sight has what was answered before

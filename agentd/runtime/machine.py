@@ -13,6 +13,7 @@ from agentd.ports import (
     Logs,
     Members,
     Notify,
+    Opens,
     Output,
     Probes,
     Processes,
@@ -38,3 +39,4 @@ class Machine:
     calls: Calls
     states: States
     held: HeldSockets
+    opens: Opens

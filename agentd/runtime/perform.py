@@ -34,6 +34,7 @@ from agentd.core.effects import (
     Switch,
     TakeBaseline,
     TakeSnapshot,
+    Unwatch,
     WriteDown,
 )
 from agentd.core.events import (
@@ -124,6 +125,8 @@ class Performer:
                 self._machine.listeners.release(Key(service, generation))
             case TakeBaseline():
                 self._start(effect.token, self._baseline(effect))
+            case Unwatch(service=service):
+                self._machine.opens.drop(service)
             case Look(inquiry=None):
                 self._look(effect, ())
             case Look():
@@ -196,7 +199,10 @@ class Performer:
         answers: tuple[Said | None, ...] = ()
         if effect.inquiry is not None:
             answers = await self._answers(effect.inquiry, effect.pid)
-        baseline = self._seen(effect.token.service, effect.pid, effect.workers)
+        service = effect.token.service
+        if effect.watch:
+            self._machine.opens.watch(service, effect.pid, effect.watch)
+        baseline = self._seen(service, effect.pid, effect.workers)
         self._runtime.post(BaselineDone(effect.token, replace(baseline, answers=answers)))
 
     async def _answers(self, inquiry: Inquiry, pid: int) -> tuple[Said | None, ...]:
@@ -218,6 +224,7 @@ class Performer:
         """What is there now."""
         table = self._machine.table
         found = table.workers(pid) if workers else ()
+        self._machine.opens.fresh(service)
         return Baseline(table.ticks(), found, self._machine.logs.offset(service))
 
     def _switch(self, effect: Switch) -> None:
@@ -251,6 +258,9 @@ class Performer:
             since_sent=self._loop.time() - effect.sent_at,
             workers=table.workers(effect.pid) if effect.workers else (),
         )
+        if effect.opens:
+            opened = self._machine.opens.opened(effect.token.service)
+            sight = replace(sight, opened=opened.paths, blind=opened.why)
         said = answers or (None,) * len(effect.patterns)
         sights = tuple(
             replace(sight, matched=self._matched(effect, pattern) if pattern else None, said=one)

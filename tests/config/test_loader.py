@@ -234,7 +234,7 @@ def test_watch_may_be_a_word(tmp_path: Path, word: str, watch: s.WatchSpec | Non
         ),
         (
             'reload.confirm = ["worker"]',
-            'reload.confirm[0]: "worker" is unknown; known: delivered, log, notify, reply, workers',
+            'reload.confirm[0]: "worker" is unknown; known: delivered, log, notify, reply, reread, workers',
         ),
         (
             'reload.confirm = ["version"]',

@@ -37,6 +37,7 @@ class Says:
     workers: ClassVar[bool] = True
     pattern: ClassVar[None] = None
     question: ClassVar[None] = None
+    opens: ClassVar[bool] = False
 
     def judge(self, before: Baseline, now: Sight) -> Judgement:
         return Judgement(now.matched or "not_yet")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -129,6 +130,25 @@ def test_an_answer_of_another_process_counts_for_nothing(tmp_path: Path) -> None
             code, reload = running.ctl("reload", "app")
             assert (code, reload["verdict"]) == (153, "timed_out"), reload
             assert "answered by another process" in running.text("show", "app").stdout
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="who opens a file is told to root only")
+def test_who_reads_its_file_after_the_signal_is_observed(tmp_path: Path) -> None:
+    with naming(tmp_path, '"reread"') as (running, told):
+        told(version="2")
+        code, reload = running.ctl("reload", "app")
+        assert (code, reload["verdict"]) == (0, "applied"), reload
+        assert (reload["confirmation"], reload["confirmation_grade"]) == ("reread", "observed")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="who opens a file is told to root only")
+def test_who_does_not_read_its_file_times_out_whoever_else_reads_it(tmp_path: Path) -> None:
+    with naming(tmp_path, '"reread"', "deaf") as (running, told):
+        told(version="2")
+        reload = running.ctl("reload", "app", "--no-wait")[1]
+        while running.ctl("show", reload["reload_id"])[1]["verdict"] is None:
+            told.path.read_bytes()
+        assert running.ctl("wait", reload["reload_id"])[0] == 153
 
 
 def test_nginx_says_its_version_on_a_private_socket(tmp_path: Path) -> None:

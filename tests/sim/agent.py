@@ -14,6 +14,7 @@ from fakes import (
     FakeFiles,
     FakeListeners,
     FakeNotify,
+    FakeOpens,
     FakeOutput,
     FakeProbes,
     FakeProcesses,
@@ -54,7 +55,7 @@ class Life:
             processes=processes,
             table=processes,
             commands=commands,
-            probes=FakeProbes(),
+            probes=FakeProbes(agent),
             output=output,
             logs=output,
             notify=FakeNotify(),
@@ -64,6 +65,7 @@ class Life:
             held=listeners,
             calls=FakeCalls({}),
             states=FakeStates(),
+            opens=FakeOpens(agent),
         )
         last = max((r.seq for r in world.records), default=0)
         journal = Journal(store, BOOT, last, lambda: int(loop.time() * 1e9))

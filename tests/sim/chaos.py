@@ -28,7 +28,7 @@ from agentd.core.spec import (
     WatchSpec,
 )
 from agentd.core.steps import Evidence, Grade, Replace, Restart, RunCommand, SendSignal, Step
-from agentd.evidence import Notify, Reply, Version
+from agentd.evidence import Notify, Reply, Reread, Version
 from agentd.wire import Trigger
 from tests.sim import invariants
 from tests.sim.children import FOREVER, Lived, Script, Taken
@@ -53,6 +53,7 @@ CONFIRM: tuple[tuple[Evidence, ...], ...] = (
     (Notify(),),
     (NAMES,),
     (NAMES, Taken()),
+    (Reread(),),
 )
 STEPS: tuple[tuple[Step, ...], ...] = (
     (SendSignal("HUP"),),

@@ -70,6 +70,7 @@ class Taken:
     name: ClassVar[str] = "taken"
     workers: ClassVar[bool] = True
     question: ClassVar[None] = None
+    opens: ClassVar[bool] = False
 
     @property
     def pattern(self) -> str | None:
@@ -91,6 +92,7 @@ class Lived:
     grade: ClassVar[Grade] = Grade.DECLARED
     workers: ClassVar[bool] = False
     question: ClassVar[None] = None
+    opens: ClassVar[bool] = False
 
     @property
     def pattern(self) -> str | None:

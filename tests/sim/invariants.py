@@ -220,6 +220,7 @@ def rest(w: World) -> None:
         assert blocked or not asked, f"{name}: nobody answered {asked}"
         for machine in ("instance", "reload", "waiting"):
             assert (name, machine) not in w.armed, f"{name}: {machine} is armed"
+    assert not w.watched, f"{w.watched} is watched for nobody"
     still = [t for t in w.outstanding if t.machine != "hold"]
     assert not still, f"unanswered {still}"
     for id_ in w.open.phase:

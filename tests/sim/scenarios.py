@@ -22,7 +22,7 @@ from agentd.core.spec import (
     WatchSpec,
 )
 from agentd.core.steps import Evidence, Grade, Replace, Restart, RunCommand, SendSignal, Step
-from agentd.evidence import Notify, Reply
+from agentd.evidence import Notify, Reply, Reread
 from tests.sim import invariants
 from tests.sim.chaos import HANDLE, NAMES
 from tests.sim.children import FOREVER, Script, Taken
@@ -210,6 +210,9 @@ STORIES: dict[str, Story] = {
         specs=(declared(confirm=(Notify(),)),),
         scripts=(Script(takes=0.2),),
         deeds=((1, write), (1, reload)),
+    ),
+    "by who reads the file": Story(
+        specs=(declared(confirm=(Reread(),)),), deeds=((1, write), (1, reload), (2, reload))
     ),
     "by version": Story(specs=(NAMING,), deeds=((1, write), (1, reload), (2, reload))),
     "by version, slowly": Story(

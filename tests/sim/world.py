@@ -75,6 +75,8 @@ class World:
         self.born: dict[tuple[str, int], Identity] = {}
         self.kept: dict[str, int] = {}
         """The bytes behind each hash that was read."""
+        self.watched: dict[str, int] = {}
+        """The services of which it matters whether they read, and how often they had before."""
         self.serving: dict[str, int] = {}
         """Which generation new connections go to."""
         self._durable: list[fx.Effect] = []
@@ -118,7 +120,7 @@ class World:
         self.life += 1
         self.armed, self.issued, self.cancelled, self.outstanding = {}, set(), set(), {}
         self._staged, self._remembered, self._durable, self._committing = [], {}, [], False
-        self.born, self.paused, self.callers = {}, {}, {}
+        self.born, self.paused, self.callers, self.watched = {}, {}, {}, {}
         self.left = False
         self.open = invariants.Open.of(self.stored)
         found = [name for name, m in self.memories.items() if self._alive(name, m.process)]
