@@ -15,6 +15,7 @@ from agentd.config.problems import Wrong, shown
 from agentd.core.question import Question
 from agentd.core.spec import ExecProbe, HttpProbe
 from agentd.evidence import Changes, Version
+from agentd.evidence.version import HASH, VERSION
 
 HTTP = re.compile(r"http://[^/\s?#@]+(?:/[^\s#]*)?|http\+unix://%2[Ff][^/\s?#]+(?:/[^\s#]*)?")
 
@@ -66,7 +67,8 @@ def _version_evidence(
         raise Wrong(
             (("changes",), "needs path or metric beside it: both name a value of one answer")
         )
-    return Version(replace(question, mark=changes or ""), expect)
+    names = expect in (HASH, VERSION)
+    return Version(replace(question, names=names, mark=changes or ""), expect)
 
 
 def _changes(value: object) -> str | bool:

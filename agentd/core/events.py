@@ -14,7 +14,7 @@ from agentd.core.memory import Memory
 from agentd.core.plan import Change
 from agentd.core.process import Exit, Identity
 from agentd.core.spec import Spec
-from agentd.core.steps import Baseline, Sight
+from agentd.core.steps import Baseline, Sight, Worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,6 +298,15 @@ class Notified:
     """X_AGENTD_CONFIG_HASH: what it runs, or the first digits of it."""
 
 
+@dataclass(frozen=True, slots=True)
+class WorkersSeen:
+    """Somebody looked at the children of the main process while no reload ran."""
+
+    service: str
+    generation: int
+    workers: tuple[Worker, ...]
+
+
 # What the service tells its own machines.
 
 
@@ -452,7 +461,7 @@ Completion = (
     | Elapsed
 )
 ProcessEvent = Exited | Emptied | Notified
-Event = Ask | ShutdownAsked | DefinitionsLoaded | Completion | ProcessEvent
+Event = Ask | ShutdownAsked | DefinitionsLoaded | Completion | ProcessEvent | WorkersSeen
 
 InstanceEvent = (
     Launch

@@ -287,6 +287,15 @@ class LiveChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class External:
+    """It took a configuration that nobody here had asked for. ``why``: what shows it, as a clause."""
+
+    service: str
+    generation: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Quarantined:
     """Triggers other than a person do not try these bytes again."""
 
@@ -327,6 +336,7 @@ Fact = (
     | Confirmed
     | DefinitionsTaken
     | LiveChanged
+    | External
     | Quarantined
     | Skipped
 )

@@ -101,7 +101,7 @@ def seen(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     told = heard(r)
     sights = _informed(r, event.sights, view)
     said = [e.judge(before, s) for e, s in zip(confirm, sights, strict=False)]
-    r = replace(r, answered=_answered(sights) or r.answered)
+    r = replace(r, answered=_answered(sights) or r.answered, workers=event.sights[0].workers)
     if Judgement.CONTRADICTED in said:
         at = said.index(Judgement.CONTRADICTED)
         name, line = confirm[at].name, event.sights[at].matched

@@ -28,7 +28,7 @@ from agentd.core.facts import Cause, Fact
 from agentd.core.manifest import Manifest, Missing
 from agentd.core.memory import Attempt, Quarantine
 from agentd.core.spec import Spec
-from agentd.core.steps import Baseline, Grade
+from agentd.core.steps import Baseline, Grade, Worker
 from agentd.core.value import replace
 from agentd.wire import Verdict
 
@@ -175,6 +175,8 @@ class Reload:
     """The checker of a start said no; it was started all the same."""
     certain: bool = True
     """False: an earlier agent died between deciding to act and noting that it had."""
+    workers: tuple[Worker, ...] = ()
+    """Those that the last look saw."""
     watched: bool = False
     """Whether it is looked at who opens the inputs."""
     replied: bool = False

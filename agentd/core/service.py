@@ -7,7 +7,7 @@ nor who waits for whom among services (``host``).
 
 from __future__ import annotations
 
-from agentd.core import reload_confirm, reload_value
+from agentd.core import reload_confirm, reload_value, service_external
 from agentd.core.effects import Accepted, CloseSockets
 from agentd.core.events import (
     Ask,
@@ -23,6 +23,7 @@ from agentd.core.events import (
     Reset,
     RestartAsked,
     Stop,
+    WorkersSeen,
 )
 from agentd.core.facts import Cause
 from agentd.core.instance import Ending, Phase
@@ -57,7 +58,9 @@ AT_REST = frozenset({Phase.DOWN, Phase.BACKOFF, Phase.FAILED})
 _OF_PROCESSES = frozenset({Exited, Emptied, Notified})
 
 
-def step(t: Turn, event: Ask | Completion | ProcessEvent | Stop | Defined | None) -> None:
+def step(
+    t: Turn, event: Ask | Completion | ProcessEvent | WorkersSeen | Stop | Defined | None
+) -> None:
     """Work the event into ``t``; None only settles. Raises IllegalTransitionError for a refused pair."""
     kind = type(event)
     listens = t.s.spec.sockets and _needs_sockets(t.s)
@@ -65,6 +68,8 @@ def step(t: Turn, event: Ask | Completion | ProcessEvent | Stop | Defined | None
         asked(t, event)
     elif kind in _OF_PROCESSES:
         move_process(t, event)  # type: ignore[arg-type]  # by its kind
+    elif kind is WorkersSeen:
+        service_external.workers_seen(t, event)  # type: ignore[arg-type]  # by its kind
     elif kind is Stop:
         abort(t, "agentd stops")
         give_up_start(t)

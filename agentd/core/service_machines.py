@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from agentd.core import instance, reload
+from agentd.core import instance, reload, service_external
 from agentd.core.context import parse_traceparent
 from agentd.core.events import (
     Abort,
+    BaselineDone,
     Completion,
     Elapsed,
     InstanceDown,
@@ -53,6 +54,7 @@ def move_instance(t: Turn, event: InstanceEvent) -> None:
         return
     gone = before.phase in instance.ALIVE and after.phase not in instance.ALIVE
     if gone:
+        t.s = replace(t.s, workers=())
         set_live(t, None, "not running")
     if t.s.running is None:
         return
@@ -74,6 +76,8 @@ def move_process(t: Turn, event: ProcessEvent) -> None:
     acts = t.s.running is not None and t.s.running.act is Act.RECIPE
     if isinstance(event, Notified) and acts and event.generation == t.s.instance.generation:
         move_running(t, event)
+    if isinstance(event, Notified):
+        service_external.said_unasked(t, event)
 
 
 def move_answered(t: Turn, event: Completion) -> None:
@@ -114,12 +118,15 @@ def move_running(t: Turn, event: ReloadEvent) -> None:
     if r is None:
         return  # it has ended, and this answers an effect it had cancelled
     before = r.stage
+    if isinstance(event, BaselineDone) and event.token.serial == r.awaiting:
+        service_external.before_the_act(t, event)
     r, effects, notes = reload.step(r, event, t.s.view, t.now)
     over = r.ending is not None
     t.s = replace(t.s, running=None if over else r, serial=max(t.s.serial, r.serial))
     t.effects += effects
     t.notes += notes
     if r.ending is not None:
+        service_external.ended(t, r, r.ending.verdict)
         end(t, r, r.ending)
     elif r.stage is not before and r.stage in _ENTERING:
         _ENTERING[r.stage](t)

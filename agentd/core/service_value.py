@@ -26,6 +26,7 @@ from agentd.core.memory import (
 from agentd.core.process import Identity
 from agentd.core.reload_value import Reload, View
 from agentd.core.spec import Spec
+from agentd.core.steps import Worker
 
 Remembered = tuple[
     Want,
@@ -74,6 +75,8 @@ class Service:
     pending: Pending | None = None
     """A change that waits to be confirmed."""
     pending_serial: int = 0
+    workers: tuple[Worker, ...] = ()
+    """The children as somebody last saw them; empty: nobody has since it was last known which they are."""
     defined: Defined | None = None
     """Another definition that is in force as soon as no reload runs."""
     hold_serial: int = 0

@@ -8,7 +8,7 @@ import functools
 import hashlib
 import json
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -263,6 +263,10 @@ class Runtime:
         self.posted: list[Any] = []
         self.news = asyncio.Event()
         """Somebody has asked."""
+
+    def look_round(self, services: Sequence[str]) -> None:
+        """Nobody has done anything behind the agent's back."""
+        self.looked_round = tuple(services)
 
     async def done(self, event: Any) -> Done:
         return Done()

@@ -30,7 +30,7 @@ from agentd.core.spec import (
 from agentd.core.steps import Evidence, Grade, Replace, Restart, RunCommand, SendSignal, Step
 from agentd.evidence import Notify, Reply, Reread, Version
 from agentd.wire import Trigger
-from tests.sim import invariants
+from tests.sim import invariants, machine
 from tests.sim.children import FOREVER, Lived, Script, Taken
 from tests.sim.world import PERSON, WATCH, World
 
@@ -158,6 +158,7 @@ class Chaos:
             (self.busy, self._somebody_asks),
             (self.busy * 4, self._edit),
             (self.busy * 6, self._hint),
+            (self.busy * 6, self._look_round),
             (20.0, self._journal),
             (self.busy * 40, self._define),
             (5.0 + self.busy * 20, self._death),
@@ -269,6 +270,15 @@ class Chaos:
 
     def _hint(self) -> None:
         self._saw(self.rng.choice(list(self.world.children)))
+
+    def _look_round(self) -> None:
+        """Somebody asks how a service stands, and its workers are looked at."""
+        w = self.world
+        name = self.rng.choice(list(w.children))
+        there = w.host is not None and name in w.host.services
+        if there and (child := w.main(name)) is not None:
+            workers = machine.seen_workers(w, name)
+            w.feed(ev.WorkersSeen(name, child.generation, workers))
 
     def _journal(self) -> None:
         w = self.world

@@ -54,6 +54,8 @@ class Child:
     """The hash of the bytes it runs."""
     takes: int = 0
     counted: int = 0
+    meddled: bool = False
+    """Somebody else made it read its inputs, and the agent cannot have noticed yet."""
     asked: int = 0
     """Reload signals so far; a later one begins the reading again."""
 

@@ -23,7 +23,7 @@ from agentd.core.spec import (
 )
 from agentd.core.steps import Evidence, Grade, Replace, Restart, RunCommand, SendSignal, Step
 from agentd.evidence import Notify, Reply, Reread
-from tests.sim import invariants
+from tests.sim import invariants, machine
 from tests.sim.chaos import HANDLE, NAMES
 from tests.sim.children import FOREVER, Script, Taken
 from tests.sim.world import PERSON, WATCH, World
@@ -110,6 +110,29 @@ def hold(w: World) -> object:
 
 def release(w: World) -> object:
     return w.ask(ev.ReleaseAsked("web", PERSON))
+
+
+def meddle(w: World) -> None:
+    """Somebody else makes it read its file."""
+    w.write("web")
+    child = w.main("web")
+    if child is not None:
+        child.meddled = True
+        machine.reads(w, child, child.asked)
+
+
+def look_round(w: World) -> None:
+    """Somebody asks how it stands: what others did is noticed."""
+    child, s = w.main("web"), w.host.services["web"] if w.host else None
+    if child is None or s is None:
+        return
+    workers = machine.seen_workers(w, "web")
+    w.feed(ev.WorkersSeen("web", child.generation, workers))
+    known = s.workers
+    if child.meddled and known and workers != known:
+        assert w.host is not None
+        assert w.host.services["web"].live is None, "it was not noticed"
+        child.meddled = False
 
 
 def shutdown(w: World) -> object:
@@ -210,6 +233,12 @@ STORIES: dict[str, Story] = {
         specs=(declared(confirm=(Notify(),)),),
         scripts=(Script(takes=0.2),),
         deeds=((1, write), (1, reload)),
+    ),
+    "reloaded behind the agent's back": Story(
+        deeds=((1, look_round), (2, meddle), (3, look_round), (4, reload))
+    ),
+    "reloaded behind the agent's back after one of ours": Story(
+        deeds=((1, write), (1, reload), (2, meddle), (3, look_round), (4, reload))
     ),
     "by who reads the file": Story(
         specs=(declared(confirm=(Reread(),)),), deeds=((1, write), (1, reload), (2, reload))

@@ -25,6 +25,7 @@ SHAPES = {
     "Confirmed": "reload_id service user",
     "DefinitionsTaken": "changed trigger user",
     "Drained": "began cut generation open pid reload_id service",
+    "External": "generation service why",
     "Flipped": "at generation moved reload_id service",
     "HoldSet": "held reason service user",
     "Joined": "cause confirm_within must_act reload_id require_proof service",
