@@ -287,6 +287,18 @@ class LiveChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class LateEvidence:
+    """What a reload that had timed out was waiting for came after its verdict, which stays."""
+
+    service: str
+    reload_id: str
+    confirmation: str
+    grade: Grade
+    hash: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
 class External:
     """It took a configuration that nobody here had asked for. ``why``: what shows it, as a clause."""
 
@@ -337,6 +349,7 @@ Fact = (
     | DefinitionsTaken
     | LiveChanged
     | External
+    | LateEvidence
     | Quarantined
     | Skipped
 )

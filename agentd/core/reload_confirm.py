@@ -92,20 +92,15 @@ def look(r: Reload, view: View) -> Result:
 def seen(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     """Compare when all evidence agrees, refused when one contradicts, otherwise another look."""
     assert isinstance(event, Sighted)
-    assert r.baseline is not None
-    before = r.baseline
     r = replace(r, awaiting=None)
     confirm = view.spec.reload.confirm
     if not event.sights[0].alive:
         return look_later(r, view, now)  # its end is on its way here, with its last words
-    told = heard(r)
-    sights = _informed(r, event.sights, view)
-    said = [e.judge(before, s) for e, s in zip(confirm, sights, strict=False)]
-    r = replace(r, answered=_answered(sights) or r.answered, workers=event.sights[0].workers)
+    r, said = judge(r, event.sights, view)
     if Judgement.CONTRADICTED in said:
         at = said.index(Judgement.CONTRADICTED)
         name, line = confirm[at].name, event.sights[at].matched
-        why = told.refused or r.answered
+        why = heard(r).refused or r.answered
         message = f"{name} contradicts it" + (f": {why}" if why else "")
         r, notes = note(r, now, ended(r, view, "contradicted"))
         first = r.step <= 1  # of several steps an earlier one may have been taken
@@ -118,9 +113,20 @@ def seen(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     witnessed = r.certain or any(e.grade is not Grade.DECLARED for e in confirm)
     if confirm and witnessed and all(j is Judgement.CONFIRMED for j in said):
         return compare(r, view, now)
-    if witnessed and _nothing_more(said) and sights[0].since_sent >= GRACE:
-        return _unable(r, said.index(Judgement.UNABLE), sights, view, now)
+    if witnessed and _nothing_more(said) and event.sights[0].since_sent >= GRACE:
+        at = said.index(Judgement.UNABLE)
+        return _unable(r, at, event.sights[at].blind, view, now)
     return look_later(r, view, now)
+
+
+def judge(r: Reload, seen: tuple[Sight, ...], view: View) -> tuple[Reload, list[Judgement]]:
+    """What each evidence makes of a look; what was seen and answered last is kept."""
+    assert r.baseline is not None
+    sights = _informed(r, seen, view)
+    confirm = view.spec.reload.confirm
+    said = [e.judge(r.baseline, s) for e, s in zip(confirm, sights, strict=False)]
+    r = replace(r, answered=_answered(sights) or r.answered, workers=seen[0].workers)
+    return r, said
 
 
 def _informed(r: Reload, sights: tuple[Sight, ...], view: View) -> list[Sight]:
@@ -152,10 +158,12 @@ def _nothing_more(said: list[Judgement]) -> bool:
     return Judgement.UNABLE in said and Judgement.NOT_YET not in said
 
 
-def _unable(r: Reload, index: int, sights: list[Sight], view: View, now: float) -> Result:
+def _unable(r: Reload, index: int, blind: str, view: View, now: float) -> Result:
     """Nothing contradicts it, and the evidence that was declared cannot tell."""
-    name, was = view.spec.reload.confirm[index].name, sights[index].before
-    why = sights[index].blind or "what it would have answered before is not known"
+    assert r.baseline is not None
+    name, answers = view.spec.reload.confirm[index].name, r.baseline.answers
+    was = answers[index] if index < len(answers) else None
+    why = blind or "what it would have answered before is not known"
     if was is not None:
         why = "it answered the same before" if was.known else f"{why}: {was.why}"
     message = f"delivered, but {name} proves nothing: {why}"

@@ -7,7 +7,7 @@ nor who waits for whom among services (``host``).
 
 from __future__ import annotations
 
-from agentd.core import reload_confirm, reload_value, service_external
+from agentd.core import reload_confirm, reload_value, service_external, service_late
 from agentd.core.effects import Accepted, CloseSockets
 from agentd.core.events import (
     Ask,
@@ -132,6 +132,8 @@ def _completion(t: Turn, event: Completion) -> None:
             waited(t, event)
         case "hold":
             hold_elapsed(t, event)
+        case service_late.MACHINE:
+            service_late.step(t, event)
         case "confirm":
             confirm_elapsed(t, event)
         case _:
@@ -162,6 +164,7 @@ def _settle(t: Turn) -> None:
         act = Act.RECIPE if phase is Phase.READY else Act.LAUNCH
         r = replace(r, machine="reload", act=act, serial=max(r.serial, s.serial))
         t.s = replace(s, waiting=None, running=r)
+        service_late.drop(t)
         move_running(t, Begin())
 
 

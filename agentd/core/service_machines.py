@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from agentd.core import instance, reload, service_external
+from agentd.core import instance, reload, service_external, service_late
 from agentd.core.context import parse_traceparent
 from agentd.core.events import (
     Abort,
@@ -55,6 +55,7 @@ def move_instance(t: Turn, event: InstanceEvent) -> None:
     gone = before.phase in instance.ALIVE and after.phase not in instance.ALIVE
     if gone:
         t.s = replace(t.s, workers=())
+        service_late.drop(t)
         set_live(t, None, "not running")
     if t.s.running is None:
         return
@@ -78,6 +79,7 @@ def move_process(t: Turn, event: ProcessEvent) -> None:
         move_running(t, event)
     if isinstance(event, Notified):
         service_external.said_unasked(t, event)
+        service_late.said(t, event)
 
 
 def move_answered(t: Turn, event: Completion) -> None:
@@ -128,6 +130,7 @@ def move_running(t: Turn, event: ReloadEvent) -> None:
     if r.ending is not None:
         service_external.ended(t, r, r.ending.verdict)
         end(t, r, r.ending)
+        service_late.begin(t, r, r.ending.verdict)
     elif r.stage is not before and r.stage in _ENTERING:
         _ENTERING[r.stage](t)
 

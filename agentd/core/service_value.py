@@ -75,6 +75,8 @@ class Service:
     pending: Pending | None = None
     """A change that waits to be confirmed."""
     pending_serial: int = 0
+    late: Reload | None = None
+    """One that timed out, whose evidence may still come."""
     workers: tuple[Worker, ...] = ()
     """The children as somebody last saw them; empty: nobody has since it was last known which they are."""
     defined: Defined | None = None

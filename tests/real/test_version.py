@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import pytest
 from apps_run import HOME, Told
-from host import Host, Nginx, free_port, host
+from host import Host, Nginx, free_port, host, until
 
 BY_TEXT = '{ http = "http://127.0.0.1:@PORT@/version", expect = "{version}" }'
 BY_JSON = '{ http = "http://127.0.0.1:@PORT@/json", path = "config.version", expect = "{version}" }'
@@ -94,6 +94,18 @@ def test_one_that_is_deaf_says_what_it_still_runs_until_the_timeout(tmp_path: Pa
         code, reload = running.ctl("reload", "app")
         assert (code, reload["verdict"]) == (153, "timed_out")
         assert "it last answered 1" in running.text("show", "app").stdout
+
+
+def test_evidence_that_comes_late_makes_live_known_and_the_verdict_stays(tmp_path: Path) -> None:
+    with naming(tmp_path, BY_TEXT, "late") as (running, told):
+        told(version="2")
+        code, reload = running.ctl("reload", "app")
+        assert (code, reload["verdict"]) == (153, "timed_out")
+        after = until(
+            lambda: (s := running.service("app"))["config"]["live"] and s, "late evidence"
+        )
+        assert (after["config"]["version"], after["last_reload"]["verdict"]) == ("2", "timed_out")
+        assert f"app runs 2 after all: late version of {reload['reload_id']}" in running.log()
 
 
 def test_a_result_that_turns_false_is_a_refusal(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ class Open:
     def _tell(self, at: float, fact: facts.Fact) -> None:
         id_ = getattr(fact, "reload_id", None)
         if id_ is None or isinstance(
-            fact, facts.Drained | facts.Confirmed
+            fact, facts.Drained | facts.Confirmed | facts.LateEvidence
         ):  # told after the verdict
             return
         if isinstance(fact, facts.Requested):
@@ -150,6 +150,7 @@ def _timers(w: World, s: Service) -> None:
     name = s.spec.name
     machines = [(i.machine, i.timer) for i in (s.instance, s.next, *s.former) if i is not None]
     machines.append(("reload", s.running.timer if s.running else None))
+    machines.append(("late", s.late.timer if s.late else None))
     machines.append(("waiting", s.waiting.timer if s.waiting else None))
     for machine, timer in machines:
         armed = w.armed.get((name, machine))
@@ -220,7 +221,8 @@ def rest(w: World) -> None:
             assert s.next_start is None
         asked = [r for r, whose in w.callers.items() if whose == name]
         assert blocked or not asked, f"{name}: nobody answered {asked}"
-        for machine in ("instance", "reload", "waiting"):
+        assert s.late is None, f"{name}: {s.late}"
+        for machine in ("instance", "reload", "waiting", "late"):
             assert (name, machine) not in w.armed, f"{name}: {machine} is armed"
     assert not w.watched, f"{w.watched} is watched for nobody"
     still = [t for t in w.outstanding if t.machine != "hold"]

@@ -267,6 +267,12 @@ STORIES: dict[str, Story] = {
     "rejected": Story(deeds=((1, spoil),), up=False),
     "rejected and mended": Story(deeds=((1, spoil), (2, write), (2, reload))),
     "timed out": Story(scripts=(Script(takes=None),), deeds=((1, reload),), up=False),
+    "evidence that comes late": Story(
+        scripts=(Script(takes=5.0),), deeds=((1, write), (1, reload), (20, reload))
+    ),
+    "evidence that comes late, and another edit": Story(
+        scripts=(Script(takes=5.0),), deeds=((1, write), (1, reload), (4, write)), up=False
+    ),
     "unverified": Story(specs=(declared(confirm=()),), deeds=((1, reload),), up=False),
     "dies of its reload": Story(
         scripts=(Script(takes=0.1, dies_of_bad=True), Script()),

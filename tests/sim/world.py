@@ -205,7 +205,9 @@ class World:
         self.open.tell(note, self)
         if isinstance(fact, facts.PhaseEntered) and fact.phase == "backoff":
             self.paused[fact.service] = self.now
-        if hasattr(fact, "reload_id") and not isinstance(fact, facts.Drained | facts.Confirmed):
+        if hasattr(fact, "reload_id") and not isinstance(
+            fact, facts.Drained | facts.Confirmed | facts.LateEvidence
+        ):
             self._staged.append(Record(self._seq, 0, note.at, self.boot_id, fact))
 
     def _commit(self) -> None:

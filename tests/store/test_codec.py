@@ -31,6 +31,7 @@ SHAPES = {
     "Joined": "cause confirm_within must_act reload_id require_proof service",
     "Judged": "confirmation error_type generation grade handle hash_after message output pid reload_id service"
     " trigger verdict version_after",
+    "LateEvidence": "confirmation grade hash reload_id service version",
     "LiveChanged": "hash service version why",
     "PhaseBegan": "phase reload_id service",
     "PhaseEnded": "error_type phase reload_id service",
