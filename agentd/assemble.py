@@ -52,6 +52,7 @@ from agentd.system.output import SplicedOutput
 from agentd.system.probes import OsProbes
 from agentd.system.processes import OsProcesses
 from agentd.system.proctable import OsProcessTable
+from agentd.system.stages import StagedCopies
 from agentd.system.states import StateFiles
 from agentd.systemd import Systemd
 from agentd.telemetry.loglines import LogLines, stderr_is_the_journal
@@ -185,6 +186,7 @@ class _Agent:
             calls=self._calls,
             states=StateFiles(options.runtime_dir / "state"),
             opens=self._opens,
+            stages=StagedCopies(options.runtime_dir / "staged", self._files.snapshots),
         )
         self._runtime = hub.runtime = Runtime(
             self._machine,

@@ -382,6 +382,16 @@ class Files(Protocol):
         """Write a kept configuration back over the inputs; how many files that touched. Raises AdapterError: nothing was changed."""
 
 
+class Stages(Protocol):
+    """Private copies of configurations that were kept, for checks."""
+
+    async def make(self, spec: Spec, digest: str, uid: int, gid: int) -> str:
+        """A directory of this user's alone, in which each input has its whole path. Raises AdapterError."""
+
+    async def discard(self, directory: str) -> None:
+        """The check is over."""
+
+
 class KeptInput(Protocol):
     """One input of a configuration that was kept."""
 

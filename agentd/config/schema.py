@@ -39,6 +39,7 @@ class ReloadTable(NamedTuple):
     signal: str
     signal_handled: bool
     check: Check | None
+    warnings_as_errors: bool
     confirm: tuple[shapes.Confirm, ...] | None
     timeout: float
     every: float | None
@@ -111,6 +112,10 @@ class ServiceTable(NamedTuple):
 def _service(**values: Any) -> ServiceTable:
     made = ServiceTable(**values)
     attributes.not_secret(made.attributes, made.secret)
+    check = made.reload.check
+    if check is not None and check.staged and (made.secret or not made.snapshot):
+        what = "cannot be staged: of secret inputs, and with snapshot = false, no copy is kept"
+        raise Wrong((("reload", "check"), what))
     return made
 
 
@@ -215,8 +220,15 @@ RELOAD: Kind[ReloadTable] = table(
         "check",
         shapes.CHECK,
         "The command that says whether the inputs are acceptable; it runs as the service's user before anything is "
-        "touched, and when it does not exit 0 the reload is rejected.",
+        "touched, and when it does not exit 0 or cannot be run the reload is rejected. {staged} in it stands for a private "
+        "directory in which every input has its whole path and exactly the bytes that were read.",
         when_unset="the recipe's, else none",
+    ),
+    Key(
+        "warnings_as_errors",
+        k.BOOLEAN,
+        "A check that exits 0 with a warning in its output rejects the reload, too.",
+        default=False,
     ),
     Key(
         "confirm",

@@ -174,6 +174,8 @@ class RunCheck:
     check: Check
     reload_id: str
     trace_id: str
+    hash: str
+    """Of what was read: what a staged copy is made of."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,10 +24,10 @@ class Question:
     """JMESPath expression into a JSON document; empty: the answer itself."""
     metric: str = ""
     """Name of a metric in Prometheus' text format, with its labels as the page writes them or with none."""
-    names: bool = False
-    """Whether the value names a configuration, and not a result or a count."""
     mark: str = ""
     """Path or metric, as the value has it, of something that changes with every configuration taken; empty: nothing."""
+    names: bool = False
+    """Whether the value names a configuration, and not a result or a count."""
 
 
 @dataclass(frozen=True, slots=True)

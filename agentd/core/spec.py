@@ -6,6 +6,8 @@ Durations are seconds, sizes are bytes, signals are names without ``SIG``.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -120,6 +122,28 @@ class Check:
 
     argv: tuple[str, ...]
     timeout: float = 30.0
+    warnings: str | None = None
+    """Regular expression: a line of its output that is no acceptance, whatever the exit code; None: warnings are none of our business."""
+
+    @property
+    def staged(self) -> bool:
+        """Whether it looks at a copy of what was read, and not at the files themselves."""
+        return any(STAGED in word for word in self.argv)
+
+    def on(self, copy: str) -> tuple[str, ...]:
+        """The command for a copy in this directory."""
+        return tuple(word.replace(STAGED, copy) for word in self.argv)
+
+    def warned(self, output: Iterable[str]) -> str:
+        """The first line that is a warning; empty: none is, or they are allowed."""
+        if self.warnings is None:
+            return ""
+        found = re.compile(self.warnings)
+        return next((line for line in output if found.search(line)), "")
+
+
+STAGED = "{staged}"
+"""Stands in a check for the directory of the copy."""
 
 
 class SocketKind(StrEnum):

@@ -18,6 +18,7 @@ from agentd.ports import (
     Probes,
     Processes,
     ProcessTable,
+    Stages,
     States,
 )
 
@@ -40,3 +41,4 @@ class Machine:
     states: States
     held: HeldSockets
     opens: Opens
+    stages: Stages

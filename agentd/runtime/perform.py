@@ -319,21 +319,29 @@ class Performer:
         spec = effect.spec
         generation = self._runtime.host.services[spec.name].instance.generation
         context = traceparent(effect.trace_id, effect.reload_id, "check/command")
-        result = await self.check(spec, effect.check, generation, {"TRACEPARENT": context})
+        more = {"TRACEPARENT": context}
+        result = await self.check(spec, effect.check, effect.hash, generation, more)
         self._runtime.post(
             CheckDone(effect.token, result.exit_code, result.timed_out, result.error, result.output)
         )
 
     async def check(
-        self, spec: Spec, check: Check, generation: int, more: Mapping[str, str]
+        self, spec: Spec, check: Check, digest: str, generation: int, more: Mapping[str, str]
     ) -> CommandResult:
-        """Run a check as the service's user."""
+        """Run a check as the service's user; ``digest`` is what a staged copy is made of."""
+        copy = ""
         try:
             env = await self._births.environment(spec, generation, more)
-            order = CommandOrder(check.argv, spec.process, tuple(env.items()), check.timeout)
+            if check.staged:
+                ids = await self._births.owner(spec)
+                copy = await self._machine.stages.make(spec, digest, *ids)
+            order = CommandOrder(check.on(copy), spec.process, tuple(env.items()), check.timeout)
             return await self._machine.commands.run(order)
         except AdapterError as error:
             return CommandResult(None, timed_out=False, error=error.what, output=())
+        finally:
+            if copy:
+                await self._machine.stages.discard(copy)
 
     async def _probe(self, effect: Ask) -> None:
         try:

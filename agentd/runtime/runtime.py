@@ -117,10 +117,11 @@ class Runtime:
         finally:
             self._replies.pop(number, None)
 
-    async def check(self, service: str, check: Check) -> CommandResult:
-        """Run a service's check now, apart from any reload."""
+    async def check(self, service: str, check: Check, digest: str) -> CommandResult:
+        """Run a service's check now, apart from any reload; ``digest`` is of what was just read."""
         known = self.host.services[service]
-        return await self._performer.check(known.spec, check, known.instance.generation, {})
+        generation = known.instance.generation
+        return await self._performer.check(known.spec, check, digest, generation, {})
 
     def look_round(self, services: Sequence[str]) -> None:
         """Notice reloads that nobody here asked for: a look at the workers of those whose evidence they are."""

@@ -279,7 +279,7 @@ class Runtime:
     def post(self, event: Any) -> None:
         self.posted.append(event)
 
-    async def check(self, service: str, check: Check) -> CommandResult:
+    async def check(self, service: str, check: Check, digest: str) -> CommandResult:
         return self.checked
 
     def put(self, s: Service) -> None:

@@ -18,6 +18,7 @@ from fakes import (
     FakeOutput,
     FakeProbes,
     FakeProcesses,
+    FakeStages,
     FakeStates,
     FakeStore,
     World,
@@ -66,6 +67,7 @@ class Life:
             calls=FakeCalls({}),
             states=FakeStates(),
             opens=FakeOpens(agent),
+            stages=FakeStages(),
         )
         last = max((r.seq for r in world.records), default=0)
         journal = Journal(store, BOOT, last, lambda: int(loop.time() * 1e9))

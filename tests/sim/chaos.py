@@ -96,7 +96,7 @@ def spec(rng: random.Random, name: str, earlier: list[str]) -> Spec:
         reload=ReloadSpec(
             handle=HANDLE[type(steps[0])],
             steps=steps,
-            check=Check((f"check-{name}",), 1.0)
+            check=Check((f"check-{name}", *rng.choice(((), ("{staged}/x",)))), 1.0)
             if Lived() in confirm or rng.random() < 0.7
             else None,
             confirm=confirm,

@@ -487,6 +487,21 @@ class FakeStates:
         return f"/run/{service}.json"
 
 
+class FakeStages:
+    """``Stages``: a copy is a name; one that is not discarded is a mistake."""
+
+    def __init__(self) -> None:
+        self.there: set[str] = set()
+
+    async def make(self, spec: Spec, digest: str, uid: int, gid: int) -> str:
+        await asyncio.sleep(0.001)
+        self.there.add(f"/staged/{spec.name}/{digest}")
+        return f"/staged/{spec.name}/{digest}"
+
+    async def discard(self, directory: str) -> None:
+        self.there.remove(directory)
+
+
 class FakeStore:
     """``Store`` in the world's memory: what is committed survives the agent, what is on its way does not."""
 

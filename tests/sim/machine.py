@@ -254,7 +254,7 @@ def take_snapshot(w: World, e: fx.TakeSnapshot) -> None:
 
 
 def run_check(w: World, e: fx.RunCheck) -> None:
-    value = w.inputs[e.spec.name]
+    value = w.kept[e.hash] if e.check.staged else w.inputs[e.spec.name]
     token, after = e.token, w.rng.random() * 0.02
     if w.fault(0.05):
         done = ev.CheckDone(token, None, timed_out=True)

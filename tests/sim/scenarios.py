@@ -153,6 +153,13 @@ def by(step: Step, *confirm: Evidence, **more: Any) -> Spec:
 
 
 NAMING = declared(confirm=(NAMES,))
+
+
+def staged() -> Spec:
+    s = declared()
+    return replace(s, reload=replace(s.reload, check=Check(("check", "{staged}/x"))))
+
+
 REPLACED = (by(Replace()),)
 BUSY = Script(busy=4)
 TWICE = ((1, write), (1, reload), (1.2, write), (1.2, reload), (1.4, write), (1.4, reload))
@@ -267,6 +274,9 @@ STORIES: dict[str, Story] = {
     "rejected": Story(deeds=((1, spoil),), up=False),
     "rejected and mended": Story(deeds=((1, spoil), (2, write), (2, reload))),
     "timed out": Story(scripts=(Script(takes=None),), deeds=((1, reload),), up=False),
+    "checked on a copy while it is edited": Story(
+        specs=(staged(),), deeds=((1, write), (1, reload), (1.005, write))
+    ),
     "evidence that comes late": Story(
         scripts=(Script(takes=5.0),), deeds=((1, write), (1, reload), (20, reload))
     ),
