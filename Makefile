@@ -5,6 +5,7 @@
 #   make servers each recipe on its real server, every kind of edit under load: the first eight; make servers-all: every one
 #   make bench   this project beside its peers; prints goals, figures and ratios; ONLY=graceful: that part
 #   make mutants how many planted bugs in the core the tests find
+#   make guards  whether the tests of each scenario fail without what guards it
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
@@ -14,7 +15,7 @@ DEV := .venv/dev/bin
 unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONPATH
 
-.PHONY: demo check test bench mutants soak clean
+.PHONY: demo check test bench mutants guards soak clean
 .DELETE_ON_ERROR:
 
 demo: .venv/run/done
@@ -48,7 +49,7 @@ check: .venv/dev/done
 	@$(DEV)/mypy --no-error-summary
 	@$(DEV)/coverage run -m pytest tests/core
 	@$(DEV)/coverage report --format=total >/dev/null || { $(DEV)/coverage report --skip-covered; exit 1; }
-	@$(DEV)/pytest tests/sim tests/config tests/cli tests/telemetry tests/store
+	@$(DEV)/pytest tests/sim tests/config tests/cli tests/telemetry tests/store tests/scenarios
 
 test: tests/tools check tests/servers
 	@$(DEV)/pytest tests/contract tests/api tests/real
@@ -104,6 +105,9 @@ bench: .venv/run/done .venv/dev/done
 
 mutants: .venv/dev/done
 	@$(DEV)/python tools/mutate.py
+
+guards: .venv/dev/done tests/servers
+	@$(DEV)/python tools/guards.py
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

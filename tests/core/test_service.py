@@ -288,6 +288,24 @@ def test_the_one_that_waits_runs_when_its_turn_comes_and_tokens_stay_apart() -> 
     assert a.host.services == before.services
 
 
+def test_what_changes_while_another_reload_acts_is_taken_once_after_it() -> None:
+    a = up()
+    a.reload()
+    a.act(2)
+    first = a.service().running
+    for _ in range(3):
+        a.reload()
+    assert (a.service().running, len(a.told(facts.Joined))) == (first, 2)
+    a.sight("confirmed")
+    a.read(2)
+    a.act(5)
+    a.sight("confirmed")
+    a.read(5)
+    assert a.verdicts[1:] == [Verdict.APPLIED, Verdict.APPLIED]
+    assert len([e for e in a.effects if isinstance(e, fx.SendReloadSignal)]) == 2
+    assert a.service().live == manifest(5)
+
+
 def test_a_watch_needs_no_second_one_behind_what_waits() -> None:
     a = up()
     a.reload()

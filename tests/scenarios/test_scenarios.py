@@ -1,0 +1,53 @@
+"""Every scenario has a test that exists, or a reason; what ``make guards`` takes out of the code is there exactly once."""
+
+from __future__ import annotations
+
+import ast
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+SCENARIOS = tomllib.loads((ROOT / "tests/scenarios/scenarios.toml").read_text())["scenario"]
+KEYS = {"part", "expect", "tests", "without", "why"}
+
+
+@cache
+def names_in(path: str) -> set[str]:
+    tree = ast.parse((ROOT / path).read_text())
+    return {
+        node.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.name.startswith("test_")
+    }
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s["expect"][:50])
+def test_a_scenario_is_guarded_or_says_why_not(scenario: dict[str, Any]) -> None:
+    assert scenario.keys() <= KEYS
+    assert scenario["part"]
+    assert scenario["expect"].endswith(".")
+    tests = scenario.get("tests", [])
+    assert tests or scenario.get("why"), "neither a test nor a reason"
+    assert tests or "without" not in scenario
+    for test in tests:
+        path, _, name = test.partition("::")
+        assert name in names_in(path), f"there is no {test}"
+
+
+@pytest.mark.parametrize(
+    "without", [s["without"] for s in SCENARIOS if "without" in s], ids=lambda w: w[1][:40]
+)
+def test_what_is_taken_out_is_there_once(without: list[str]) -> None:
+    path, text, instead = without
+    assert (ROOT / path).read_text().count(text) == 1
+    assert text != instead
+
+
+def test_no_scenario_is_there_twice() -> None:
+    told = [s["expect"] for s in SCENARIOS]
+    assert len(set(told)) == len(told)
