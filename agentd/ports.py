@@ -249,6 +249,11 @@ class Probes(Protocol):
     ) -> Said:
         """What it says of itself. With ``own`` an answer of any other process is none; a command's counts whoever it asks."""
 
+    async def names(
+        self, question: Question, pid: int, process: ProcessSpec, own: Own | None = None
+    ) -> tuple[str, ...] | Said:
+        """The same, where the answer is a list; without one, why."""
+
 
 @dataclass(frozen=True, slots=True)
 class Load:

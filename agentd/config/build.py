@@ -78,6 +78,7 @@ def _reload(service: ServiceTable, hints: Hints) -> ReloadSpec:
         steps=handle.recipe(told),
         check=_check(table),
         confirm=tuple(c.made or KINDS[c.kind].declared(c.argument, hints) for c in declared),
+        report=table.report,
         timeout=table.timeout,
         every=table.every,
         splay=table.splay,

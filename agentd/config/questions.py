@@ -117,5 +117,30 @@ VERSION_EVIDENCE = table(
     ),
     _TIMEOUT_KEY,
 )
+
+
+def _report(
+    *,
+    http: str | None,
+    exec: tuple[str, ...] | None,  # noqa: A002 - the key in the file
+    path: str | None,
+    timeout: float | None,
+) -> Question:
+    return Question(_probed(http, exec, timeout), path or "")
+
+
+REPORT = table(
+    'a table such as { exec = ["PROGRAM", "ARGUMENT"] }',
+    _report,
+    _HTTP_KEY,
+    _EXEC_KEY,
+    Key(
+        "path",
+        EXPRESSION,
+        "The answer is JSON, and this JMESPath expression is the list: of names, or of objects with a name. Without it each "
+        "line of the answer is one.",
+    ),
+    _TIMEOUT_KEY,
+)
 QUESTIONS = frozenset({"http", "exec"})
 """The keys by which a table is known to be one."""

@@ -8,12 +8,13 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from agentd import recipes
-from agentd.config import attributes, host, shapes, sockets
+from agentd.config import attributes, host, questions, shapes, sockets
 from agentd.config import kinds as k
 from agentd.config.access import Access
 from agentd.config.definitions import AgentSpec, OnTerminate, Retain, Telemetry
 from agentd.config.keys import Key, Kind, table
 from agentd.config.problems import Fault, Wrong
+from agentd.core.question import Question
 from agentd.core.spec import (
     AttributeKey,
     Backoff,
@@ -41,6 +42,7 @@ class ReloadTable(NamedTuple):
     check: Check | None
     warnings_as_errors: bool
     confirm: tuple[shapes.Confirm, ...] | None
+    report: Question | None
     timeout: float
     every: float | None
     splay: float
@@ -62,6 +64,9 @@ def _reload(**given: Any) -> ReloadTable:
     if made.confirm and HANDLES[made.handle].confirm is None:
         what = f'handle = "{made.handle}" starts a new process, whose being ready is the evidence'
         faults.append((("confirm",), f"{what}; declare ready instead"))
+    if made.report and HANDLES[made.handle].confirm is None:
+        what = f'handle = "{made.handle}" starts a new process, which takes everything'
+        faults.append((("report",), what))
     if faults:
         raise Wrong(*faults)
     return made
@@ -242,6 +247,12 @@ RELOAD: Kind[ReloadTable] = table(
         '"delivered": your word that being alive shortly after is enough. Without any, reloads end unverified. With '
         "restart and replace the new process is the evidence, when it is ready.",
         when_unset="the recipe's, else []",
+    ),
+    Key(
+        "report",
+        questions.REPORT,
+        "What is asked once the reload is confirmed: which settings were not taken, or only will be after a restart. Any that "
+        "is named makes it partial; without an answer it is unverified.",
     ),
     Key("timeout", k.POSITIVE, "Bound on the act and the evidence together.", "30s"),
     Key(

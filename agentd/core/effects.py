@@ -201,6 +201,18 @@ class TakeBaseline:
 
 
 @dataclass(frozen=True, slots=True)
+class AskReport:
+    """Ask the service what it did not take → Reported."""
+
+    durable: ClassVar[bool] = False
+    token: Token
+    spec: Spec
+    generation: int
+    pid: int
+    question: Question
+
+
+@dataclass(frozen=True, slots=True)
 class Unwatch:
     """It does not matter any more who opens this service's files."""
 
@@ -296,6 +308,7 @@ Effect = (
     | TakeSnapshot
     | RunCheck
     | TakeBaseline
+    | AskReport
     | Unwatch
     | Look
     | Ask

@@ -236,6 +236,15 @@ class Sighted:
 
 
 @dataclass(frozen=True, slots=True)
+class Reported:
+    """What the service says it did not take, by name; None: it gave no answer that counts, and ``why``."""
+
+    token: Token
+    names: tuple[str, ...] | None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Probed:
     """The readiness probe passed (``why`` None) or not."""
 
@@ -456,6 +465,7 @@ Completion = (
     | Switched
     | Counted
     | Sighted
+    | Reported
     | Probed
     | EffectFailed
     | Elapsed
@@ -497,6 +507,7 @@ ReloadEvent = (
     | Performed
     | Switched
     | Sighted
+    | Reported
     | EffectFailed
     | Elapsed
 )

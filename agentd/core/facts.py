@@ -246,6 +246,8 @@ class Judged:
     version_after: str | None = None
     output: tuple[str, ...] = ()
     """The last lines of the check or the service, when it failed."""
+    not_taken: tuple[str, ...] = ()
+    """What the service did not take, or only takes after a restart, by name."""
 
 
 @dataclass(frozen=True, slots=True)

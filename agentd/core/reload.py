@@ -25,6 +25,7 @@ from agentd.core.events import (
     Notified,
     Performed,
     ReloadEvent,
+    Reported,
     Restored,
     RoomMade,
     Sighted,
@@ -68,6 +69,7 @@ def stale(r: Reload, event: ReloadEvent) -> bool:
             | Performed(token=token)
             | Switched(token=token)
             | Sighted(token=token)
+            | Reported(token=token)
             | EffectFailed(token=token)
         ):
             return token.serial != r.awaiting
@@ -122,6 +124,8 @@ TABLE: dict[tuple[Stage, type[ReloadEvent]], Row] = {
     (_S.CONFIRMING, Elapsed): confirm.look_again,
     (_S.CONFIRMING, Notified): confirm.said_and_look,
     (_S.CONFIRMING, EffectFailed): confirm.effect_failed_late,
+    (_S.REPORTING, Reported): confirm.reported,
+    (_S.REPORTING, EffectFailed): confirm.effect_failed_late,
     (_S.COMPARING, SnapshotDone): confirm.was_compared,
     (_S.COMPARING, NextEnded): generations.next_ended,
     (_S.COMPARING, EffectFailed): confirm.effect_failed_late,

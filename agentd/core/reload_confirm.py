@@ -6,11 +6,12 @@ Decides: when to look again, when evidence suffices, what is confirmed in the en
 
 from __future__ import annotations
 
-from agentd.core.effects import Disarm, Inquiry, Look, TakeSnapshot
+from agentd.core.effects import AskReport, Disarm, Inquiry, Look, TakeSnapshot
 from agentd.core.events import (
     EffectFailed,
     Notified,
     ReloadEvent,
+    Reported,
     Sighted,
     SnapshotDone,
 )
@@ -42,6 +43,8 @@ SLOWEST_COMMAND = 1.0
 """The same where a look starts a command."""
 GRACE = 0.2
 """Seconds a service must live after a signal that nothing can prove, before it is called ``unverified``."""
+NAMED = 10
+"""How many settings that were not taken a message names; the record has all of them."""
 SAYINGS = 16
 """How many of the service's last messages a reload keeps."""
 _HASH_DIGITS = 7
@@ -109,10 +112,10 @@ def seen(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
         ending = Ending(verdict, "contradicted", message, output=output, moved=not first)
         return finish(r, view, now, notes, ending)
     if not confirm and event.sights[0].since_sent >= GRACE:
-        return compare(r, view, now) if r.certain else late(r, view, now)
+        return ask_report(r, view, now) if r.certain else late(r, view, now)
     witnessed = r.certain or any(e.grade is not Grade.DECLARED for e in confirm)
     if confirm and witnessed and all(j is Judgement.CONFIRMED for j in said):
-        return compare(r, view, now)
+        return ask_report(r, view, now)
     if witnessed and _nothing_more(said) and event.sights[0].since_sent >= GRACE:
         at = said.index(Judgement.UNABLE)
         return _unable(r, at, event.sights[at].blind, view, now)
@@ -244,9 +247,33 @@ def lost(r: Reload, error_type: str, message: str, view: View, now: float) -> Re
     return finish(r, view, now, notes, ending)
 
 
+def ask_report(r: Reload, view: View, now: float) -> Result:
+    """What was not taken, where the service can say."""
+    question = view.spec.reload.report
+    if question is None:
+        return compare(r, view, now)
+    assert view.pid is not None
+    r, token = expect(replace(r, stage=Stage.REPORTING), view)
+    return r, (AskReport(token, view.spec, view.generation, view.pid, question),), ()
+
+
+def reported(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
+    """Without an answer nobody knows whether all of it was taken."""
+    assert isinstance(event, Reported)
+    r = replace(r, awaiting=None)
+    if event.names is not None:
+        return compare(replace(r, not_taken=event.names), view, now)
+    r, notes = note(r, now, ended(r, view, "no_report"))
+    name, grade = confirmation(r, view)
+    message = f"confirmed by {name}, but what was not taken cannot be asked: {event.why}"
+    ending = Ending(Verdict.UNVERIFIED, "no_report", message, name, grade, moved=True)
+    return finish(r, view, now, notes, ending)
+
+
 def compare(r: Reload, view: View, now: float) -> Result:
     """Read the inputs once more: only when they are still the same is it known what was taken."""
-    confirmed = (note(r, now, ended(r, view)) if r.stage is Stage.CONFIRMING else (r, ()))[1]
+    open_ = r.stage in (Stage.CONFIRMING, Stage.REPORTING)
+    confirmed = note(r, now, ended(r, view))[1] if open_ else ()
     r = replace(r, stage=Stage.COMPARING)
     r, notes = note(r, now, began(r, view))
     r, token = expect(r, view)
@@ -283,7 +310,26 @@ def was_compared(r: Reload, event: ReloadEvent, view: View, now: float) -> Resul
         )
         return finish(r, view, now, notes, ending)
     r, notes = note(r, now, ended(r, view))
-    return finish(r, view, now, notes, applied(r, name, grade))
+    return finish(
+        r, view, now, notes, partial(r, name, grade) if r.not_taken else applied(r, name, grade)
+    )
+
+
+def partial(r: Reload, name: str, grade: Grade | None) -> Ending:
+    """These bytes run, but for what is named."""
+    named, more = r.not_taken[:NAMED], len(r.not_taken) - NAMED
+    rest = f" and {more} more" if more > 0 else ""
+    message = f"not taken, or only after a restart: {', '.join(named)}{rest}"
+    return Ending(
+        Verdict.PARTIAL,
+        "partial",
+        message,
+        name,
+        grade,
+        live=r.manifest,
+        moved=True,
+        not_taken=r.not_taken,
+    )
 
 
 def applied(r: Reload, name: str, grade: Grade | None) -> Ending:

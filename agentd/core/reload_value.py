@@ -51,6 +51,7 @@ class Stage(StrEnum):
     REPLACING = "replacing"
     SWITCHING = "switching"
     CONFIRMING = "confirming"
+    REPORTING = "reporting"
     COMPARING = "comparing"
 
 
@@ -70,6 +71,7 @@ PHASE: dict[Stage, str] = {
     Stage.REPLACING: "apply",
     Stage.SWITCHING: "apply",
     Stage.CONFIRMING: "confirm",
+    Stage.REPORTING: "confirm",
     Stage.COMPARING: "commit",
 }
 UNTOUCHED = frozenset({Stage.READING, Stage.CHECKING, Stage.BASELINE})
@@ -83,6 +85,7 @@ ACTED = frozenset(
         Stage.REPLACING,
         Stage.SWITCHING,
         Stage.CONFIRMING,
+        Stage.REPORTING,
         Stage.COMPARING,
     }
 )
@@ -115,6 +118,8 @@ class Ending:
     quarantine: bool = False
     again: bool = False
     """The inputs changed under it: another one must follow."""
+    not_taken: tuple[str, ...] = ()
+    """What the service did not take, by name."""
     silent: str = ""
     """A trigger found nothing to do, and why: counted, not traced."""
 
@@ -181,6 +186,8 @@ class Reload:
     """Whether it is looked at who opens the inputs."""
     replied: bool = False
     """Whether the last step's command or call said yes."""
+    not_taken: tuple[str, ...] = ()
+    """What the service says it did not take."""
     answered: str = ""
     """What it last said when it was asked what it runs, as a clause."""
     said: tuple[Notified, ...] = ()

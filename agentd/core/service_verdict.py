@@ -116,5 +116,6 @@ def judge(t: Turn, r: Reload, ending: reload_value.Ending) -> None:
             r.manifest.hash if r.manifest else None,
             r.manifest.version if r.manifest else None,
             ending.output,
+            ending.not_taken,
         )
     )

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from agentd.core.question import Question
     from agentd.core.steps import Evidence, Step
 
 
@@ -247,6 +248,8 @@ class ReloadSpec:
     """At most so many seconds, drawn by chance, are added to that: many hosts do not reload at the same moment."""
     missing_grace: float = 2.0
     """How long an input may be absent before a watch calls it missing."""
+    report: Question | None = None
+    """What names the settings that were not taken, or only after a restart; None: there is no such answer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from agentd.core.context import traceparent
 from agentd.core.effects import (
     Arm,
     Ask,
+    AskReport,
     Cancel,
     CloseSockets,
     Count,
@@ -46,6 +47,7 @@ from agentd.core.events import (
     Emptied,
     Exited,
     Probed,
+    Reported,
     Restored,
     Sighted,
     SnapshotDone,
@@ -105,7 +107,7 @@ class Performer:
         for task in tuple(self._under_way.values()):
             task.cancel()
 
-    def perform(self, effect: Effect) -> None:  # noqa: C901, PLR0912 - one case per effect, nothing else
+    def perform(self, effect: Effect) -> None:  # noqa: C901, PLR0912, PLR0915 - one case per effect, nothing else
         """Start one effect."""
         match effect:
             case Arm(token=token, delay=delay):
@@ -125,6 +127,8 @@ class Performer:
                 self._machine.listeners.release(Key(service, generation))
             case TakeBaseline():
                 self._start(effect.token, self._baseline(effect))
+            case AskReport():
+                self._start(effect.token, self._report(effect))
             case Unwatch(service=service):
                 self._machine.opens.drop(service)
             case Look(inquiry=None):
@@ -250,6 +254,16 @@ class Performer:
         """What it says, and how it stands when it has said it: who answers and dies has not taken anything."""
         assert effect.inquiry is not None
         self._look(effect, await self._answers(effect.inquiry, effect.pid))
+
+    async def _report(self, effect: AskReport) -> None:
+        """What it did not take."""
+        spec, probes = effect.spec, self._machine.probes
+        own = self._machine.held.own(Key(spec.name, effect.generation), effect.pid)
+        found = await probes.names(effect.question, effect.pid, spec.process, own=own)
+        if isinstance(found, Said):
+            self._runtime.post(Reported(effect.token, None, found.why))
+        else:
+            self._runtime.post(Reported(effect.token, found))
 
     def _look(self, effect: Look, answers: tuple[Said | None, ...]) -> None:
         table = self._machine.table

@@ -7,9 +7,9 @@ a check which reads further files by absolute paths reads the host's. What was n
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import shutil
-import tempfile
 from typing import TYPE_CHECKING
 
 from agentd.ports import AdapterError, Stages
@@ -28,6 +28,7 @@ class StagedCopies(Stages):
         """``archive`` has the bytes."""
         self._directory = directory
         self._archive = archive
+        self._serials = itertools.count(1)
         shutil.rmtree(directory, ignore_errors=True)
 
     async def make(self, spec: Spec, digest: str, uid: int, gid: int) -> str:
@@ -46,7 +47,8 @@ class StagedCopies(Stages):
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
             self._directory.chmod(0o711)
-            made = tempfile.mkdtemp(prefix=f"{spec.name}-", dir=self._directory)
+            made = f"{self._directory}/{spec.name}-{next(self._serials)}"
+            os.mkdir(made, 0o700)  # noqa: PTH102
             for one in kept:
                 _write(f"{made}{one.entry.path}", self._archive.read(one.entry))
             _give(made, uid, gid)

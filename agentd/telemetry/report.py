@@ -52,6 +52,7 @@ class Report:
     instances: tuple[tuple[str, int, int], ...]
     output: tuple[str, ...]
     downtime_ms: float | None = None
+    not_taken: tuple[str, ...] = ()
     joined: bool = False
 
     @property
@@ -91,6 +92,7 @@ class Report:
                 for id_, generation, pid in self.instances
             ],
             "output": list(self.output),
+            "not_taken": list(self.not_taken),
             "joined": self.joined,
         }
 
@@ -140,6 +142,7 @@ def _report(told: Story, host_id: str) -> Report:
         ),
         instances=instances,
         output=judged.output if judged else (),
+        not_taken=judged.not_taken if judged else (),
         downtime_ms=told.downtime_ms,
     )
 

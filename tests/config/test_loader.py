@@ -247,6 +247,10 @@ def test_watch_may_be_a_word(tmp_path: Path, word: str, watch: s.WatchSpec | Non
             'reload.check.warnings: "(" is not a regular expression: missing ), unterminated subpattern at position 0',
         ),
         (
+            'reload = { handle = "restart", report = { exec = ["pending"] } }',
+            'reload.report: handle = "restart" starts a new process, which takes everything',
+        ),
+        (
             'reload.confirm = ["version"]',
             'reload.confirm[0]: version is what the service answers; write { http = "http://HOST:PORT/PATH", expect = "{hash}" }',
         ),

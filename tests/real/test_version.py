@@ -108,6 +108,33 @@ def test_evidence_that_comes_late_makes_live_known_and_the_verdict_stays(tmp_pat
         assert f"app runs 2 after all: late version of {reload['reload_id']}" in running.log()
 
 
+REPORT = 'report = { http = "http://127.0.0.1:@PORT@/pending" }'
+
+
+def test_what_was_not_taken_is_named_and_the_reload_is_partial(tmp_path: Path) -> None:
+    with naming(tmp_path, BY_TEXT, more=REPORT) as (running, told):
+        told(version="2", settings=["max_connections", "shared_buffers"])
+        code, reload = running.ctl("reload", "app")
+        assert (code, reload["verdict"], reload["status"]) == (157, "partial", "partial")
+        assert reload["not_taken"] == ["max_connections", "shared_buffers"]
+        assert (reload["confirmation"], reload["confirmation_grade"]) == ("version", "proven")
+        assert running.service("app")["config"]["version"] == "2"
+        shown = running.text("show", "app").stdout
+        assert "not taken, or only after a restart: max_connections, shared_buffers" in shown
+        told(version="3")
+        code, reload = running.ctl("reload", "app")
+        assert (code, reload["verdict"], reload["not_taken"]) == (0, "applied", [])
+
+
+def test_without_the_report_nobody_knows_whether_all_was_taken(tmp_path: Path) -> None:
+    report = 'report = { exec = ["false"] }'
+    with naming(tmp_path, BY_TEXT, more=report) as (running, told):
+        told(version="2")
+        code, reload = running.ctl("reload", "app")
+        assert (code, reload["verdict"], reload["error"]) == (154, "unverified", "no_report")
+        assert "cannot be asked: exit code 1" in running.text("show", "app").stdout
+
+
 def test_a_result_that_turns_false_is_a_refusal(tmp_path: Path) -> None:
     with naming(tmp_path, BY_RESULT) as (running, told):
         before = running.service("app")["config"]["live"]

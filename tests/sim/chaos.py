@@ -44,6 +44,7 @@ READY: tuple[Ready, ...] = (
     ReadyProbe(TcpProbe("h", 1), 0.1),
 )
 NAMES = Version(Question(HttpProbe("http://h/version")), "{version}")
+REPORT = Question(HttpProbe("http://h/pending"))
 CONFIRM: tuple[tuple[Evidence, ...], ...] = (
     (),
     (Lived(),),
@@ -100,6 +101,7 @@ def spec(rng: random.Random, name: str, earlier: list[str]) -> Spec:
             if Lived() in confirm or rng.random() < 0.7
             else None,
             confirm=confirm,
+            report=rng.choice((None, None, REPORT)),
             timeout=2.0,
             missing_grace=0.5,
         ),
@@ -128,6 +130,7 @@ def script(rng: random.Random, s: Spec) -> Script:
         takes=reads,
         dies_of_bad=rng.random() < 0.2,
         busy=rng.choice((0, 0, 1, 5, 100)),
+        keeps=rng.choice(((), (), ("port",))),
         term=None if rng.random() < 0.1 else rng.random() * 0.1,
         leaves=rng.choice((None, None, None, 0.3, FOREVER)),
         member_obeys=rng.random() < 0.7,

@@ -33,6 +33,8 @@ class Script:
     """How many counts find it with a connection, once it is former."""
     reads_when_asked: bool = False
     """Asked what it runs, it names what is on disk."""
+    keeps: tuple[str, ...] = ()
+    """Settings that it takes only when it is started again."""
     early: bool = False
     """Says READY before the agent is told that exec succeeded."""
 

@@ -341,6 +341,12 @@ class FakeProbes:
             Said(why="connection refused"),
         )
 
+    async def names(
+        self, question: Question, pid: int, process: ProcessSpec, own: Own | None = None
+    ) -> tuple[str, ...] | Said:
+        await asyncio.sleep(0.001)
+        return ()
+
 
 class FakeOpens:
     """``Opens``: a child opens its one input whenever it takes a signal."""

@@ -330,6 +330,12 @@ def look(w: World, e: fx.Look) -> None:
         w.answer(e.token, hung, ev.Sighted(e.token, sights))
 
 
+def ask_report(w: World, e: fx.AskReport) -> None:
+    child = w.main(e.token.service, e.generation)
+    names = None if child is None or w.fault(0.03) else child.script.keeps
+    w.answer(e.token, w.soon(), ev.Reported(e.token, names, "connection refused"))
+
+
 def probe(w: World, e: fx.Ask) -> None:
     child = w.main(e.token.service, e.generation)
     why = None if child and child.ready else "connection refused"
@@ -369,6 +375,7 @@ DOES: dict[type, Callable[[World, Any], None]] = {
     fx.RunCheck: run_check,
     fx.TakeBaseline: take_baseline,
     fx.Unwatch: unwatch,
+    fx.AskReport: ask_report,
     fx.Look: look,
     fx.Ask: probe,
     fx.Answer: answer,

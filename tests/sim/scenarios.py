@@ -24,7 +24,7 @@ from agentd.core.spec import (
 from agentd.core.steps import Evidence, Grade, Replace, Restart, RunCommand, SendSignal, Step
 from agentd.evidence import Notify, Reply, Reread
 from tests.sim import invariants, machine
-from tests.sim.chaos import HANDLE, NAMES
+from tests.sim.chaos import HANDLE, NAMES, REPORT
 from tests.sim.children import FOREVER, Script, Taken
 from tests.sim.world import PERSON, WATCH, World
 
@@ -155,6 +155,11 @@ def by(step: Step, *confirm: Evidence, **more: Any) -> Spec:
 NAMING = declared(confirm=(NAMES,))
 
 
+def reporting() -> Spec:
+    s = declared()
+    return replace(s, reload=replace(s.reload, report=REPORT))
+
+
 def staged() -> Spec:
     s = declared()
     return replace(s, reload=replace(s.reload, check=Check(("check", "{staged}/x"))))
@@ -276,6 +281,11 @@ STORIES: dict[str, Story] = {
     "timed out": Story(scripts=(Script(takes=None),), deeds=((1, reload),), up=False),
     "checked on a copy while it is edited": Story(
         specs=(staged(),), deeds=((1, write), (1, reload), (1.005, write))
+    ),
+    "some settings want a restart": Story(
+        specs=(reporting(),),
+        scripts=(Script(keeps=("port",)),),
+        deeds=((1, write), (1, reload), (2, restart)),
     ),
     "evidence that comes late": Story(
         scripts=(Script(takes=5.0),), deeds=((1, write), (1, reload), (20, reload))

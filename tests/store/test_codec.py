@@ -29,7 +29,7 @@ SHAPES = {
     "Flipped": "at generation moved reload_id service",
     "HoldSet": "held reason service user",
     "Joined": "cause confirm_within must_act reload_id require_proof service",
-    "Judged": "confirmation error_type generation grade handle hash_after message output pid reload_id service"
+    "Judged": "confirmation error_type generation grade handle hash_after message not_taken output pid reload_id service"
     " trigger verdict version_after",
     "LateEvidence": "confirmation grade hash reload_id service version",
     "LiveChanged": "hash service version why",

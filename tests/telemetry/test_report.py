@@ -50,6 +50,7 @@ def test_an_applied_reload_whole() -> None:
         ],
         "instances": [{"id": instance_id("h1", "web", 3), "generation": 3, "pid": 4121}],
         "output": [],
+        "not_taken": [],
         "joined": False,
     }
 
