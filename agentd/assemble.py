@@ -27,7 +27,7 @@ from agentd.core.events import ReloadAsked, ShutdownAsked
 from agentd.core.facts import AgentStarted, AgentStopped, Cause, Record
 from agentd.core.host import Step
 from agentd.core.ids import Mint
-from agentd.core.memory import Memory
+from agentd.core.memory import Memory, Other, Place
 from agentd.core.process import Identity
 from agentd.core.spec import Spec
 from agentd.exporting import Exporting
@@ -244,7 +244,7 @@ class _Agent:
         return boot(services, left, mint, loop.time())
 
     async def _say_goodbye(self, loop: asyncio.AbstractEventLoop) -> None:
-        left = any(s.instance.process for s in self._runtime.host.services.values())
+        left = any(s.alive for s in self._runtime.host.services.values())
         stopped = Note(loop.time(), AgentStopped(left=left))
         await asyncio.wait([self._journal.add((stopped,), ())], timeout=1)
 
@@ -338,9 +338,10 @@ def _adopt(
         key = Key(memory.service, memory.generation)
         if memory.process is not None and _adopt_one(machine, spec, key, memory.process, say):
             found.add(memory.service)
-        for other in memory.others:
+        beside_it: tuple[Place | Other, ...] = (*memory.places, *memory.others)
+        for other in beside_it:
             key = Key(memory.service, other.generation)
-            if _adopt_one(machine, spec, key, other.process, say):
+            if other.process is not None and _adopt_one(machine, spec, key, other.process, say):
                 beside.add((memory.service, other.generation))
     return found, beside
 

@@ -270,18 +270,25 @@ class Load:
 class Listeners(Protocol):
     """The declared sockets of services: opened once, kept over generations and agents, and lent."""
 
-    def lend(self, key: Key, spec: Spec, *, beside: bool) -> tuple[tuple[str, int], ...]:
+    def lend(
+        self, key: Key, spec: Spec, *, beside: bool, slot: int = 0
+    ) -> tuple[tuple[str, int], ...]:
         """Name and descriptor of each declared socket, in declared order; they stay the agent's. Raises AdapterError.
 
         ``beside``: another generation is alive and serves. Then TCP gets a listener of its own, which gets no connection until
         ``switch``. Otherwise, and where nobody is left to serve the current one, that is handed on with what waits in it.
+        ``slot``: which of several instances the generation is of. Each of them has a current listener of its own, and new
+        connections are spread over those; one that starts while others serve gets none before ``switch`` either.
         """
 
     def switch(self, key: Key) -> bool:
-        """Every new connection goes to this generation from now on. False: it shares its listeners, nothing was moved."""
+        """Every new connection of its instance goes to this generation from now on. False: it shares its listeners."""
 
     def release(self, key: Key) -> None:
         """The generation is gone. Its own listeners are closed unless they are current: there clients wait for the next one."""
+
+    def withdraw(self, key: Key) -> None:
+        """The instance of this generation is no more: the other instances get its new connections."""
 
     def drop(self, service: str) -> None:
         """The service is stopped for good: close everything, remove the paths of Unix sockets."""

@@ -43,7 +43,7 @@ _WORDS = {
 def summary(host: Host) -> str:
     """How many services stand how, in one line."""
     there = (s for s in host.services.values() if not s.spec.removed or s.alive)
-    found = Counter(s.instance.phase for s in there)
+    found = Counter(s.phase for s in there)
     up, *others = [(word, found[phase]) for phase, word in _WORDS.items()]
     noun = "service" if up[1] == 1 else "services"
     return ", ".join([f"{up[1]} {noun} {up[0]}", *(f"{n} {word}" for word, n in others if n)])
@@ -119,7 +119,9 @@ class Systemd:
             return
         self._stops = True
         self._tell("STOPPING=1")
-        alive = [s for s in self._host().services.values() if s.instance.phase in ALIVE]
+        alive = [
+            s for s in self._host().services.values() if any(i.phase in ALIVE for i in s.slots)
+        ]
         if self._host().ending and alive:
             most = sum(s.spec.stop_timeout + AFTER_KILL_S for s in alive)
             self._extend(self._loop.time() + most)

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from agentd.api import survey
-from agentd.core.instance import Phase
 from agentd.core.manifest import Manifest, Missing
 from agentd.core.service import Service
 from agentd.core.spec import Spec
@@ -109,7 +108,7 @@ class Disk:
         spec = s.spec
         if not (spec.inputs or spec.secret or spec.process.env_file):
             return False
-        if spec.watch is None or s.instance.phase is not Phase.READY:
+        if spec.watch is None or not s.serves:
             return True
         disturbed = s.hold or s.running or s.waiting
         return bool(disturbed) or not isinstance(self.newest(spec.name), Manifest)

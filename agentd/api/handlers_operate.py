@@ -64,6 +64,9 @@ async def _started(
             begun = views.accepted(reply.reload_id, reply.trace_id, name, joined=reply.joined)
             return _answer(views.acted(context.now(name), "", begun), ExitCode.OK, 202)
         document = told(context, request, reply, cause, following)
+        up = judged is not None and judged.verdict.exit_code == ExitCode.OK
+        if up and context.now(name).others:  # it was the start of one: the others follow
+            return await _already(context, name, following, until, wait=True)
     s = context.now(name)
     if judged is None:
         return _answer(
@@ -78,7 +81,7 @@ def _waiting(context: Context, name: str, *, wait: bool) -> Response:
     if why and wait:
         return _answer(views.acted(s, why, None), ExitCode.NOT_RUNNING)
     waits = "it waits: for its old process to end, or for what it requires"
-    what = why or ("it is still starting" if s.instance.phase is Phase.STARTING else waits)
+    what = why or ("it is still starting" if s.phase is Phase.STARTING else waits)
     return _answer(views.acted(s, what, None), ExitCode.STILL_RUNNING if wait else ExitCode.OK, 202)
 
 
@@ -90,8 +93,8 @@ async def _already(
     def arrived() -> bool:
         s = context.now(name)
         launching = s.running is not None and s.running.act is Act.LAUNCH
-        begins = s.instance.phase is Phase.STARTING or launching or s.next_start is not None
-        return s.want is Want.DOWN or s.instance.phase is Phase.READY or not begins
+        begins = s.phase is Phase.STARTING or launching or s.next_start is not None
+        return s.want is Want.DOWN or s.phase is Phase.READY or not begins
 
     try:
         async with _patience(context, name, until if wait else deadline(0)):
@@ -101,9 +104,9 @@ async def _already(
     s = context.now(name)
     if s.want is Want.DOWN:
         return _answer(views.acted(s, "it was stopped meanwhile", None), ExitCode.NOT_RUNNING)
-    if s.instance.phase is Phase.READY:
+    if s.phase is Phase.READY:
         return _answer(views.acted(s, "it is ready", None), ExitCode.OK)
-    return _answer(views.acted(s, s.instance.why, None), ExitCode.NOT_RUNNING)
+    return _answer(views.acted(s, views.why(s), None), ExitCode.NOT_RUNNING)
 
 
 async def stop(context: Context, request: Request) -> Response:
@@ -114,7 +117,7 @@ async def stop(context: Context, request: Request) -> Response:
 
     def over() -> bool:
         s = context.now(name)
-        return s.instance.phase in AT_REST or s.want is Want.UP
+        return s.phase in AT_REST or s.want is Want.UP
 
     with Following(context.runtime.journal, name) as following:
         not_turned(await context.runtime.ask(StopAsked(name, context.cause(request, ""))))
@@ -124,7 +127,7 @@ async def stop(context: Context, request: Request) -> Response:
         return _answer(views.acted(s, "it was started again meanwhile", None), ExitCode.NOT_RUNNING)
     if rested:
         return _answer(views.acted(s, "", None), ExitCode.OK)
-    message = f"it is still {s.instance.phase.value}"
+    message = f"it is still {s.phase.value}"
     return _answer(views.acted(s, message, None), ExitCode.STILL_RUNNING if wait else 0, 202)
 
 

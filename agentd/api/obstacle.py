@@ -16,22 +16,24 @@ from agentd.core.service import Service
 def obstacle(services: Mapping[str, Service], name: str) -> str:
     """One sentence; empty when it is on its way, or when what it waits for is."""
     s = services.get(name)
-    if s is None or s.instance.phase not in AT_REST or s.running is not None:
+    if s is None or s.phase not in AT_REST or s.serves or s.running is not None:
         return ""
     stuck = next((other for r in s.spec.requires if (other := _stuck(services, r))), "")
     if not stuck:
         return ""
-    i = services[stuck].instance
-    how = f"{i.phase.value}: {i.why}" if i.why else i.phase.value
+    held_up = services[stuck]
+    why = held_up.instance.why
+    how = f"{held_up.phase.value}: {why}" if why else held_up.phase.value
     return f"{name} waits for {stuck}, which is {how}; start it with: reloadctl start {stuck}"
 
 
 def _stuck(services: Mapping[str, Service], name: str) -> str:
     """The service at the end of the chain that nobody will start; definitions without a way out are refused at load."""
     s = services.get(name)
-    if s is None or s.instance.phase not in (Phase.DOWN, Phase.FAILED) or s.running is not None:
+    at_rest = s is not None and s.phase in (Phase.DOWN, Phase.FAILED) and not s.serves
+    if s is None or not at_rest or s.running is not None:
         return ""
-    if s.instance.phase is Phase.FAILED or s.want is Want.DOWN:
+    if s.phase is Phase.FAILED or s.want is Want.DOWN:
         return name
     if s.instance.ending is Ending.BY_ITSELF:
         return name

@@ -80,17 +80,29 @@ _RELOAD: dict[str, Schema] = {
     ),
     "phase": maybe(text("the phase it is in; null when it has ended")),
     "phases": items(
-        table("A phase that was gone through.", name=text("its name"), ms=number("how long")),
+        table(
+            "A phase that was gone through.",
+            name=text("its name"),
+            ms=number("how long"),
+            instance=maybe(whole("of several instances the one whose turn it was")),
+        ),
         "in their order",
     ),
     "instances": items(
         table(
-            "An instance that took it.",
+            "An instance and what became of it.",
             id=text("service.instance.id"),
+            instance=whole("its number among those that run side by side, from 0 on"),
             generation=whole("counts up with each new process"),
-            pid=whole("its main process"),
+            pid=maybe(whole("its main process")),
+            outcome=maybe(
+                text(
+                    "taken, not_taken, unverified, died, untouched or down; null: there is only this one"
+                )
+            ),
+            error=maybe(text("why not, as an error type")),
         ),
-        "those that took it",
+        "of several every one, else the one that took it",
     ),
     "output": items(
         {"type": "string"},
@@ -135,8 +147,11 @@ DOCUMENTS: dict[str, Schema] = {
         held=flag("no reload until released"),
         hold=maybe(table("The hold.", reason=text("why, in words"), user=text("who holds it"))),
         instances=items(
-            ref("Instance"), "those that have a process; the one that serves comes last"
+            ref("Instance"),
+            "those that have a process, the ones that serve last; of several also such as have none",
         ),
+        ready_instances=whole("how many of the declared ones are ready"),
+        declared_instances=whole("how many are to run side by side"),
         restarts=whole("starts that nobody asked for"),
         config=ref("Config", "the four hashes"),
         next_start=maybe(
@@ -173,9 +188,11 @@ DOCUMENTS: dict[str, Schema] = {
     "Instance": table(
         "One process group of a service.",
         id=text("service.instance.id"),
+        instance=whole("its number among those that run side by side, from 0 on"),
         generation=whole("counts up with each new process"),
         pid=maybe(whole("its main process; null while it is being born")),
         phase=_PHASE,
+        serves=flag("false: it is to take another's place, or is on its way out"),
         uptime_s=maybe(number("since it was started")),
         cpu_percent=maybe(number("of one processor, since the last look")),
         rss_bytes=maybe(whole("memory of the main process")),

@@ -33,26 +33,27 @@ _NOT_SHOWN = frozenset({"output", "baggage", "tracestate", "baseline"})
 
 def is_up(s: Service, *, wanted: bool) -> bool:
     """Starting is not up, and neither is one that has finished by itself; ``wanted``: one that is not wanted needs not be."""
-    return (wanted and not s.wanted) or s.instance.phase is Phase.READY
+    return (wanted and not s.wanted) or s.phase is Phase.READY
 
 
 def service(
     s: Service, disk: Manifest | Missing | None, costs: Sequence[Cost], identify: Identify
 ) -> Json:
     """One service of ``status``; ``costs`` are of ``generations(s)``."""
-    i = s.instance
     last, hold, poison = s.last, s.hold, s.quarantine
     return {
         "name": s.spec.name,
         "want": s.want.value,
-        "phase": i.phase.value,
-        "why": _waits(s) or i.why,
+        "phase": s.phase.value,
+        "why": _waits(s) or why(s),
         "held": hold is not None,
         "hold": {"reason": hold.reason, "user": hold.user} if hold else None,
         "instances": [
             _instance(s, one, cost, identify)
             for one, cost in zip(generations(s), costs, strict=True)
         ],
+        "ready_instances": sum(i.phase is Phase.READY for i in s.slots),
+        "declared_instances": len(s.slots),
         "restarts": s.restarts,
         "config": _config(s, disk),
         "next_start": _next_start(s, disk),
@@ -76,23 +77,35 @@ def service(
 
 def _waits(s: Service) -> str:
     """Wanted, down, and not on its way: for whom it waits. How those stand, they say themselves."""
-    i, others = s.instance, dict.fromkeys((*s.spec.requires, *s.spec.after))
-    idle = i.phase is Phase.DOWN and i.ending is not Ending.BY_ITSELF and s.running is None
+    others = dict.fromkeys((*s.spec.requires, *s.spec.after))
+    finished = all(i.ending is Ending.BY_ITSELF for i in s.slots)
+    idle = s.phase is Phase.DOWN and not finished and not s.serves and s.running is None
     return f"waits for {', '.join(others)}" if others and idle and s.want is Want.UP else ""
 
 
+def why(s: Service) -> str:
+    """Of several instances those that are in trouble, by name."""
+    if not s.others:
+        return s.instance.why
+    troubles = (i for i in s.slots if i.phase is not Phase.READY and i.why)
+    return "; ".join(f"instance {i.slot} is {i.phase.value}: {i.why}" for i in troubles)
+
+
 def generations(s: Service) -> tuple[Instance, ...]:
-    """Those that are alive; the one that serves comes last."""
-    serves, *others = (s.instance, *s.former, *([s.next] if s.next else []))
-    return tuple(i for i in (*others, serves) if i.phase in ALIVE)
+    """Those that are alive, those that serve last; of several instances also such as have no process."""
+    beside = (*s.former, *([s.next] if s.next else []))
+    serve = [i for i in s.slots if s.others or i.phase in ALIVE]
+    return (*(i for i in beside if i.phase in ALIVE), *serve)
 
 
 def _instance(s: Service, i: Instance, cost: Cost, identify: Identify) -> Json:
     return {
         "id": identify(s.spec.name, i.generation),
+        "instance": i.slot,
         "generation": i.generation,
         "pid": i.process.pid if i.process else None,
         "phase": i.phase.value,
+        "serves": i in s.slots,
         "uptime_s": cost.uptime_s,
         "cpu_percent": cost.cpu_percent,
         "rss_bytes": cost.rss_bytes,
@@ -156,7 +169,7 @@ def acted(s: Service, message: str, reload: Json | None) -> Json:
     return {
         "service": s.spec.name,
         "want": s.want.value,
-        "phase": i.phase.value,
+        "phase": s.phase.value,
         "generation": i.generation,
         "pid": i.process.pid if i.process else None,
         "message": message,

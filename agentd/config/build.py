@@ -50,6 +50,7 @@ def spec(name: str, table: ServiceTable, recipe: Recipe | None, digest: str) -> 
         after=table.after,
         requires=table.requires,
         overlap=table.overlap,
+        instances=table.instances,
         max_generations=table.max_generations,
         drain_timeout=table.drain_timeout,
         sockets=table.sockets,

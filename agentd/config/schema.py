@@ -106,6 +106,7 @@ class ServiceTable(NamedTuple):
     after: tuple[str, ...]
     requires: tuple[str, ...]
     overlap: bool
+    instances: int
     max_generations: int
     drain_timeout: float
     sockets: tuple[SocketSpec, ...]
@@ -368,9 +369,16 @@ SERVICE: Kind[ServiceTable] = table(
         default=True,
     ),
     Key(
+        "instances",
+        k.integer(1, 64),
+        "How many of it run side by side, numbered from 0 in AGENTD_INSTANCE_NUMBER. They are started, reloaded and replaced one "
+        "after the other, and each crashes, pauses and is given up by itself; sockets spread connections over those that are ready.",
+        1,
+    ),
+    Key(
         "max_generations",
         k.integer(2, 100),
-        "How many generations may be alive at once, those that drain included; then the oldest is ended.",
+        "How many generations of each instance may be alive at once, those that drain included; then the oldest is ended.",
         3,
     ),
     Key(

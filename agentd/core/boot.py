@@ -10,24 +10,23 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from agentd.core import facts, instance
+from agentd.core.boot_reloads import resume
 from agentd.core.effects import Effect, Note
 from agentd.core.events import Adopt, Orphaned, Stop
 from agentd.core.facts import Record
 from agentd.core.host import Host, Step, settle
 from agentd.core.ids import Mint
-from agentd.core.instance import Phase
-from agentd.core.manifest import Manifest
-from agentd.core.memory import Memory
+from agentd.core.instance import ALIVE, Instance, Phase
+from agentd.core.memory import Memory, Place
 from agentd.core.order import dependents, start_order
-from agentd.core.reload_value import Act, Ending, Reload, Stage
-from agentd.core.service import Service, Turn, conclude, go_on
+from agentd.core.process import Identity
+from agentd.core.service import Service, Turn
 from agentd.core.service_clocks import rearm
-from agentd.core.service_generations import switch_back
+from agentd.core.service_generations import admit, switch_back
+from agentd.core.service_slots import retire
 from agentd.core.service_value import remembered
 from agentd.core.spec import ProcessSpec, Spec
-from agentd.core.steps import CallHttp, RunCommand
 from agentd.core.value import replace
-from agentd.wire import Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +56,7 @@ def boot(specs: Sequence[Spec], left: Left, mint: Mint, now: float) -> Step:
         _take_over_others(t, left)
         rearm(t)
         for records in left.open_reloads:
-            _resume(t, records, left)
+            resume(t, records, left.boot)
         services[name], mint = t.s, t.mint
         effects += t.effects
         notes += t.notes
@@ -86,30 +85,61 @@ def removed(name: str) -> Spec:
 
 
 def _take_over(t: Turn, left: Left) -> None:
-    """The instance as it is now: adopted, gone while nobody looked, or never there."""
-    s = t.s
-    m = left.memories.get(s.spec.name)
+    """The instances as they are now: adopted, gone while nobody looked, or never there."""
+    name = t.s.spec.name
+    m = left.memories.get(name)
     if m is None:
         return
-    found = s.spec.name in left.found
-    if m.process is None or (m.boot != left.boot and not found):
-        _rest(t, m, same_boot=m.boot == left.boot)
+    first = Place(0, m.generation, m.phase, m.finished, m.process)
+    beside = {generation for service, generation in left.found_beside if service == name}
+    found = [name in left.found, *(place.generation in beside for place in m.places)]
+    if not any(found):
+        t.s = replace(t.s, live=None)
+    for place, there in zip((first, *m.places), found, strict=True):
+        if place.slot < t.s.spec.instances:
+            _take_over_place(t, m, place, left.boot, found=there)
+        elif place.process is not None:
+            t.note(facts.Adopted(name, place.generation, place.process.pid, there))
+            if there:
+                _take_over_surplus(t, place, place.process)
+
+
+def _take_over_place(t: Turn, m: Memory, place: Place, boot: str, *, found: bool) -> None:
+    """One instance: its process goes on under this agent, or was found gone."""
+    s, before = t.s, t.s.slots[place.slot]
+    if place.process is None or (m.boot != boot and not found):
+        _put(t, _rest(before, place, same_boot=m.boot == boot))
         return
-    t.note(facts.Adopted(s.spec.name, m.generation, m.process.pid, found))
-    event = Adopt(m.process, m.generation, m.phase) if found else Orphaned(m.generation)
-    after, effects = instance.step(s.instance, event, s.spec, t.now)
+    generation, pid = place.generation, place.process.pid
+    t.note(facts.Adopted(s.spec.name, generation, pid, found))
+    adopt = Adopt(place.process, generation, place.phase, before.machine, slot=place.slot)
+    event = adopt if found else Orphaned(generation)
+    after, effects = instance.step(before, event, s.spec, t.now)
     if not s.wanted and after.phase not in (Phase.DOWN, Phase.STOPPING, Phase.KILLING):
         after, more = instance.step(after, Stop(), s.spec, t.now)
         effects = (*effects, *more)
-    live = s.live if found else None
-    t.s = replace(s, instance=after, live=live)
+    _put(t, replace(after, runs=s.live) if found and s.others else after)
     t.effects += effects
-    if after.phase.value != m.phase:
-        t.note(
-            facts.PhaseEntered(
-                s.spec.name, m.generation, after.phase.value, m.phase, after.why, None, after.exit
-            )
-        )
+    if after.phase.value != place.phase:
+        was, phase = place.phase, after.phase.value
+        t.note(facts.PhaseEntered(s.spec.name, generation, phase, was, after.why, None, after.exit))
+
+
+def _put(t: Turn, i: Instance) -> None:
+    """At boot the first instance is the one whose turn it is."""
+    if i.slot == t.s.instance.slot:
+        t.s = replace(t.s, instance=i)
+    else:
+        t.s = replace(t.s, others=tuple(i if one.slot == i.slot else one for one in t.s.others))
+
+
+def _take_over_surplus(t: Turn, place: Place, process: Identity) -> None:
+    """Fewer instances are declared by now: it ends as it would have under the agent that is gone."""
+    machine = f"instance.{place.generation}"
+    adopt = Adopt(process, place.generation, place.phase, machine, slot=place.slot)
+    i, effects = instance.step(Instance(slot=place.slot), adopt, t.s.spec, t.now)
+    t.effects += effects
+    retire(t, i)
 
 
 def _take_over_others(t: Turn, left: Left) -> None:
@@ -123,17 +153,22 @@ def _take_over_others(t: Turn, left: Left) -> None:
     replacing = _replacing(name, left) if name in left.found else ""
     if m and any((m.service, other.generation) in left.found_beside for other in m.others):
         switch_back(t)  # first: what is ended now may be what gets the connections
+        for i in t.s.others:
+            if i.phase in ALIVE:
+                admit(t, i)
     for other in m.others if m else ():
         found = (t.s.spec.name, other.generation) in left.found_beside
         t.note(facts.Adopted(t.s.spec.name, other.generation, other.process.pid, found))
         if not found:
             continue
         id_ = other.reload_id or replacing
-        drains = t.s.wanted and id_ and other.phase not in (Phase.STOPPING, Phase.KILLING)
+        drained = other.phase == Phase.DRAINING
+        going = other.phase in (Phase.STOPPING, Phase.KILLING)
+        drains = t.s.wanted and (id_ or drained) and not going
         phase = Phase.DRAINING if drains else Phase.STOPPING
         machine = f"instance.{other.generation}"
-        adopt = Adopt(other.process, other.generation, phase, machine, id_)
-        after, effects = instance.step(instance.Instance(), adopt, t.s.spec, t.now)
+        adopt = Adopt(other.process, other.generation, phase, machine, id_, other.slot)
+        after, effects = instance.step(Instance(), adopt, t.s.spec, t.now)
         t.s = replace(t.s, former=(*t.s.former, after))
         t.effects += effects
         if after.phase.value != other.phase:
@@ -150,129 +185,10 @@ def _replacing(name: str, left: Left) -> str:
     return ""
 
 
-def _rest(t: Turn, m: Memory, *, same_boot: bool) -> None:
+def _rest(i: Instance, place: Place, *, same_boot: bool) -> Instance:
     """It had no process. What was given up or had finished in this boot of the host stays so until somebody asks."""
-    i = t.s.instance
-    if same_boot and m.phase == Phase.FAILED:
+    if same_boot and place.phase == Phase.FAILED:
         i = replace(i, phase=Phase.FAILED, why="failed before agentd was restarted")
-    if same_boot and m.finished:
+    if same_boot and place.finished:
         i = replace(i, ending=instance.Ending.BY_ITSELF)
-    t.s = replace(t.s, live=None, instance=i)
-
-
-def _resume(t: Turn, records: Sequence[Record], left: Left) -> None:
-    """Finish a reload that an earlier agent began, or end it truthfully; never act twice."""
-    asked = records[0].fact
-    if not isinstance(asked, facts.Requested) or asked.service != t.s.spec.name:
-        return
-    r = _rebuild(asked, records, t)
-    began = any(isinstance(x.fact, facts.StepBegan) for x in records)
-    same_boot = records[-1].boot == left.boot
-    alive = t.s.spec.name in left.found and same_boot
-    phase = _open_phase(records)
-    unstopped = asked.handle == "restart" and t.s.instance.phase is Phase.READY
-    if r.act is Act.REPLACE or (unstopped and alive and r.act is Act.RECIPE):
-        _begin_anew(t, r, phase)  # whatever was started beside the one that serves is being ended
-    elif r.act is Act.LAUNCH:
-        if alive and t.s.instance.phase is Phase.STARTING and r.manifest:
-            t.s = replace(t.s, running=replace(r, stage=Stage.LAUNCHING))
-        elif alive and t.s.instance.phase is Phase.READY and r.manifest:
-            if phase == "commit":
-                _close(t, r, phase)
-            go_on(t, replace(r, stage=Stage.COMPARING if phase == "commit" else Stage.LAUNCHING))
-        else:
-            _interrupted(t, r)
-    elif not began:
-        _begin_anew(t, r, phase)
-    elif alive and r.baseline is not None and t.s.instance.phase is Phase.READY and not t.s.running:
-        if phase != "confirm":
-            _close(t, r, phase)
-            t.note(facts.PhaseBegan(t.s.spec.name, r.id, "confirm"))
-        go_on(t, replace(r, stage=Stage.CONFIRMING))
-    else:
-        _interrupted(t, r)
-
-
-def _begin_anew(t: Turn, r: Reload, phase: str) -> None:
-    """It had touched nothing: it waits for its turn; of two, the first goes on with what either of them demanded."""
-    first = t.s.waiting
-    if first is None:
-        _close(t, r, phase)
-        t.s = replace(t.s, waiting=replace(r, machine="waiting", step=0, certain=True))
-        return
-    must_act = first.must_act or r.must_act
-    require_proof = first.require_proof or r.require_proof
-    within = first.confirm_within or r.confirm_within
-    first = replace(first, must_act=must_act, require_proof=require_proof, confirm_within=within)
-    t.s = replace(t.s, waiting=first)
-    message = "the agent died while it waited for its turn; another one reads the same inputs"
-    conclude(t, r, Ending(Verdict.CANCELLED, "agent_interrupted", message))
-
-
-def _open_phase(records: Sequence[Record]) -> str:
-    """The phase that the earlier agent died in; empty: none."""
-    phase = ""
-    for record in records:
-        if isinstance(record.fact, facts.PhaseBegan):
-            phase = record.fact.phase
-        elif isinstance(record.fact, facts.PhaseEnded):
-            phase = ""
-    return phase
-
-
-def _close(t: Turn, r: Reload, phase: str) -> None:
-    """A phase that is not gone on with, but begun anew or left."""
-    if phase:
-        t.note(facts.PhaseEnded(t.s.spec.name, r.id, phase, "agent_interrupted"))
-
-
-def _rebuild(asked: facts.Requested, records: Sequence[Record], t: Turn) -> Reload:
-    """The reload as its records tell it."""
-    r = Reload(
-        asked.reload_id,
-        asked.trace_id,
-        asked.cause,
-        begun=t.now,
-        link=asked.link,
-        handle=asked.handle,
-        machine="reload",
-        act=Act.LAUNCH if asked.handle == "start" else Act.RECIPE,
-        must_act=asked.must_act,
-        require_proof=asked.require_proof,
-        restore=asked.restore,
-        confirm_within=asked.confirm_within,
-        serial=t.s.serial,
-        deadline=t.now + t.s.spec.reload.timeout,
-    )
-    for record in records:
-        match record.fact:
-            case facts.Joined() as joined:
-                r = replace(
-                    r,
-                    must_act=joined.must_act,
-                    require_proof=joined.require_proof,
-                    confirm_within=joined.confirm_within,
-                )
-            case facts.SnapshotTaken(hash=hash_, version=version):
-                r = replace(r, manifest=Manifest(hash_, version))
-            case facts.BaselineTaken(baseline=baseline, at=at):
-                r = replace(r, baseline=baseline, sent_at=at)
-            case facts.StepBegan(step="process.start") if asked.handle == "replace":
-                r = replace(r, act=Act.REPLACE)
-            case facts.StepBegan(step="process.start"):
-                r = replace(r, act=Act.LAUNCH)
-            case facts.StepEnded(at=at, error_type=""):
-                step = t.s.spec.reload.steps[r.step : r.step + 1]
-                yes = any(isinstance(one, RunCommand | CallHttp) for one in step)
-                r = replace(r, sent_at=at, step=r.step + 1, replied=yes)
-            case _:
-                pass
-    return replace(r, certain=r.step >= len(t.s.spec.reload.steps))
-
-
-def _interrupted(t: Turn, r: Reload) -> None:
-    moved = r.act is Act.RECIPE
-    message = "the agent died in between and cannot tell what runs now"
-    if r.act is Act.LAUNCH:
-        message = "the agent died before the service was ready; it is started again"
-    conclude(t, r, Ending(Verdict.FAILED, "agent_interrupted", message, moved=moved))
+    return i

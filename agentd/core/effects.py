@@ -31,6 +31,8 @@ class Spawn:
     beside: bool = False
     """Another generation serves: this one's listeners get nothing before ``Switch``."""
     origin: Origin | None = None
+    slot: int = 0
+    """Which of the service's instances it is. While others of them serve, it gets nothing before ``Switch`` either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +88,22 @@ class Perform:
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """From now on new connections go to this generation → Switched or EffectFailed. The next agent undoes what was not told."""
+    """From now on new connections of its instance go to this generation → Switched or EffectFailed.
+
+    The next agent undoes what was not told.
+    """
 
     durable: ClassVar[bool] = False
     token: Token
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """This generation and its instance get no new connections any more: the other instances do. No answer."""
+
+    durable: ClassVar[bool] = False
+    service: str
     generation: int
 
 
@@ -298,6 +312,7 @@ Effect = (
     | SendReloadSignal
     | Perform
     | Switch
+    | Withdraw
     | WriteDown
     | CloseSockets
     | Count

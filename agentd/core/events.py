@@ -336,6 +336,10 @@ class Origin:
     trace_id: str
     hash: str = ""
     version: str = ""
+    within: str = ""
+    """Place of the turn of its instance in the trace, with a slash behind it; empty: there is one instance."""
+    slot: int = 0
+    """The number of the instance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,6 +381,7 @@ class Adopt:
     phase: str
     machine: str = "instance"
     reload_id: str = ""
+    slot: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -413,6 +418,21 @@ class InstanceEnded:
 @dataclass(frozen=True, slots=True)
 class InstanceDown:
     """Nothing of it is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class OtherEnded:
+    """Another instance than the one whose turn it is does not serve any more."""
+
+    instance: int
+    error_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rolled:
+    """It is the turn of the next instance that serves; or there is none left (``more`` false)."""
+
+    more: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -494,6 +514,8 @@ ReloadEvent = (
     | InstanceReady
     | InstanceEnded
     | InstanceDown
+    | OtherEnded
+    | Rolled
     | NextReady
     | NextEnded
     | RoomMade

@@ -228,6 +228,40 @@ class Drained:
 
 
 @dataclass(frozen=True, slots=True)
+class TurnBegan:
+    """Of a service with several instances: what follows, up to its end, is about this one."""
+
+    service: str
+    reload_id: str
+    instance: int
+    generation: int
+    pid: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TurnEnded:
+    """It is done with this instance, or gives it up (``error_type``). ``generation``: the one that has its place now."""
+
+    service: str
+    reload_id: str
+    instance: int
+    generation: int
+    pid: int | None = None
+    error_type: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one instance: taken, not_taken, unverified, died, untouched, or down (it had no process to act on)."""
+
+    instance: int
+    generation: int
+    pid: int | None
+    became: str
+    error_type: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Judged:
     """The verdict: the root span ends here."""
 
@@ -246,6 +280,8 @@ class Judged:
     version_after: str | None = None
     output: tuple[str, ...] = ()
     """The last lines of the check or the service, when it failed."""
+    instances: tuple[Outcome, ...] = ()
+    """Each of several; empty: there is one, or it is a start of one."""
     not_taken: tuple[str, ...] = ()
     """What the service did not take, or only takes after a restart, by name."""
 
@@ -345,6 +381,8 @@ Fact = (
     | StepEnded
     | Flipped
     | Drained
+    | TurnBegan
+    | TurnEnded
     | Judged
     | Restored
     | Confirmed

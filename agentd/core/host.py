@@ -21,7 +21,7 @@ from agentd.core.events import (
 )
 from agentd.core.facts import DefinitionsTaken
 from agentd.core.ids import Mint
-from agentd.core.instance import Phase
+from agentd.core.instance import Instance, Phase
 from agentd.core.memory import Want
 from agentd.core.order import dependents, start_order
 from agentd.core.plan import plan
@@ -180,10 +180,15 @@ def _turn(w: _Work, name: str, event: Event | Stop | Defined | None) -> None:
     w.notes += t.notes
     if t.s.remembered != before.remembered:
         w.touched[name] = None
-    unmoved = t.s.instance.phase is before.instance.phase and t.s.want is before.want
+    unmoved = _standing(t.s) == _standing(before) and t.s.want is before.want
     if unmoved or w.ending:
         return
     _their_turn(w, name)
+
+
+def _standing(s: Service) -> tuple[Phase, ...]:
+    """What others wait for of it."""
+    return tuple(i.phase for i in s.slots)
 
 
 def _their_turn(w: _Work, name: str) -> None:
@@ -192,7 +197,7 @@ def _their_turn(w: _Work, name: str) -> None:
         if w.services[other].running is None:
             _turn(w, other, None)
             s = w.services[other]
-            if s.instance.phase is Phase.DOWN and s.want is Want.UP and s.running is None:
+            if s.phase is Phase.DOWN and s.want is Want.UP and s.running is None:
                 _their_turn(w, other)
 
 
@@ -203,30 +208,36 @@ def _may_start(w: _Work, s: Service) -> bool:
     if not s.spec.requires and not s.spec.after:
         return True
     needs_ready = all(
-        name in w.services and w.services[name].instance.phase is Phase.READY
-        for name in s.spec.requires
+        name in w.services and _is_there(w, w.services[name]) for name in s.spec.requires
     )
     return needs_ready and all(
         _had_its_try(w, w.services[name]) for name in s.spec.after if name in w.services
     )
 
 
+def _is_there(w: _Work, s: Service) -> bool:
+    """Who requires it can use it: of several instances one is enough, once every other one had its try."""
+    return s.serves and (not s.others or _had_its_try(w, s))
+
+
 def _had_its_try(w: _Work, s: Service) -> bool:
     """Ready, given up for now, not wanted, or kept from its try by one that it requires."""
     if s.want is Want.DOWN:
         return True
-    if s.instance.phase is Phase.DOWN:
-        return s.running is None and (s.instance.ending is not None or _blocked(w, s))
-    return s.instance.phase in (Phase.READY, Phase.BACKOFF, Phase.FAILED)
+    return all(_tried(w, s, i) for i in s.slots)
+
+
+def _tried(w: _Work, s: Service, i: Instance) -> bool:
+    if i.phase is Phase.DOWN:
+        return s.running is None and (i.ending is not None or _blocked(w, s))
+    return i.phase in (Phase.READY, Phase.BACKOFF, Phase.FAILED)
 
 
 def _blocked(w: _Work, s: Service) -> bool:
     """Something that it requires had its try and is not ready, or is not there at all: nothing is on its way."""
     return any(
         name not in w.services
-        or (
-            w.services[name].instance.phase is not Phase.READY and _had_its_try(w, w.services[name])
-        )
+        or (not w.services[name].serves and _had_its_try(w, w.services[name]))
         for name in s.spec.requires
     )
 
@@ -239,8 +250,14 @@ def _stop(w: _Work, names: Iterable[str]) -> None:
         busy = s.running is not None or s.waiting is not None or s.next_start is not None
         beside = s.next is not None or any(i.phase is Phase.DRAINING for i in s.former)
         busy = busy or beside
-        going = s.instance.phase in (Phase.STOPPING, Phase.KILLING) and not beside
-        if not waits and not going and (busy or s.instance.phase not in AT_REST):
+        going = (Phase.STOPPING, Phase.KILLING)
+        left = [i for i in s.slots if i.phase not in AT_REST]
+        all_go = bool(left) and all(i.phase in going for i in left) and not beside
+        if not waits and not all_go and (busy or left):
             _turn(w, name, Stop())
-    if all(s.instance.phase in AT_REST and not s.alive for s in w.services.values()):
+    if all(_at_rest(s) for s in w.services.values()):
         w.effects.append(Leave())
+
+
+def _at_rest(s: Service) -> bool:
+    return not s.alive and all(i.phase in AT_REST for i in s.slots)

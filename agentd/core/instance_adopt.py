@@ -23,6 +23,7 @@ def adopted(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result
     i = replace(
         i,
         generation=event.generation,
+        slot=event.slot,
         process=event.identity,
         adopted=event.phase == Phase.STARTING,
         deadline=now + spec.start_timeout,

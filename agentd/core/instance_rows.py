@@ -30,6 +30,7 @@ def launch(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
     new = Instance(
         phase=Phase.STARTING,
         generation=event.generation,
+        slot=i.slot,
         machine=i.machine,
         beside=event.beside,
         failures=i.failures,
@@ -39,7 +40,7 @@ def launch(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
         awaiting=i.serial + 1,
     )
     token = token_of(new, spec, new.serial)
-    spawn = Spawn(token, spec, new.generation, event.cookie, event.beside, event.origin)
+    spawn = Spawn(token, spec, new.generation, event.cookie, event.beside, event.origin, new.slot)
     new, arm = with_timer(new, spec, spec.start_timeout)
     return new, (spawn, arm)
 

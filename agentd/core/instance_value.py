@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from agentd.core.effects import Effect
 from agentd.core.events import InstanceEvent
+from agentd.core.manifest import Manifest
 from agentd.core.process import Exit, Identity
 from agentd.core.spec import Spec
 
@@ -81,6 +82,10 @@ class Instance:
     """What its tokens and its timer go by: those of two generations that are alive at a time differ."""
     beside: bool = False
     """It was started to take another one's place: when it ends nothing is started in its stead."""
+    slot: int = 0
+    """Its number among the instances of its service, from 0 on: that of its next generation too."""
+    runs: Manifest | None = None
+    """What it is known to have taken; None: nobody can know. Of a service with several, who agree or not."""
 
     @property
     def assumed(self) -> bool:

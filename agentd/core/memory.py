@@ -80,6 +80,19 @@ class Other:
     process: Identity
     reload_id: str = ""
     """The reload that it drains for."""
+    slot: int = 0
+    """Of which instance it is a generation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What serves as one of several instances, behind the first."""
+
+    slot: int
+    generation: int
+    phase: str = "down"
+    finished: bool = False
+    process: Identity | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,3 +120,5 @@ class Memory:
     """The newest generation there was; 0: that of the instance."""
     others: tuple[Other, ...] = ()
     pending: Pending | None = None
+    places: tuple[Place, ...] = ()
+    """Of the instances behind the first, which is told by the fields above."""

@@ -9,6 +9,7 @@ from agentd.core import reload_act as act
 from agentd.core import reload_confirm as confirm
 from agentd.core import reload_generations as generations
 from agentd.core import reload_prepare as prepare
+from agentd.core import reload_turns as turns
 from agentd.core.errors import IllegalTransitionError
 from agentd.core.events import (
     Abort,
@@ -23,10 +24,12 @@ from agentd.core.events import (
     NextEnded,
     NextReady,
     Notified,
+    OtherEnded,
     Performed,
     ReloadEvent,
     Reported,
     Restored,
+    Rolled,
     RoomMade,
     Sighted,
     Signalled,
@@ -51,7 +54,11 @@ def step(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     row = TABLE.get((r.stage, type(event)))
     if row is None:
         raise IllegalTransitionError(f"{type(event).__name__} while {r.stage.value}")
-    return row(r, event, view, now)
+    r, effects, notes = row(r, event, view, now)
+    if r.ending is None or not view.others:
+        return r, effects, notes
+    r, more = turns.conclude(r, view, now)
+    return r, effects, (*notes, *more)
 
 
 def stale(r: Reload, event: ReloadEvent) -> bool:
@@ -85,6 +92,7 @@ TABLE: dict[tuple[Stage, type[ReloadEvent]], Row] = {
     **{(stage, Abort): act.aborted for stage in Stage},
     **{(stage, InstanceEnded): act.died for stage in Stage},
     **{(stage, event): act.stay for stage in Stage for event in _NEWS},
+    **{(stage, OtherEnded): turns.other_ended for stage in Stage},
     (_S.QUEUED, Begin): prepare.begin,
     (_S.QUEUED, InstanceEnded): act.stay,
     (_S.SETTLING, Begin): prepare.settled,
@@ -126,6 +134,8 @@ TABLE: dict[tuple[Stage, type[ReloadEvent]], Row] = {
     (_S.CONFIRMING, EffectFailed): confirm.effect_failed_late,
     (_S.REPORTING, Reported): confirm.reported,
     (_S.REPORTING, EffectFailed): confirm.effect_failed_late,
+    (_S.ROLLING, InstanceEnded): act.stay,
+    (_S.ROLLING, Rolled): act.rolled,
     (_S.COMPARING, SnapshotDone): confirm.was_compared,
     (_S.COMPARING, NextEnded): generations.next_ended,
     (_S.COMPARING, EffectFailed): confirm.effect_failed_late,

@@ -7,7 +7,7 @@ Decides: which effect performs a step, what its answer means, what an end on the
 
 from __future__ import annotations
 
-from agentd.core import facts, reload_confirm, reload_generations
+from agentd.core import facts, reload_confirm, reload_generations, reload_turns
 from agentd.core.effects import Effect, Note, Perform, SendReloadSignal, TakeBaseline
 from agentd.core.events import (
     Abort,
@@ -16,6 +16,7 @@ from agentd.core.events import (
     InstanceEnded,
     Performed,
     ReloadEvent,
+    Rolled,
     Signalled,
 )
 from agentd.core.reload_value import (
@@ -47,14 +48,24 @@ def act(r: Reload, view: View, now: float) -> Result:
     if not view.spec.reload.steps:
         message = f"{view.spec.name} declares no way to reload; restart it instead"
         return finish(r, view, now, (), Ending(Verdict.REJECTED, "no_steps", message))
+    if any(one.instance == view.slot for one in r.taken):  # before an agent died
+        return reload_confirm.compare(r, view, now)
     r = replace(r, deadline=now + view.spec.reload.timeout)
+    r, turn = reload_turns.begin(r, view, now)
     match view.spec.reload.steps[0]:
         case Restart():
-            return reload_generations.restart(r, view, now)
+            r, effects, notes = reload_generations.restart(r, view, now)
         case Replace():
-            return reload_generations.take_over(r, view, now)
+            r, effects, notes = reload_generations.take_over(r, view, now)
         case _:
-            r = replace(r, stage=Stage.BASELINE)
+            r, effects, notes = _baseline(r, view, now)
+    return r, effects, (*turn, *notes)
+
+
+def _baseline(r: Reload, view: View, now: float) -> Result:
+    """What is there before anything is sent."""
+    assert view.pid is not None
+    r = replace(r, stage=Stage.BASELINE)
     r, notes = note(r, now, began(r, view))
     r, token = expect(r, view)
     workers = any(e.workers for e in view.spec.reload.confirm)
@@ -98,7 +109,7 @@ def send(r: Reload, view: View, now: float) -> Result:
             workers,
         )
     else:
-        place, left = f"apply/{what.label}", max(r.deadline - now, 0.0)
+        place, left = f"{r.within}apply/{what.label}", max(r.deadline - now, 0.0)
         effect = Perform(token, spec, what, view.generation, origin, place, left)
     return r, (effect,), notes
 
@@ -179,6 +190,13 @@ def not_sent(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     return finish(r, view, now, notes, ending)
 
 
+def rolled(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
+    """The service has turned to the next instance; where none is left, they are compared."""
+    assert isinstance(event, Rolled)
+    r = reload_turns.clean(r)
+    return act(r, view, now) if event.more else reload_confirm.compare(r, view, now)
+
+
 def died(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     """The service ended by itself while this reload was on its way."""
     assert isinstance(event, InstanceEnded)
@@ -197,7 +215,7 @@ def died(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
 def aborted(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     """Before the act it is simply not run; after it the service goes down with its configuration unknown."""
     assert isinstance(event, Abort)
-    if r.stage in ACTED and r.act in (Act.RECIPE, Act.RESTART):
+    if r.taken or (r.stage in ACTED and r.act in (Act.RECIPE, Act.RESTART)):
         return reload_confirm.lost(r, "service_stopped", event.message, view, now)
     if r.silent:
         return finish(r, view, now, (), Ending(Verdict.CANCELLED, silent="cancelled"))

@@ -6,6 +6,7 @@ Decides: when to look again, when evidence suffices, what is confirmed in the en
 
 from __future__ import annotations
 
+from agentd.core import reload_turns
 from agentd.core.effects import AskReport, Disarm, Inquiry, Look, TakeSnapshot
 from agentd.core.events import (
     EffectFailed,
@@ -225,7 +226,7 @@ def late(r: Reload, view: View, now: float) -> Result:
         message = "the agent died while sending, and nothing tells whether it was sent"
         return lost(r, "agent_interrupted", message, view, now)
     if not view.spec.reload.confirm:
-        return compare(r, view, now)
+        return confirmed(r, view, now)
     names = ", ".join(e.name for e in view.spec.reload.confirm)
     limit = view.spec.reload.timeout
     last = f"; {r.answered}" if r.answered else ""
@@ -251,7 +252,7 @@ def ask_report(r: Reload, view: View, now: float) -> Result:
     """What was not taken, where the service can say."""
     question = view.spec.reload.report
     if question is None:
-        return compare(r, view, now)
+        return confirmed(r, view, now)
     assert view.pid is not None
     r, token = expect(replace(r, stage=Stage.REPORTING), view)
     return r, (AskReport(token, view.spec, view.generation, view.pid, question),), ()
@@ -262,7 +263,8 @@ def reported(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     assert isinstance(event, Reported)
     r = replace(r, awaiting=None)
     if event.names is not None:
-        return compare(replace(r, not_taken=event.names), view, now)
+        named = (*r.not_taken, *(name for name in event.names if name not in r.not_taken))
+        return confirmed(replace(r, not_taken=named), view, now)
     r, notes = note(r, now, ended(r, view, "no_report"))
     name, grade = confirmation(r, view)
     message = f"confirmed by {name}, but what was not taken cannot be asked: {event.why}"
@@ -270,14 +272,33 @@ def reported(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     return finish(r, view, now, notes, ending)
 
 
+def confirmed(r: Reload, view: View, now: float) -> Result:
+    """The evidence has said enough of this instance."""
+    r, notes = note(r, now, ended(r, view))
+    r, effects, more = taken(r, view, now)
+    return r, effects, (*notes, *more)
+
+
+def taken(r: Reload, view: View, now: float) -> Result:
+    """This instance took it: the next one's turn, or it is compared whether what they took is what was read."""
+    if not r.turn:
+        return compare(r, view, now)
+    r, notes = reload_turns.take(r, view, now)
+    if r.died:
+        r, ending = replace(r, awaiting=None), Ending(Verdict.PARTIAL, r.died[0].error_type)
+        return finish(r, view, now, notes, ending)
+    if r.todo:
+        return replace(r, stage=Stage.ROLLING), (), notes
+    r, effects, more = compare(r, view, now)
+    return r, effects, (*notes, *more)
+
+
 def compare(r: Reload, view: View, now: float) -> Result:
     """Read the inputs once more: only when they are still the same is it known what was taken."""
-    open_ = r.stage in (Stage.CONFIRMING, Stage.REPORTING)
-    confirmed = note(r, now, ended(r, view))[1] if open_ else ()
     r = replace(r, stage=Stage.COMPARING)
     r, notes = note(r, now, began(r, view))
     r, token = expect(r, view)
-    return r, (TakeSnapshot(token, view.spec),), (*confirmed, *notes)
+    return r, (TakeSnapshot(token, view.spec),), notes
 
 
 def was_compared(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:

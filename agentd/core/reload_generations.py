@@ -6,7 +6,7 @@ and what becomes of the other one, is the service's (``service_generations``): i
 
 from __future__ import annotations
 
-from agentd.core import facts, reload_confirm
+from agentd.core import facts, reload_confirm, reload_turns
 from agentd.core.effects import Disarm, Switch, WriteDown
 from agentd.core.events import (
     EffectFailed,
@@ -38,16 +38,16 @@ START, STOP, SWITCH = "process.start", "process.stop", "traffic.switch"
 
 def launch(r: Reload, view: View, now: float) -> Result:
     """The service launches the instance when it sees this stage; its phases answer."""
-    r = replace(r, stage=Stage.LAUNCHING)
+    r, turn = reload_turns.begin(replace(r, stage=Stage.LAUNCHING), view, now)
     r, notes = note(r, now, began(r, view), facts.StepBegan(view.spec.name, r.id, START))
-    return r, (), notes
+    return r, (), (*turn, *notes)
 
 
 def launched(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     """The new instance is ready: its start is the evidence."""
     done = facts.StepEnded(view.spec.name, r.id, START, now, "", view.pid)
     r, notes = note(r, now, done, ended(r, view))
-    r, effects, more = reload_confirm.compare(r, view, now)
+    r, effects, more = reload_confirm.taken(r, view, now)
     return r, effects, (*notes, *more)
 
 
@@ -155,7 +155,7 @@ def switched(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     flip = facts.Flipped(name, r.id, view.next_generation, event.at, event.moved)
     r = replace(r, moved=event.moved)
     r, notes = note(r, now, done, flip, ended(r, view))
-    r, effects, more = reload_confirm.compare(r, view, now)
+    r, effects, more = reload_confirm.taken(r, view, now)
     return r, effects, (*notes, *more)
 
 

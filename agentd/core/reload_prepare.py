@@ -101,6 +101,8 @@ def was_read(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     if path := lost(view.live or view.last_good, event.found):
         message = f"{path} was not empty before, and there is nothing in it now"
         return was_missing(r, Missing("missing_input", message), view, now)
+    if r.manifest and r.manifest.hash != event.found.hash:  # an earlier agent gave others to some
+        r = replace(r, taken=(), died=())
     r = replace(r, manifest=event.found)
     if why := nothing_to_do(r, event.found, view):
         return nothing(r, why, view, now)

@@ -24,7 +24,7 @@ from agentd.core.events import (
     ReloadEvent,
     Token,
 )
-from agentd.core.facts import Cause, Fact
+from agentd.core.facts import Cause, Fact, Outcome
 from agentd.core.manifest import Manifest, Missing
 from agentd.core.memory import Attempt, Quarantine
 from agentd.core.spec import Spec
@@ -52,6 +52,7 @@ class Stage(StrEnum):
     SWITCHING = "switching"
     CONFIRMING = "confirming"
     REPORTING = "reporting"
+    ROLLING = "rolling"
     COMPARING = "comparing"
 
 
@@ -72,6 +73,7 @@ PHASE: dict[Stage, str] = {
     Stage.SWITCHING: "apply",
     Stage.CONFIRMING: "confirm",
     Stage.REPORTING: "confirm",
+    Stage.ROLLING: "apply",
     Stage.COMPARING: "commit",
 }
 UNTOUCHED = frozenset({Stage.READING, Stage.CHECKING, Stage.BASELINE})
@@ -86,6 +88,7 @@ ACTED = frozenset(
         Stage.SWITCHING,
         Stage.CONFIRMING,
         Stage.REPORTING,
+        Stage.ROLLING,
         Stage.COMPARING,
     }
 )
@@ -122,6 +125,8 @@ class Ending:
     """What the service did not take, by name."""
     silent: str = ""
     """A trigger found nothing to do, and why: counted, not traced."""
+    instances: tuple[Outcome, ...] = ()
+    """What became of each of several instances."""
 
 
 @dataclass(slots=True)
@@ -140,9 +145,14 @@ class View:
     serves: bool = True
     """Whether the instance is there for its clients: not when it has died but for its group."""
     alive: int = 1
-    """How many generations of it are alive."""
+    """How many generations of this instance are alive."""
     next_generation: int = 0
     """The one that is started to take the other's place; 0: there is none."""
+    slot: int = 0
+    """Which instance it is."""
+    others: tuple[Outcome, ...] = ()
+    """The other instances, as if nothing was done to them."""
+    next_pid: int | None = None
 
 
 @dataclass(frozen=True)
@@ -197,17 +207,32 @@ class Reload:
     moved: bool = False
     """And that could be done: what listens is not shared."""
     looks: int = 0
+    turn: bool = False
+    """Of several instances one has its turn."""
+    todo: tuple[int, ...] = ()
+    """The slots of those whose turn is to come."""
+    taken: tuple[Outcome, ...] = ()
+    """Those that took it."""
+    died: tuple[Outcome, ...] = ()
+    """Those that took it and died since."""
     deadline: float = 0.0
     serial: int = 0
     timer: int | None = None
     awaiting: int | None = None
     ending: Ending | None = None
+    slot: int = 0
+    """Of several instances the one whose turn it is."""
+
+    @property
+    def within(self) -> str:
+        """The place of the turn in the trace, with a slash behind it."""
+        return f"instance.{self.slot}/" if self.turn else ""
 
     @property
     def origin(self) -> Origin:
         """What is started or asked for it is told."""
         found = (self.manifest.hash, self.manifest.version) if self.manifest else ("", "")
-        return Origin(self.id, self.trace_id, *found)
+        return Origin(self.id, self.trace_id, *found, self.within, self.slot)
 
 
 Result = tuple[Reload, tuple[Effect, ...], tuple[Note, ...]]

@@ -7,7 +7,13 @@ nor who waits for whom among services (``host``).
 
 from __future__ import annotations
 
-from agentd.core import reload_confirm, reload_value, service_external, service_late
+from agentd.core import (
+    reload_confirm,
+    reload_turns,
+    reload_value,
+    service_external,
+    service_late,
+)
 from agentd.core.effects import Accepted, CloseSockets
 from agentd.core.events import (
     Ask,
@@ -26,7 +32,7 @@ from agentd.core.events import (
     WorkersSeen,
 )
 from agentd.core.facts import Cause
-from agentd.core.instance import Ending, Phase
+from agentd.core.instance import Ending, Instance, Phase
 from agentd.core.plan import Action
 from agentd.core.reload_value import Act, Reload, Stage
 from agentd.core.service_asks import (
@@ -41,12 +47,15 @@ from agentd.core.service_generations import stop_beside
 from agentd.core.service_machines import (
     abort,
     move_answered,
+    move_each,
     move_instance,
+    move_other,
     move_process,
     move_running,
     new_reload,
     waited,
 )
+from agentd.core.service_slots import due, idle, ready, resize, turn_to
 from agentd.core.service_value import Service, Turn
 from agentd.core.service_verdict import end
 from agentd.core.value import replace
@@ -58,7 +67,7 @@ AT_REST = frozenset({Phase.DOWN, Phase.BACKOFF, Phase.FAILED})
 _OF_PROCESSES = frozenset({Exited, Emptied, Notified})
 
 
-def step(
+def step(  # noqa: C901 - a case for each kind of event
     t: Turn, event: Ask | Completion | ProcessEvent | WorkersSeen | Stop | Defined | None
 ) -> None:
     """Work the event into ``t``; None only settles. Raises IllegalTransitionError for a refused pair."""
@@ -74,7 +83,7 @@ def step(
         abort(t, "agentd stops")
         give_up_start(t)
         stop_beside(t)
-        move_instance(t, Stop())
+        move_each(t, Stop())
     elif kind is Defined:
         _defined(t, event)  # type: ignore[arg-type]
     elif event is not None:
@@ -83,6 +92,8 @@ def step(
         reload_asked(t, t.follow)
     if t.s.defined is not None and t.s.running is None:
         _take_definition(t, t.s.defined)
+    if t.revive:
+        _revive(t)
     overdue(t)
     _settle(t)
     if listens and not _needs_sockets(t.s):
@@ -91,9 +102,19 @@ def step(
 
 def _needs_sockets(s: Service) -> bool:
     """Something of it is there, or comes by itself: in backoff too, clients wait for the next start."""
-    finished = s.instance.phase is Phase.DOWN and s.instance.ending is Ending.BY_ITSELF
-    stays_down = not s.wanted or s.instance.phase is Phase.FAILED or finished
-    return bool(s.alive) or not stays_down
+    return bool(s.alive) or (s.wanted and not all(map(_stays_down, s.slots)))
+
+
+def _stays_down(i: Instance) -> bool:
+    finished = i.phase is Phase.DOWN and i.ending is Ending.BY_ITSELF
+    return i.phase is Phase.FAILED or finished
+
+
+def _revive(t: Turn) -> None:
+    """What a reload found down gets its next start at once: there is something new to try."""
+    for i in t.s.others:
+        if i.phase in (Phase.BACKOFF, Phase.FAILED):
+            move_other(t, i, Reset())
 
 
 def _defined(t: Turn, event: Defined) -> None:
@@ -107,16 +128,20 @@ def _defined(t: Turn, event: Defined) -> None:
 def _take_definition(t: Turn, new: Defined) -> None:
     """It is in force, and its processes get what they need of it."""
     t.s = replace(t.s, spec=new.spec, defined=None)
+    if len(t.s.slots) != new.spec.instances and not new.spec.removed:
+        resize(t)
+        if t.s.phase is Phase.READY:
+            give_up_start(t)  # it was asked for of one that is declared no more
     name, cause = t.s.spec.name, new.cause
     match new.change.action:
         case Action.STOP:
             stop_beside(t)
-            move_instance(t, Stop())
+            move_each(t, Stop())
         case Action.START:
-            move_instance(t, Reset())
+            move_each(t, Reset())
         case Action.RESTART if t.s.wanted:
             ASKED[RestartAsked](t, RestartAsked(name, cause))
-        case Action.REPLACE if t.s.instance.phase is Phase.READY:
+        case Action.REPLACE if t.s.serves:
             reload_asked(t, ReloadAsked(name, cause, force=True, must_act=True))
         case Action.REPLACE if t.s.wanted:
             ASKED[RestartAsked](t, RestartAsked(name, cause))
@@ -145,27 +170,50 @@ def _completion(t: Turn, event: Completion) -> None:
 
 def _settle(t: Turn) -> None:
     """Begin what is due: a start of what is wanted and down, else the reload that waits."""
+    if t.s.running is not None:
+        return
+    if t.s.next_start is not None and t.may_start:
+        _wake(t)
     s = t.s
-    if s.running is not None:
-        return
-    if s.next_start is not None and t.may_start and s.instance.phase in AT_REST:
-        move_instance(t, Reset())  # it ended by itself after somebody had asked for its start
-    s, phase = t.s, t.s.instance.phase
-    if phase is Phase.DOWN:
-        if not s.wanted or s.instance.ending is Ending.BY_ITSELF:
+    if not s.wanted or all(map(_finished, s.slots)):
+        if all(i.phase is Phase.DOWN for i in s.slots):
             abort(t, f"{s.spec.name} is down")
-        elif t.may_start:
-            _begin_start(t)
         return
-    r = s.waiting
-    if r is None or r.timer is not None:
+    if t.may_start and (i := due(s)) is not None:
+        turn_to(t, i)
+        _begin_start(t)
+    elif s.waiting is not None and s.waiting.timer is None:
+        _begin_waiting(t, s.waiting)
+
+
+def _finished(i: Instance) -> bool:
+    return i.phase is Phase.DOWN and i.ending is Ending.BY_ITSELF
+
+
+def _wake(t: Turn) -> None:
+    """Who ended by itself, or waits for its next start, after somebody had asked for it: it is that start. The others pause."""
+    if t.s.instance.phase in AT_REST:
+        move_instance(t, Reset())
+    for i in t.s.others:
+        if _stays_down(i):
+            move_other(t, i, Reset())
+
+
+def _begin_waiting(t: Turn, r: Reload) -> None:
+    """It acts on what is ready once nothing is on its way there; where nothing is, new bytes end a pause."""
+    s = t.s
+    if any(i.phase is Phase.STARTING for i in s.slots):
         return
-    if phase is Phase.READY or (t.may_start and phase in (Phase.BACKOFF, Phase.FAILED)):
-        act = Act.RECIPE if phase is Phase.READY else Act.LAUNCH
-        r = replace(r, machine="reload", act=act, serial=max(r.serial, s.serial))
-        t.s = replace(s, waiting=None, running=r)
-        service_late.drop(t)
-        move_running(t, Begin())
+    i, act = ready(s, tuple(one.instance for one in r.taken)), Act.RECIPE
+    if i is None and t.may_start:
+        i, act = idle(s), Act.LAUNCH
+    if i is None:
+        return
+    turn_to(t, i)
+    r = replace(r, machine="reload", act=act, serial=max(r.serial, t.s.serial))
+    t.s = replace(t.s, waiting=None, running=r)
+    service_late.drop(t)
+    move_running(t, Begin())
 
 
 def _begin_start(t: Turn) -> None:
@@ -173,6 +221,7 @@ def _begin_start(t: Turn) -> None:
     r = new_reload(t, replace(cause, trigger=Trigger.START))
     r = replace(r, act=Act.LAUNCH, machine="reload", handle="start")
     t.s = replace(t.s, running=r, next_start=None)
+    service_late.drop(t)
     t.notes.append(reload_value.requested(r, t.s.view, t.now))
     t.answer(reply, Accepted(r.id, r.trace_id, joined=False))
     move_running(t, Begin())
@@ -199,4 +248,7 @@ def go_on(t: Turn, r: Reload) -> None:
 
 def conclude(t: Turn, r: Reload, ending: reload_value.Ending) -> None:
     """End a reload that cannot be taken up."""
-    end(t, r, ending)
+    r, notes = reload_turns.conclude(replace(r, ending=ending), t.s.view, t.now)
+    t.notes += notes
+    assert r.ending is not None
+    end(t, r, r.ending)

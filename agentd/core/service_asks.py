@@ -30,13 +30,13 @@ from agentd.core.events import (
     Touched,
 )
 from agentd.core.facts import Cause
-from agentd.core.instance import Ending, Phase
+from agentd.core.instance import Ending, Instance, Phase
 from agentd.core.memory import Hold, Pending, Quarantine, Want
 from agentd.core.reload_value import UNTOUCHED, Act, Reload, Stage
 from agentd.core.service_generations import stop_beside
 from agentd.core.service_machines import (
     abort,
-    move_instance,
+    move_each,
     move_running,
     move_waiting,
     must_act,
@@ -54,7 +54,7 @@ def reload_asked(t: Turn, e: ReloadAsked) -> None:
     if s.hold and not e.force:
         _held(t, e)
     elif not _reloadable(s):
-        what = f"{s.spec.name} is {s.instance.phase.value}; start it with: reloadctl start {s.spec.name}"
+        what = f"{s.spec.name} is {s.phase.value}; start it with: reloadctl start {s.spec.name}"
         t.answer(e.reply, Turned(ExitCode.NOT_RUNNING, f"cannot reload: {what}"))
     elif watch and not e.link:
         if s.spec.inputs and s.spec.watch:
@@ -100,9 +100,13 @@ def _acts(e: ReloadAsked) -> bool:
 
 def _reloadable(s: Service) -> bool:
     """Not while it is down or on its way there; a start that is under way is waited for."""
-    if s.instance.phase in (Phase.STOPPING, Phase.KILLING):
-        return s.want is Want.UP and s.instance.ending is not Ending.ASKED
-    if s.instance.phase is Phase.DOWN:
+    return any(_there(s, i) for i in s.slots)
+
+
+def _there(s: Service, i: Instance) -> bool:
+    if i.phase in (Phase.STOPPING, Phase.KILLING):
+        return s.want is Want.UP and i.ending is not Ending.ASKED
+    if i.phase is Phase.DOWN:
         return s.want is Want.UP and (s.running is not None or s.next_start is not None)
     return True
 
@@ -151,15 +155,15 @@ def _hold_verdict(t: Turn, r: Reload) -> None:
 def start_asked(t: Turn, e: StartAsked) -> None:
     """Wanted up; whoever asks is told which start that is."""
     _want(t, Want.UP, e.cause)
-    move_instance(t, Reset())
+    move_each(t, Reset())
     if t.s.running is not None and t.s.running.act is Act.LAUNCH:
         _drop_silent(t)
     running = t.s.running
-    if t.s.instance.phase is Phase.READY:
+    if t.s.phase is Phase.READY:
         t.answer(e.reply, Done())
     elif running is not None and running.act is not Act.RECIPE:
         t.answer(e.reply, Accepted(running.id, running.trace_id, joined=True))
-    elif t.s.instance.phase is Phase.STARTING:  # adopted: nothing of this agent's began it
+    elif t.s.phase is Phase.STARTING:  # adopted: nothing of this agent's began it
         t.answer(e.reply, Done())
     else:
         _ask_start(t, e.cause, e.reply)
@@ -169,8 +173,8 @@ def restart_asked(t: Turn, e: RestartAsked) -> None:
     """Stop what runs; the next start is this caller's."""
     _want(t, Want.UP, e.cause)
     abort(t, f"restart of {t.s.spec.name} was asked for")
-    move_instance(t, Reset())
-    move_instance(t, Stop())
+    move_each(t, Reset())
+    move_each(t, Stop())
     _ask_start(t, e.cause, e.reply)
 
 
@@ -185,7 +189,7 @@ def stop_asked(t: Turn, e: StopAsked) -> None:
     abort(t, f"stop of {t.s.spec.name} was asked for")
     give_up_start(t)
     stop_beside(t)
-    move_instance(t, Stop())
+    move_each(t, Stop())
     t.answer(e.reply, Done())
 
 
@@ -267,13 +271,14 @@ def cancel_asked(t: Turn, e: CancelAsked) -> None:
     """One that has touched nothing is given up, and a roll-back writes files first; another one is only named."""
     by = f" by {e.cause.user}" if e.cause.user else ""
     running, waiting = t.s.running, t.s.waiting
+    acts = running and (running.act is Act.LAUNCH or running.restore or running.taken)
     if waiting is not None and waiting.id == e.reload_id:
         move_waiting(t, Abort(f"cancelled{by}"))
         t.answer(e.reply, Done())
     elif running is None or running.id != e.reload_id:
         what = f"reload {e.reload_id} has ended"
         t.answer(e.reply, Turned(ExitCode.NOT_RUNNING, what))
-    elif running.stage not in UNTOUCHED or running.act is Act.LAUNCH or running.restore:
+    elif running.stage not in UNTOUCHED or acts:
         what = f"reload {e.reload_id} has begun to act; it cannot be cancelled any more"
         t.answer(e.reply, Turned(ExitCode.STILL_RUNNING, what))
     else:
@@ -289,7 +294,7 @@ def confirm_elapsed(t: Turn, event: Completion) -> None:
 
 def overdue(t: Turn) -> None:
     """The time to confirm ended while it was down: it is put back as soon as it is up again."""
-    pending, up = t.s.pending, t.s.instance.phase is Phase.READY and t.s.running is None
+    pending, up = t.s.pending, t.s.serves and t.s.running is None
     if pending is not None and up and t.mint.wall_ns(t.now) >= pending.until_wall_ns:
         _put_back(t, pending)
 

@@ -1,8 +1,8 @@
 """Reloads made behind the agent's back: ``nginx -s reload``, certbot, a log rotation that sends HUP.
 
 Decides from what is seen at moments when something looks anyway that the service took a configuration which nobody here had asked for. Then
-nobody can know what it runs, until the next evidence says. Nothing is polled for it: a service that tells nothing is found out at its next
-reload or ``status``.
+nobody can know what it runs, until the next evidence says. Of several instances workers tell nothing: it is not kept whose they were.
+Nothing is polled for it: a service that tells nothing is found out at its next reload or ``status``.
 """
 
 from __future__ import annotations
@@ -24,13 +24,18 @@ EARLIER = Baseline(0)
 def workers_seen(t: Turn, event: WorkersSeen) -> None:
     """Somebody looked at the service while no reload of it ran."""
     i = t.s.instance
-    if t.s.running is None and i.phase is Phase.READY and i.generation == event.generation:
+    if (
+        t.s.running is None
+        and not t.s.others
+        and i.phase is Phase.READY
+        and i.generation == event.generation
+    ):
         _compare(t, event.workers)
 
 
 def before_the_act(t: Turn, event: BaselineDone) -> None:
     """What a reload finds before it does anything."""
-    if event.baseline.workers:
+    if event.baseline.workers and not t.s.others:
         _compare(t, event.baseline.workers)
     live = t.s.live
     if live is None:
@@ -61,7 +66,7 @@ def said_unasked(t: Turn, event: Notified) -> None:
 
 def ended(t: Turn, r: Reload, verdict: Verdict) -> None:
     """From now on the workers that the last look saw are the known ones; of another ending nobody knows what is still to come."""
-    if r.act is Act.RECIPE and r.stage in ACTED:
+    if r.act is Act.RECIPE and r.stage in ACTED and not t.s.others:
         t.s = replace(t.s, workers=r.workers if verdict is Verdict.APPLIED else ())
 
 
@@ -83,5 +88,6 @@ def _compare(t: Turn, now: tuple[Worker, ...]) -> None:
 def _external(t: Turn, why: str) -> None:
     if t.s.live is None:
         return
+    t.s = replace(t.s, instance=replace(t.s.instance, runs=None))
     t.note(facts.External(t.s.spec.name, t.s.instance.generation, why))
     set_live(t, None, f"reloaded behind the agent's back: {why}")

@@ -1,4 +1,4 @@
-"""The generations of a service beside the one that serves: the next one, and former ones on their way out.
+"""The generations of an instance beside the one that serves: the next one, and former ones on their way out.
 
 Decides: what becomes of each when a replacement ends, and which of them must give way when there are too many. Does not decide whether a
 replacement succeeds (``reload_generations``) nor how long a former one may drain (``instance_rows``).
@@ -37,7 +37,7 @@ def step_instance(t: Turn, before: Instance, event: InstanceEvent) -> Instance:
     pid = after.process.pid if after.process else None
     generation, phase, was = after.generation, after.phase.value, before.phase.value
     t.note(facts.PhaseEntered(name, generation, phase, was, after.why, pid, after.exit))
-    if before.phase is Phase.DRAINING:
+    if before.phase is Phase.DRAINING and after.reload_id:
         was_pid = before.process.pid if before.process else None
         id_, since, load, left = after.reload_id, after.since, after.load, after.left
         t.note(facts.Drained(name, id_, generation, was_pid, since, load, left))
@@ -71,15 +71,16 @@ def launch_next(t: Turn) -> None:
     assert t.s.running is not None  # only a reload starts a process
     t.mint = t.mint.next()
     generation = t.s.newest + 1
-    blank = Instance(machine=f"instance.{generation}")
+    blank = Instance(slot=t.s.instance.slot, machine=f"instance.{generation}")
     launch = Launch(t.mint.cookie(), generation, beside=True, origin=t.s.running.origin)
     after = step_instance(t, blank, launch)
     t.s = replace(t.s, next=after, issued=generation)
 
 
 def make_room(t: Turn) -> None:
-    """The oldest that only drains is told to stop."""
-    draining = [i for i in t.s.former if i.phase is Phase.DRAINING]
+    """The oldest of this instance that only drains is told to stop."""
+    mine = t.s.instance.slot
+    draining = [i for i in t.s.former if i.phase is Phase.DRAINING and i.slot == mine]
     if draining:
         move_beside(t, min(draining, key=lambda i: i.generation), Stop())
 
@@ -91,10 +92,10 @@ def stop_beside(t: Turn) -> None:
             move_beside(t, i, Stop())
 
 
-def conclude(t: Turn, r: Reload, verdict: Verdict) -> None:
+def conclude(t: Turn, r: Reload, *, stays: bool) -> None:
     """The replacement is over: either the next generation has the place, or everything is as it was."""
     s, old = t.s, t.s.instance
-    if verdict in STAYS and s.next is not None:
+    if stays and s.next is not None:
         t.s = replace(s, instance=replace(s.next, beside=False), next=None)
         if old.phase in ALIVE:
             t.s = replace(t.s, former=(*s.former, old))
@@ -110,7 +111,13 @@ def conclude(t: Turn, r: Reload, verdict: Verdict) -> None:
 
 
 def switch_back(t: Turn) -> None:
-    """New connections go to the generation that serves, whatever was meant before. Nobody waits for the answer."""
+    """New connections go to the generation that serves, whatever was meant before."""
+    admit(t, t.s.instance)
+
+
+def admit(t: Turn, i: Instance) -> None:
+    """New connections of its instance go to this generation. Nobody waits for the answer."""
     serial = t.s.serial + 1
-    t.s = replace(t.s, serial=serial)
-    t.effects.append(Switch(Token(t.s.spec.name, "reload", serial), t.s.instance.generation))
+    running = replace(t.s.running, serial=serial) if t.s.running else None  # a number is used once
+    t.s = replace(t.s, serial=serial, running=running)
+    t.effects.append(Switch(Token(t.s.spec.name, "reload", serial), i.generation))

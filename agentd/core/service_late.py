@@ -1,7 +1,7 @@
 """Evidence that comes after a reload timed out: it is looked for a while longer, and what is live is known then. The verdict stays.
 
 Decides how long and how often, and what ends it: the evidence, a contradiction, another reload, the end of the instance. It dies with the
-agent: the next one knows no more than that the reload timed out.
+agent: the next one knows no more than that the reload timed out. Of several instances none is waited for: the verdict names each.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def begin(t: Turn, r: Reload, verdict: Verdict) -> None:
     confirm = t.s.spec.reload.confirm
     waits = verdict is Verdict.TIMED_OUT and r.stage is Stage.CONFIRMING and r.act is Act.RECIPE
     told = any(e.grade is not Grade.DECLARED for e in confirm) and not any(e.opens for e in confirm)
-    if not (waits and told and r.manifest):
+    if t.s.others or not (waits and told and r.manifest):
         return
     until = t.now + t.s.spec.reload.timeout * (TIMES - 1)
     late = replace(

@@ -1,4 +1,4 @@
-"""A service's machines: its instance, the reload that runs and the one that waits, each stepped, and told of the others.
+"""A service's machines: its instances, the reload that runs and the one that waits, each stepped, and told of the others.
 
 Decides: which news of the instance concerns the reload, and when a generation is launched. Does not decide what a row of either machine
 says (``instance``, ``reload``) nor whose turn it is (``service``).
@@ -23,6 +23,7 @@ from agentd.core.events import (
     NextEnded,
     NextReady,
     Notified,
+    OtherEnded,
     ProcessEvent,
     ReloadEvent,
     Reset,
@@ -33,14 +34,16 @@ from agentd.core.facts import Cause
 from agentd.core.instance import Ending, Instance, Phase
 from agentd.core.reload_value import Act, Reload, Stage
 from agentd.core.service_generations import (
+    admit,
     beside,
     launch_next,
     make_room,
     move_beside,
     step_instance,
 )
+from agentd.core.service_slots import other, put, roll
 from agentd.core.service_value import Turn
-from agentd.core.service_verdict import end, set_live
+from agentd.core.service_verdict import end, relive
 from agentd.core.value import replace
 from agentd.wire import Trigger
 
@@ -56,7 +59,9 @@ def move_instance(t: Turn, event: InstanceEvent) -> None:
     if gone:
         t.s = replace(t.s, workers=())
         service_late.drop(t)
-        set_live(t, None, "not running")
+        relive(t, "not running")
+    if after.phase is Phase.READY:
+        _admitted(t, after)
     if t.s.running is None:
         return
     if after.phase is Phase.READY:
@@ -67,11 +72,40 @@ def move_instance(t: Turn, event: InstanceEvent) -> None:
         move_running(t, InstanceDown())
 
 
+def move_other(t: Turn, before: Instance, event: InstanceEvent) -> None:
+    """Step another instance than the one whose turn it is; a reload that it took hears of its end."""
+    after = step_instance(t, before, event)
+    put(t, before, after)
+    if (after.phase, after.generation) == (before.phase, before.generation):
+        return
+    if after.phase is Phase.READY:
+        _admitted(t, after)
+    if before.phase in instance.ALIVE and after.phase not in instance.ALIVE:
+        relive(t, "not running")
+    if before.phase is Phase.READY:
+        move_running(t, OtherEnded(after.slot, _error_type(after)))
+
+
+def _admitted(t: Turn, i: Instance) -> None:
+    """Where others serve, one that was started gets its share from now on."""
+    if t.s.others and t.s.spec.sockets:
+        admit(t, i)
+
+
+def move_each(t: Turn, event: InstanceEvent) -> None:
+    """Every instance, whether it is its turn or not."""
+    move_instance(t, event)
+    for i in t.s.others:
+        move_other(t, i, event)
+
+
 def move_process(t: Turn, event: ProcessEvent) -> None:
     """What a process did or said, to the generation that it belongs to; a reload that acts on it hears it too."""
-    other = beside(t, event)
-    if other is not None:
-        _move_beside(t, other, event)
+    if (one := beside(t, event)) is not None:
+        _move_beside(t, one, event)
+        return
+    if (one := other(t, event)) is not None:
+        move_other(t, one, event)
         return
     move_instance(t, event)
     acts = t.s.running is not None and t.s.running.act is Act.RECIPE
@@ -84,9 +118,10 @@ def move_process(t: Turn, event: ProcessEvent) -> None:
 
 def move_answered(t: Turn, event: Completion) -> None:
     """An answer or a timer, to the generation whose machine asked for it."""
-    other = beside(t, event)
-    if other is not None:
-        _move_beside(t, other, event)  # type: ignore[arg-type]  # only these answer its effects
+    if (one := beside(t, event)) is not None:
+        _move_beside(t, one, event)  # type: ignore[arg-type]  # only these answer its effects
+    elif (one := other(t, event)) is not None:
+        move_other(t, one, event)  # type: ignore[arg-type]
     elif event.token.machine == t.s.instance.machine:
         move_instance(t, event)  # type: ignore[arg-type]
 
@@ -177,11 +212,16 @@ def _stop(t: Turn) -> None:
     move_instance(t, Stop())
 
 
+def _roll(t: Turn) -> None:
+    move_running(t, roll(t))
+
+
 _ENTERING: dict[Stage, Callable[[Turn], None]] = {
     Stage.LAUNCHING: _launch,
     Stage.ENDING: _stop,
     Stage.CLEARING: make_room,
     Stage.REPLACING: launch_next,
+    Stage.ROLLING: _roll,
 }
 """What the service does when its reload enters a stage."""
 

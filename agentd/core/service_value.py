@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from agentd.core.effects import Accepted, Answer, Done, Effect, Note, Turned
 from agentd.core.events import Defined, ReloadAsked
-from agentd.core.facts import Cause, Fact
+from agentd.core.facts import Cause, Fact, Outcome
 from agentd.core.ids import Mint
 from agentd.core.instance import ALIVE, Ending, Instance, Phase
 from agentd.core.manifest import Manifest
@@ -20,6 +20,7 @@ from agentd.core.memory import (
     Memory,
     Other,
     Pending,
+    Place,
     Quarantine,
     Want,
 )
@@ -44,7 +45,24 @@ Remembered = tuple[
     int,
     tuple[Other, ...],
     Pending | None,
+    tuple[Place, ...],
 ]
+
+_PROGRESS = {
+    phase: at
+    for at, phase in enumerate(
+        (
+            Phase.READY,
+            Phase.DOWN,
+            Phase.BACKOFF,
+            Phase.FAILED,
+            Phase.STARTING,
+            Phase.STOPPING,
+            Phase.KILLING,
+        )
+    )
+}
+"""Of several instances the phase that is told of all: what is under way first, then what is worst; ready only when all are."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +72,9 @@ class Service:
     spec: Spec
     want: Want = Want.UP
     instance: Instance = field(default_factory=Instance)
-    """The one that serves."""
+    """The one that serves; of several, the one whose turn it is."""
+    others: tuple[Instance, ...] = ()
+    """The other ones that serve, of a service with several: by their slots."""
     next: Instance | None = None
     """The one that is started to take its place."""
     former: tuple[Instance, ...] = ()
@@ -93,12 +113,34 @@ class Service:
     @property
     def newest(self) -> int:
         """The newest generation there was."""
-        return max(self.issued, self.instance.generation)
+        newest = max(self.issued, self.instance.generation)
+        return max(newest, *(i.generation for i in self.others)) if self.others else newest
+
+    @property
+    def slots(self) -> tuple[Instance, ...]:
+        """Every instance, by its number, whether it has a process or not."""
+        if not self.others:
+            return (self.instance,)
+        return tuple(sorted((self.instance, *self.others), key=lambda i: i.slot))
+
+    @property
+    def phase(self) -> Phase:
+        """Where it stands: of several instances, what the one says that is furthest from ready."""
+        if not self.others:
+            return self.instance.phase
+        return max((i.phase for i in (self.instance, *self.others)), key=_PROGRESS.__getitem__)
+
+    @property
+    def serves(self) -> bool:
+        """At least one of its instances is ready."""
+        return self.instance.phase is Phase.READY or any(
+            i.phase is Phase.READY for i in self.others
+        )
 
     @property
     def alive(self) -> tuple[Instance, ...]:
         """Every generation with a process, the one that serves first."""
-        there = (self.instance, self.next, *self.former)
+        there = (self.instance, *self.others, self.next, *self.former)
         return tuple(i for i in there if i is not None and i.phase in ALIVE)
 
     @property
@@ -109,7 +151,7 @@ class Service:
     @property
     def remembered(self) -> Remembered:
         """The fields of its memory in their order: two of these are compared after every event, and few differ."""
-        i = self.instance
+        i = self.slots[0] if self.others else self.instance
         return (
             self.want,
             self.hold,
@@ -126,12 +168,25 @@ class Service:
             self.issued,
             self._others() if self.next or self.former else (),
             self.pending,
+            self._places() if self.others else (),
+        )
+
+    def _places(self) -> tuple[Place, ...]:
+        return tuple(
+            Place(
+                i.slot,
+                i.generation,
+                i.phase.value,
+                i.phase is Phase.DOWN and i.ending is Ending.BY_ITSELF,
+                i.process,
+            )
+            for i in self.slots[1:]
         )
 
     def _others(self) -> tuple[Other, ...]:
         there = (self.next, *self.former)
         return tuple(
-            Other(i.generation, i.phase.value, i.process, i.reload_id)
+            Other(i.generation, i.phase.value, i.process, i.reload_id, i.slot)
             for i in there
             if i is not None and i.process is not None
         )
@@ -150,9 +205,18 @@ class Service:
             self.quarantine,
             i.assumed,
             i.phase is Phase.READY,
-            len(self.alive),
+            sum(1 for one in self.alive if one.slot == i.slot) if self.others else len(self.alive),
             self.next.generation if self.next else 0,
+            i.slot,
+            tuple(outcome(one) for one in self.slots if one is not i) if self.others else (),
+            self.next.process.pid if self.next and self.next.process else None,
         )
+
+
+def outcome(i: Instance) -> Outcome:
+    """One that nothing was done to."""
+    became = "untouched" if i.phase is Phase.READY else "down"
+    return Outcome(i.slot, i.generation, i.process.pid if i.process else None, became)
 
 
 @dataclass(slots=True)
@@ -168,6 +232,8 @@ class Turn:
     notes: list[Note] = field(default_factory=list)
     follow: ReloadAsked | None = None
     """What the end of a reload asks for at once: its inputs had moved."""
+    revive: bool = False
+    """A reload found instances down, and what it applied is worth another try of theirs."""
 
     def note(self, *what: Fact) -> None:
         """Tell facts about this moment."""
@@ -182,11 +248,13 @@ class Turn:
 def remembered(spec: Spec, m: Memory | None) -> Service:
     """A service as it was known last; its processes are not looked at."""
     m = m or Memory(spec.name)
+    known = {place.slot: place.generation for place in m.places}
     return Service(
         spec,
         want=m.want,
         instance=Instance(generation=m.generation),
-        issued=m.issued,
+        others=tuple(blank(slot, known.get(slot, 0)) for slot in range(1, spec.instances)),
+        issued=max((m.issued, *known.values())),
         hold=m.hold,
         restarts=m.restarts,
         live=m.live,
@@ -196,3 +264,8 @@ def remembered(spec: Spec, m: Memory | None) -> Service:
         last=m.last,
         pending=m.pending,
     )
+
+
+def blank(slot: int, generation: int = 0) -> Instance:
+    """An instance behind the first, before there is anything of it."""
+    return Instance(slot=slot, generation=generation, machine=f"slot.{slot}")

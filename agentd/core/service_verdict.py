@@ -8,6 +8,7 @@ from __future__ import annotations
 from agentd.core import facts, reload_value, service_generations
 from agentd.core.effects import Arm, Disarm
 from agentd.core.events import ReloadAsked, Token
+from agentd.core.instance import Phase
 from agentd.core.manifest import Manifest
 from agentd.core.memory import Attempt, Last, Pending, Quarantine
 from agentd.core.reload_value import Act, Reload
@@ -23,7 +24,9 @@ def end(t: Turn, r: Reload, ending: reload_value.Ending) -> None:
             t.note(facts.Skipped(t.s.spec.name, r.cause.trigger, ending.silent))
         return
     if r.act is Act.REPLACE:
-        service_generations.conclude(t, r, ending.verdict)
+        mine = [one.became for one in ending.instances if one.instance == t.s.instance.slot]
+        stays = mine == ["taken"] or (not mine and ending.verdict in service_generations.STAYS)
+        service_generations.conclude(t, r, stays=stays)
     s = t.s
     back = s.live or s.last_good
     if r.manifest and ending.verdict not in (Verdict.UNCHANGED, Verdict.CANCELLED, Verdict.HELD):
@@ -40,7 +43,8 @@ def end(t: Turn, r: Reload, ending: reload_value.Ending) -> None:
     t.s = s
     _on_trial(t, r, ending.verdict, back)
     if ending.moved:
-        set_live(t, ending.live, f"{ending.verdict.value} {r.id}")
+        _learn(t, r, ending)
+    t.revive = ending.verdict in _WORTH and any(one.became == "down" for one in ending.instances)
     judge(t, r, ending)
     waiting = t.s.waiting
     if r.act is Act.LAUNCH and ending.verdict is Verdict.APPLIED and waiting:
@@ -93,6 +97,32 @@ def set_live(t: Turn, live: Manifest | None, why: str) -> None:
         t.note(facts.LiveChanged(t.s.spec.name, live.hash if live else None, version, why))
 
 
+_WORTH = frozenset({Verdict.APPLIED, Verdict.UNVERIFIED})
+
+
+def _learn(t: Turn, r: Reload, ending: reload_value.Ending) -> None:
+    """What each instance is known to run that it was about, and with it the service."""
+    why = f"{ending.verdict.value} {r.id}"
+    if not t.s.others:
+        set_live(t, ending.live, why)
+        return
+    about = {t.s.instance.slot, *(one.instance for one in r.taken)}
+    kept = {one.instance for one in ending.instances if one.became == "untouched"}
+    each = [
+        replace(i, runs=ending.live) if i.slot in about - kept else i
+        for i in (t.s.instance, *t.s.others)
+    ]
+    t.s = replace(t.s, instance=each[0], others=tuple(each[1:]))
+    relive(t, why)
+
+
+def relive(t: Turn, why: str) -> None:
+    """Of several instances what all that are ready run, if that is one; of one that is gone nothing."""
+    running = [i.runs for i in t.s.slots if i.phase is Phase.READY]
+    hashes = {found.hash if found else None for found in running}
+    set_live(t, running[0] if len(hashes) == 1 else None, why)
+
+
 def judge(t: Turn, r: Reload, ending: reload_value.Ending) -> None:
     """Tell the verdict."""
     s, i = t.s, t.s.instance
@@ -116,6 +146,7 @@ def judge(t: Turn, r: Reload, ending: reload_value.Ending) -> None:
             r.manifest.hash if r.manifest else None,
             r.manifest.version if r.manifest else None,
             ending.output,
+            ending.instances,
             ending.not_taken,
         )
     )

@@ -276,8 +276,10 @@ class Spec:
     requires: tuple[str, ...] = ()
     overlap: bool = True
     """Two generations may run at once; False: the old one ends before the next one starts."""
+    instances: int = 1
+    """So many of it run side by side; each has its own generations."""
     max_generations: int = 3
-    """At most so many are alive at once, those that drain included."""
+    """At most so many of one instance are alive at once, those that drain included."""
     drain_timeout: float = 30.0
     """How long a former generation may go on with the connections it has."""
     sockets: tuple[SocketSpec, ...] = ()

@@ -53,7 +53,7 @@ class Acts:
                 what = f"SIG{effect.signal} was not sent to {key.service}: {found.why}"
                 post(EffectFailed(effect.token, "signal_unsafe", what))
                 return
-        place = f"apply/signal SIG{effect.signal}"
+        place = f"{effect.origin.within}apply/signal SIG{effect.signal}"
         try:
             ids = await self._births.owner(spec)
         except AdapterError as error:  # it runs all the same, and gets its signal
@@ -80,6 +80,7 @@ class Acts:
 
     async def _command(self, effect: Perform, step: RunCommand) -> None:
         spec, more = effect.spec, outwards.context(effect.origin, effect.place)
+        more[outwards.NUMBER] = str(effect.origin.slot)
         try:
             env = await self._births.environment(spec, effect.generation, more)
             order = CommandOrder(step.argv, spec.process, tuple(env.items()), effect.timeout)

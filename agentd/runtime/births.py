@@ -79,7 +79,7 @@ class Births:
 
     async def _born(self, effect: Spawn, key: Key, spec: Spec) -> Identity:
         machine = self._machine
-        more: dict[str, str] = {}
+        more = {outwards.NUMBER: str(effect.slot)}
 
         async def permit(identity: Identity) -> None:
             """Nothing runs that the next agent could not find; a journal that fails does not keep a service down.
@@ -96,15 +96,16 @@ class Births:
                     raise
                 self._runtime.trouble(f"{spec.name}: started without a record: {error.what}")
 
-        sockets = machine.listeners.lend(key, spec, beside=effect.beside)
+        sockets = machine.listeners.lend(key, spec, beside=effect.beside, slot=effect.slot)
         output = machine.output.open(key, spec)
         try:
             ids = await self.owner(spec)
             if hears(spec):
                 more["NOTIFY_SOCKET"] = machine.notify.bind(key, *ids)
             if effect.origin is not None:
-                more |= outwards.context(effect.origin, PLACE)
-                more |= self.state(spec, effect.generation, effect.origin, PLACE, ids)
+                place = f"{effect.origin.within}{PLACE}"
+                more |= outwards.context(effect.origin, place)
+                more |= self.state(spec, effect.generation, effect.origin, place, ids)
             env = await self.environment(spec, effect.generation, more)
             if effect.origin is not None:
                 named = self._runtime.identify(spec.name, effect.generation)
@@ -123,7 +124,9 @@ class Births:
         named = self._runtime.identify(spec.name, generation)
         text = outwards.state(origin, place, named, self._runtime.wall_ns())
         try:
-            path = self._machine.states.write(spec.name, text, *ids)
+            path = self._machine.states.write(
+                outwards.state_name(spec.name, origin.slot), text, *ids
+            )
         except AdapterError as error:
             self._runtime.trouble(f"{spec.name}: {error.what}")
             return {}

@@ -16,6 +16,8 @@ from agentd.core.spec import Spec
 
 STATE_FILE = "AGENTD_STATE_FILE"
 """The variable that names the file."""
+NUMBER = "AGENTD_INSTANCE_NUMBER"
+"""The variable that says which of several instances it is, or is for."""
 _ATTRIBUTES = "OTEL_RESOURCE_ATTRIBUTES"
 _NEW_PROCESS = frozenset({"restart", "replace"})
 """Handles after which a process runs one configuration for its whole life; elsewhere a resource attribute would become a lie."""
@@ -37,6 +39,11 @@ def attributes(
     given = [pair for pair in env.get(_ATTRIBUTES, "").split(",") if pair.strip()]
     kept = [pair for pair in given if pair.partition("=")[0].strip() not in ours]
     return {_ATTRIBUTES: ",".join([*kept, *(f"{k}={quote(v, safe=':')}" for k, v in ours.items())])}
+
+
+def state_name(service: str, slot: int) -> str:
+    """Of the state file: each instance has its own. No service is called so."""
+    return f"{service}@{slot}" if slot else service
 
 
 def state(origin: Origin, place: str, instance_id: str, wall_ns: int) -> str:

@@ -36,6 +36,7 @@ from agentd.core.effects import (
     TakeBaseline,
     TakeSnapshot,
     Unwatch,
+    Withdraw,
     WriteDown,
 )
 from agentd.core.events import (
@@ -144,6 +145,8 @@ class Performer:
                 self._start(effect.token, self._acts.perform(effect))
             case Switch():
                 self._switch(effect)
+            case Withdraw(service=service, generation=generation):
+                self._machine.listeners.withdraw(Key(service, generation))
             case WriteDown(token=token):
                 self._runtime.post(WrittenDown(token))
             case CloseSockets(service=service):
@@ -360,7 +363,8 @@ class Performer:
     async def _probe(self, effect: Ask) -> None:
         try:
             own = None
-            if effect.beside or effect.spec.sockets:  # the kernel accepts before the service does
+            several = effect.spec.instances > 1
+            if effect.beside or effect.spec.sockets or several:  # the kernel accepts before it does
                 own = self._machine.held.own(Key(effect.spec.name, effect.generation), effect.pid)
             why = await self._machine.probes.probe(
                 effect.probe, effect.pid, effect.spec.process, own=own

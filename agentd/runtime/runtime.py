@@ -155,14 +155,20 @@ class Runtime:
         s = self.host.services[service]
         memory = replace(s.memory, boot=self._boot)
         for generation, born in tuple(self._unborn.get(service, {}).items()):
-            expected = (i for i in (s.instance, s.next, *s.former) if i and i.process is None)
+            there = (s.instance, *s.others, s.next, *s.former)
+            expected = (i for i in there if i and i.process is None)
             its = next((i for i in expected if i.generation == generation), None)
             if its is None or its.phase not in ALIVE:
                 del self._unborn[service][generation]
-            elif its is s.instance:
+            elif its in s.slots and its.slot == 0:
                 memory = replace(memory, process=born)
+            elif its in s.slots:
+                places = (
+                    replace(p, process=born) if p.slot == its.slot else p for p in memory.places
+                )
+                memory = replace(memory, places=tuple(places))
             else:
-                other = Other(generation, its.phase.value, born)
+                other = Other(generation, its.phase.value, born, slot=its.slot)
                 memory = replace(memory, others=(*memory.others, other))
         return memory
 

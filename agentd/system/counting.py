@@ -33,7 +33,7 @@ class Counting:
         final = self._last.get(key)
         had = alive & final if final is not None else alive & _owned(alive, pids)
         closed_to_new = all(
-            found is not one.current and len(found.users) == 1 for one, found in mine
+            found not in one.places.values() and len(found.users) == 1 for one, found in mine
         )
         if mine and closed_to_new and queued == handshakes == 0:
             self._last[key] = frozenset(had)
@@ -68,10 +68,11 @@ def _handshakes(held: Held, found: Member) -> int:
     if len(held.members) == 1:
         return len(ages)
     now = time.monotonic()
-    early = sum(now - age < held.switched + _BLUR for age in ages)
-    if found is held.current:
+    former, until = held.before.get(found.slot, (None, 0.0))
+    early = sum(now - age < until + _BLUR for age in ages)
+    if found in held.places.values():
         return len(ages) - early
-    return early if held.before is found else 0
+    return early if former is found else 0
 
 
 def _connections(held: Held) -> set[int]:

@@ -1,8 +1,8 @@
-"""One declared socket and its listeners: one for all generations, or for TCP one for each, of which one is current.
+"""One declared socket and its listeners: one for all generations, or for TCP one for each; each instance has a current one.
 
-Decides which listener a generation gets and where the kernel's index of it is. The order of a group is known, or else it
-is not steered: the kernel then spreads over all of it, and generations share. When generations come and go is decided in
-the core.
+Decides which listener a generation gets, which of them get new connections, and where the kernel's index of them is. The order of
+a group is known, or else it is not steered: the kernel then spreads over all of it, and generations share. When generations come and
+go is decided in the core.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import itertools
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from agentd.core.spec import Family, ProcessSpec, SocketKind, SocketSpec
@@ -32,6 +32,8 @@ class Member:
     sock: socket.socket | None = None
     users: set[int] = field(default_factory=set)
     """The generations it was lent to that are not gone."""
+    slot: int = 0
+    """The instance whose generations have it, or had it last."""
 
 
 def member(sock: socket.socket) -> Member:
@@ -56,25 +58,43 @@ class Held:
         self._say = say
         self.spec = spec
         self.members = members
-        self.current = members[-1]
+        self.places: dict[int, Member] = {0: members[-1]}
+        """The current one of each instance, by its number."""
+        self.open: set[int] = set()
+        """The instances that get their share; the others start, or have crashed while others serve."""
         self.ordered = spec.kind is SocketKind.TCP
-        self.before: Member | None = None
-        """Who was current before it."""
-        self.switched = 0.0
-        """When the current one became it, in seconds of CLOCK_MONOTONIC."""
+        self.before: dict[int, tuple[Member, float]] = {}
+        """Who was current of each instance before its current one, and until when, in seconds of CLOCK_MONOTONIC."""
         self._aside: list[tuple[str, int, Member]] = []
 
-    def lend(self, generation: int, *, beside: bool) -> Member:
+    @property
+    def current(self) -> Member:
+        """Of one instance the one that gets new connections."""
+        return self.places[min(self.places)]
+
+    @current.setter
+    def current(self, one: Member) -> None:
+        one.slot = min(self.places, default=0)
+        self.places[one.slot] = one
+
+    @property
+    def served(self) -> list[Member]:
+        """Those that get new connections: of the instances that somebody serves; where nobody is left, clients wait."""
+        there = [self.places[slot] for slot in sorted(self.open & set(self.places))]
+        return [m for m in there if m.users] or there or [self.current]
+
+    def lend(self, generation: int, *, beside: bool, slot: int = 0) -> Member:
         """The listener of this generation. Raises AdapterError."""
         self.look()
         if not self.members:  # a process shut it down, and it was the only one
             opened = sockopen.open_first(self._service, self.spec, ProcessSpec(()))
             self.members, self.ordered = [member(opened)], True
-            self.current = self.members[0]
+            self.places, self.open = {slot: self.members[0]}, {slot}
         found = self.of(generation)
         if found is None or found.sock is None:
-            found = self._lendable(beside=beside)
-            if found.sock is not None and found is self.current:
+            self._prepare(slot)
+            found = self._lendable(slot, beside=beside)
+            if found.sock is not None and found is self.places.get(slot):
                 with contextlib.suppress(OSError):  # ENOENT: it hears
                     steer.hear(
                         found.sock
@@ -83,7 +103,19 @@ class Held:
                 # Who had it before may have said otherwise; never while somebody has it: its accept would block.
                 found.sock.setblocking(True)
             found.users.add(generation)
+            found.slot = slot
+            self.places.setdefault(slot, found)
         return found
+
+    def _prepare(self, slot: int) -> None:
+        """One that starts while others serve gets nothing before it is ready; with nobody there, clients wait for it."""
+        others = [s for s in self.open - {slot} if s in self.places and self.places[s].users]
+        if not others:
+            self.open.add(slot)
+            self.open &= {slot, *self.places}
+        elif slot in self.places and not self.places[slot].users and slot in self.open:
+            self.open.discard(slot)
+            self.point()
 
     def redeclare(self, spec: SocketSpec, process: ProcessSpec) -> None:
         """The same address is declared with another name, backlog, owner or mode. Raises AdapterError."""
@@ -103,6 +135,16 @@ class Held:
     def of(self, generation: int) -> Member | None:
         """The listener that a generation has."""
         return next((m for m in self.members if generation in m.users), None)
+
+    def place(self, noted: Iterable[tuple[int, int, bool]]) -> None:
+        """As an earlier agent noted it: of each instance its number, its inode, and whether it gets its share."""
+        known = {m.inode: m for m in self.members}
+        found = [(slot, known[inode], share) for slot, inode, share in noted if inode in known]
+        if found:
+            self.places = {slot: one for slot, one, _ in found}
+            self.open = {slot for slot, _, share in found if share}
+        for slot, one in self.places.items():
+            one.slot = slot
 
     def found(self, got: socket.socket, generation: int) -> None:
         """Taken back from a process of this generation."""
@@ -125,14 +167,19 @@ class Held:
         mine = self.of(generation)
         if mine is None or mine.users != {generation} or self.spec.kind is not SocketKind.TCP:
             return False
-        if mine is self.current:  # an agent that died in between may have left another program
+        was_open = mine.slot in self.open
+        former = self.places.get(mine.slot, mine)
+        self.open.add(mine.slot)
+        if mine is former:  # an agent that died in between may have left another program
+            self.places[mine.slot] = mine
             return self.point() or len(self.members) == 1
-        former, self.current = self.current, mine
+        self.places[mine.slot] = mine
         if not self.point():
-            self.current = former
+            self.places[mine.slot] = former
+            if not was_open:
+                self.open.discard(mine.slot)
             return False
-        self.before = former
-        self.switched = time.monotonic()
+        self.before[mine.slot] = (former, time.monotonic())
         return True
 
     def release(self, generation: int) -> None:
@@ -145,21 +192,44 @@ class Held:
         if mine.users:
             return
         others = [m for m in self.members if m.users]
-        if mine is self.current and not self.ordered and others:
-            self.current = others[
+        if self.places.get(mine.slot) is mine and not self.ordered and others:
+            self.places[mine.slot] = others[
                 -1
             ]  # the kernel spreads: who came here would wait although others serve
-        if mine is not self.current:
+        if mine not in self.places.values():
             self._retire(mine)
+        elif others:
+            self._close_off(mine.slot)
+
+    def withdraw(self, generation: int) -> None:
+        """The instance of this generation is no more: it gets nothing new, and the listener goes with it."""
+        self.look()
+        mine = self.of(generation)
+        if mine is not None and len(self.places) > 1 and self.places.get(mine.slot) is mine:
+            del self.places[mine.slot]
+            self.open.discard(mine.slot)
+            self.before[mine.slot] = (mine, time.monotonic())
+            self.point()
+
+    def _close_off(self, slot: int) -> None:
+        """While other instances serve, this one gets nothing until its next start is ready; what waits there is kept for that."""
+        if any(s in self.places and self.places[s].users for s in self.open - {slot}):
+            self.open.discard(slot)
+            self.point()
 
     def leave(self, generation: int) -> None:
         """It is told to stop, and is not current: nobody is to come to a queue that is not served any more.
+
+        Where it is current and other instances serve, new connections go to those.
 
         While no agent lives nobody tells the kernel of a group that has changed. When then a member leaves, the last one takes its
         place, the program's index is not there, and connections go anywhere for as long as that lasts: also to this one.
         """
         mine = self.of(generation)
-        if mine is None or mine is self.current or mine.users != {generation} or mine.sock is None:
+        if mine is None or mine.users != {generation} or mine.sock is None:
+            return
+        if mine in self.places.values():
+            self._close_off(mine.slot)
             return
         if self.spec.kind is SocketKind.TCP:
             with contextlib.suppress(OSError):  # not permitted: it stays as it was
@@ -189,7 +259,8 @@ class Held:
         index = {id(m): i for i, m in enumerate(self.members)}
         aside = [steer.Aside(a, p, index[id(m)]) for a, p, m in self._aside if id(m) in index]
         try:
-            self._attach(through, steer.program(index[id(self.current)], aside))
+            current = [index[id(m)] for m in self.served]
+            self._attach(through, steer.program(current, aside))
         except OSError:
             return False
         return True
@@ -220,17 +291,32 @@ class Held:
                     steer.detach(one.sock)
                 return
 
-    def _lendable(self, *, beside: bool) -> Member:
+    def _lendable(self, slot: int, *, beside: bool) -> Member:
         """A current one that nobody serves is handed on with what waits in it, whoever else is alive."""
-        if self.current.sock is None:
+        current = self.places.get(slot)
+        if current is None and not any(m.users for m in self.places.values()):
+            current = self._unserved(slot)
+        shared = current or self.current
+        if shared.sock is None:
             return self._join()
-        if not beside or not self.current.users or not self.ordered:
-            return self.current
-        spare = next((m for m in self.members if not m.users and m is not self.current), None)
+        if current is not None and (not beside or not current.users):
+            return current
+        if not self.ordered:
+            return shared
+        known = list(self.places.values())
+        spare = next((m for m in self.members if not m.users and m not in known), None)
         if spare is not None and spare.sock is not None:
             return spare
         # Before it joins: with no program the kernel would give it connections at once.
-        return self._join() if self.point() else self.current
+        return self._join() if self.point() else shared
+
+    def _unserved(self, slot: int) -> Member | None:
+        """Before anybody was there: the first listener is that of whoever starts first."""
+        if len(self.places) != 1:
+            return None
+        first = self.places.popitem()[1]
+        self.places, self.open = {slot: first}, {slot}
+        return first
 
     def _join(self) -> Member:
         """A listener more, the last of the group."""
@@ -244,7 +330,8 @@ class Held:
         The current one must not be moved while the program points at it, or for a moment connections would go anywhere: with
         a fresh listener behind it, that is moved instead, and the next generation gets it. Of two it may be: one is left.
         """
-        if self.ordered and self.members[-1] is self.current and len(self.members) > 2:  # noqa: PLR2004
+        last = self.members[-1]
+        if self.ordered and last in self.served and last is not one and len(self.members) > 2:  # noqa: PLR2004
             self._join()
         if one.sock is not None:
             with contextlib.suppress(OSError):
@@ -268,8 +355,12 @@ class Held:
         self.members += [Member(inode) for inode in sorted(strangers)]
         if not self.members:
             return
-        if self.current not in self.members:
-            self.current = next((m for m in self.members[::-1] if m.sock), self.members[-1])
+        for slot in [slot for slot, m in self.places.items() if m not in self.members]:
+            if len(self.places) > 1:
+                del self.places[slot]
+            else:
+                found = next((m for m in self.members[::-1] if m.sock), self.members[-1])
+                self.places[slot], found.slot = found, slot
         known_order = not strangers and len(orders) == 1
         if len(self.members) == 1:
             self.ordered = True

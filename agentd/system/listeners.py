@@ -45,7 +45,9 @@ class OsListeners:
         self._lost: set[tuple[str, str]] = set()
         """Service and path of Unix listeners of ours that could not be taken back."""
 
-    def lend(self, key: Key, spec: Spec, *, beside: bool) -> tuple[tuple[str, int], ...]:
+    def lend(
+        self, key: Key, spec: Spec, *, beside: bool, slot: int = 0
+    ) -> tuple[tuple[str, int], ...]:
         """See ``Listeners.lend``. When one of them cannot be had, none was lent."""
         if not spec.sockets and key.service not in self._services:
             return ()
@@ -57,7 +59,7 @@ class OsListeners:
                 self._take_up(service, one, spec.process)
                 if one.name not in service.held:
                     service.held[one.name] = self._open(key.service, one, spec.process)
-                found = service.held[one.name].lend(key.generation, beside=beside)
+                found = service.held[one.name].lend(key.generation, beside=beside, slot=slot)
                 assert found.sock is not None
                 lent.append((one.name, found.sock.fileno()))
         except BaseException:
@@ -85,6 +87,12 @@ class OsListeners:
             if not any(m.users for m in one.members):
                 self._close(one)
                 service.former.remove(one)
+        self._note(key.service)
+
+    def withdraw(self, key: Key) -> None:
+        """See ``Listeners.withdraw``."""
+        for one in self._held(key.service):
+            one.withdraw(key.generation)
         self._note(key.service)
 
     def drop(self, service: str) -> None:
@@ -183,6 +191,7 @@ class OsListeners:
                 one.spec.address,
                 tuple((m.inode, tuple(m.users)) for m in one.members),
                 one.current.inode,
+                tuple((slot, m.inode, slot in one.open) for slot, m in one.places.items()),
             )
             for name, one in known.held.items()
         }
@@ -227,6 +236,8 @@ class OsListeners:
         held = Held(service, spec, [Member(i) for i in order], self._say, self._attach)
         current = noted.current if noted else 0
         held.current = next((m for m in held.members if m.inode == current), held.current)
+        if noted is not None:
+            held.place(noted.places)
         if held.ordered and noted is None and len(order) > 1:
             held.lose_order()
         return held
@@ -244,7 +255,7 @@ class _Own:
         """See ``Own.connect``: a listener that is not current is reached from one source port, which the group's program knows."""
         for one in self._held:
             mine = one.of(self._generation)
-            if mine is not None and mine is not one.current and _reaches(one.spec, host, port):
+            if mine is not None and one.served != [mine] and _reaches(one.spec, host, port):
                 return await _connect_aside(one, mine, host, port)
         return None
 

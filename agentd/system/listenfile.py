@@ -21,7 +21,9 @@ class Noted(NamedTuple):
     members: tuple[tuple[int, tuple[int, ...]], ...]
     """Inode and generations of each listener, in the kernel's order."""
     current: int
-    """Inode of the one that gets new connections."""
+    """Inode of the one that gets new connections; of several instances that of the first."""
+    places: tuple[tuple[int, int, bool], ...] = ()
+    """The current one of each instance: number, inode, and whether it gets its share."""
 
 
 class ListenFile:
@@ -50,8 +52,10 @@ class ListenFile:
                     str(address),
                     tuple((int(inode), tuple(map(int, users))) for inode, users in members),
                     int(current),
+                    tuple((int(slot), int(inode), bool(open_)) for slot, inode, open_ in places),
                 )
-                for name, (address, members, current) in known["sockets"].items()
+                for name, (address, members, current, *rest) in known["sockets"].items()
+                for places in (rest[0] if rest else (),)
             }
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 _ATTACH, _DETACH = 51, 68
@@ -18,7 +18,9 @@ _ATTACH_FILTER, _DETACH_FILTER = 26, 27
 """SO_ATTACH_FILTER, SO_DETACH_FILTER: for one socket alone."""
 _NETWORK = 0xFFF00000
 """SKF_NET_OFF: offsets from the IP header on, since the program itself only sees what follows the TCP header."""
-_WORD, _HALF, _BYTE, _AND, _UNLESS, _RETURN = 0x20, 0x28, 0x30, 0x54, 0x15, 0x06
+_RANDOM = 0xFFFFF000 + 56
+"""SKF_AD_OFF + SKF_AD_RANDOM: a word drawn anew for each connection."""
+_WORD, _HALF, _BYTE, _AND, _MODULO, _UNLESS, _RETURN = 0x20, 0x28, 0x30, 0x54, 0x94, 0x15, 0x06
 
 Code = tuple[int, int, int, int]
 
@@ -31,12 +33,17 @@ class Aside(NamedTuple):
     to: int
 
 
-def program(current: int, aside: Iterable[Aside] = ()) -> tuple[Code, ...]:
-    """Everything to ``current`` but what comes from the places in ``aside``."""
+def program(current: Sequence[int], aside: Iterable[Aside] = ()) -> tuple[Code, ...]:
+    """Everything to one of ``current``, drawn by chance, but what comes from the places in ``aside``."""
     code: list[Code] = []
     for one in aside:
         code += _four(one) if ":" not in one.source else _six(one)
-    return (*code, (_RETURN, 0, 0, current))
+    *others, last = current
+    if others:
+        code += [(_WORD, 0, 0, _RANDOM), (_MODULO, 0, 0, len(current))]
+    for at, index in enumerate(others):
+        code += [(_UNLESS, 0, 1, at), (_RETURN, 0, 0, index)]
+    return (*code, (_RETURN, 0, 0, last))
 
 
 def _four(one: Aside) -> list[Code]:

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from agentd.core.facts import Outcome
 from agentd.telemetry import said
 from agentd.telemetry.resource import instance_id
 from agentd.telemetry.story import Story, story
@@ -48,8 +49,8 @@ class Report:
     requested_ns: int
     ended_ns: int
     phase: str | None
-    phases: tuple[tuple[str, float], ...]
-    instances: tuple[tuple[str, int, int], ...]
+    phases: tuple[tuple[str, float, int | None], ...]
+    instances: tuple[tuple[str, Outcome], ...]
     output: tuple[str, ...]
     downtime_ms: float | None = None
     not_taken: tuple[str, ...] = ()
@@ -86,10 +87,19 @@ class Report:
             "duration_ms": self.duration_ms,
             "downtime_ms": self.downtime_ms,
             "phase": self.phase,
-            "phases": [{"name": name, "ms": ms} for name, ms in self.phases],
+            "phases": [
+                {"name": name, "ms": ms, "instance": instance} for name, ms, instance in self.phases
+            ],
             "instances": [
-                {"id": id_, "generation": generation, "pid": pid}
-                for id_, generation, pid in self.instances
+                {
+                    "id": id_,
+                    "instance": one.instance,
+                    "generation": one.generation,
+                    "pid": one.pid,
+                    "outcome": one.became or None,
+                    "error": one.error_type or None,
+                }
+                for id_, one in self.instances
             ],
             "output": list(self.output),
             "not_taken": list(self.not_taken),
@@ -109,10 +119,10 @@ def _report(told: Story, host_id: str) -> Report:
     tried: tuple[str | None, str | None] = (taken.hash, taken.version) if taken else (None, None)
     if judged is not None:
         tried = (judged.hash_after, judged.version_after)
-    instances: tuple[tuple[str, int, int], ...] = ()
-    if judged is not None and judged.pid is not None:
-        id_ = instance_id(host_id, judged.service, judged.generation)
-        instances = ((id_, judged.generation, judged.pid),)
+    each: tuple[Outcome, ...] = judged.instances if judged is not None else ()
+    if judged is not None and judged.pid is not None and not each:
+        each = (Outcome(0, judged.generation, judged.pid, ""),)
+    instances = tuple((instance_id(host_id, asked.service, one.generation), one) for one in each)
     return Report(
         reload_id=asked.reload_id,
         trace_id=asked.trace_id,
@@ -137,7 +147,11 @@ def _report(told: Story, host_id: str) -> Report:
         ended_ns=told.end_ns,
         phase=running.name if running else None,
         phases=tuple(
-            (p.name, _ms((told.end_ns if p.ended_ns is None else p.ended_ns) - p.began_ns))
+            (
+                p.name,
+                _ms((told.end_ns if p.ended_ns is None else p.ended_ns) - p.began_ns),
+                told.instance_of(p),
+            )
             for p in told.phases
         ),
         instances=instances,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from agentd.core.context import Context, parse_traceparent, parse_tracestate, span_id
 from agentd.telemetry import said
 from agentd.telemetry.span import Event, Kind, Link, Span
-from agentd.telemetry.story import Part, Story, story
+from agentd.telemetry.story import Part, Story, Turn, story
 from agentd.wire import Trigger, Verdict
 
 if TYPE_CHECKING:
@@ -64,6 +64,8 @@ class _Tree:
         root = self._root(trace_of)
         made = {"": root}
         instance_place = self._instance_place()
+        for turn in self.told.turns:
+            made[turn.part.path] = self._turn(turn, root)
         for phase in self.told.phases:
             above = made[phase.within.path if phase.within else ""]
             made[phase.path] = span = self._phase(phase, above)
@@ -163,10 +165,26 @@ class _Tree:
             spans.append(replace(span, span_id=id_, resource=own, start_ns=start, end_ns=end))
         return spans
 
+    def _turn(self, turn: Turn, root: Span) -> Span:
+        """One of several instances: its resource, its own times, what became of it."""
+        judged = self.told.judged
+        found: dict[str, Value] = {"reload.instance.number": turn.instance}
+        became = (
+            [one for one in judged.instances if one.instance == turn.instance] if judged else []
+        )
+        for one in became:
+            found["reload.instance.outcome"] = one.became
+        taken = self.told.snapshot
+        if taken is not None and any(one.became == "taken" for one in became):
+            found["config.version"], found["config.hash"] = taken.version, taken.hash
+        span = self._child(root, turn.part, "reload.instance", Kind.INTERNAL, found)
+        own = self.resource.instance(self.told.asked.service, turn.generation, turn.pid)
+        return replace(span, resource=own)
+
     def _instance_place(self) -> str | None:
         """Below which span the service's own stands: where it was confirmed; for a start, where it was started."""
         judged = self.told.judged
-        if judged is None or judged.pid is None:
+        if judged is None or judged.pid is None or self.told.turns:
             return None
         last = {phase.name: phase.path for phase in self.told.phases}
         place = last.get("confirm")
@@ -257,6 +275,11 @@ class _Tree:
             "config.source": "file",
             **dict(self._outcome()),
         }
+        if told.judged is not None and told.judged.instances:
+            became = [one.became for one in told.judged.instances]
+            found["reload.instances.total"] = len(became)
+            found["reload.instances.succeeded"] = became.count("taken")
+            found["reload.instances.failed"] = became.count("not_taken") + became.count("died")
         if "error.type" in found and (phase := told.failed_phase):
             found["reload.phase"] = phase
         if taken := told.snapshot:

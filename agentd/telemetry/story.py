@@ -22,6 +22,8 @@ from agentd.core.facts import (
     SnapshotTaken,
     StepBegan,
     StepEnded,
+    TurnBegan,
+    TurnEnded,
 )
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from agentd.core.facts import Record
 
 ROLLBACK = "rollback"
-"""The one phase that holds others."""
+"""The one phase that holds others; so do turns."""
 
 
 @dataclass(slots=True)
@@ -53,6 +55,16 @@ class Part:
         if self.ended_ns is None:
             self.ended_ns = max(at_ns, self.began_ns)
             self.error_type = error_type
+
+
+@dataclass(slots=True)
+class Turn:
+    """What was done with one of several instances: its phases are within ``part``."""
+
+    part: Part
+    instance: int
+    generation: int
+    pid: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,16 +94,23 @@ class Story:
     flip_ns: int | None = None
     """When new connections went to the next generation."""
     drains: list[Drain] = field(default_factory=list)
+    turns: list[Turn] = field(default_factory=list)
 
     @property
     def downtime_ms(self) -> float | None:
-        """From the stop of the old process until the new one was ready; None where there was no gap."""
+        """From the stop of the old process until the new one was ready; None where there was no gap: others served."""
+        if self.turns:
+            return None
         steps = [step for phase in self.phases for step in phase.steps]
         stop = next((step for step in steps if step.name == "process.stop"), None)
         start = next((step for step in reversed(steps) if step.name == "process.start"), None)
         if stop is None or start is None or start.ended_ns is None or start.error_type:
             return None
         return (start.ended_ns - stop.began_ns) / 1e6
+
+    def instance_of(self, phase: Part) -> int | None:
+        """The instance in whose turn it was."""
+        return next((t.instance for t in self.turns if t.part is phase.within), None)
 
     @property
     def running(self) -> Part | None:
@@ -128,7 +147,7 @@ class Story:
 
 _UNTOUCHED = frozenset({"rejected", "refused", "rolled_back"})
 """Verdicts after which the configuration of before is the one that runs."""
-_MOVED = frozenset({"applied", "unchanged", "partial"})
+_MOVED = frozenset({"applied", "unchanged"})
 """Verdicts after which what was tried is what runs; after the others nobody knows."""
 
 
@@ -192,6 +211,15 @@ def _tell(told: Story, record: Record, at_ns: int) -> None:  # noqa: C901, PLR09
                 part.pid = pid if pid is not None else part.pid
         case Flipped():
             told.flip_ns = at_ns
+        case TurnBegan(instance=instance, generation=generation, pid=pid):
+            path = _path([turn.part for turn in told.turns], f"instance.{instance}", None)
+            part = Part(path, "instance", at_ns, pid=pid)
+            told.turns.append(Turn(part, instance, generation, pid))
+        case TurnEnded(generation=generation, pid=pid, error_type=error_type):
+            if told.turns:
+                turn = told.turns[-1]
+                turn.part.end(at_ns, error_type)
+                turn.generation, turn.pid = generation, pid
         case Judged() as judged:
             told.judged = judged
         case _:
@@ -199,8 +227,8 @@ def _tell(told: Story, record: Record, at_ns: int) -> None:  # noqa: C901, PLR09
 
 
 def _begin(told: Story, phase: str, at_ns: int) -> None:
-    """Phases follow each other; only a rollback holds what it does again."""
-    within = _open(told.phases, ROLLBACK)
+    """Phases follow each other; only a rollback holds what it does again, and a turn what is done with its instance."""
+    within = _open(told.phases, ROLLBACK) or _open([turn.part for turn in told.turns], "instance")
     for part in told.phases:
         if part is not within:
             part.end(at_ns)

@@ -32,9 +32,7 @@ def head(reload: Document, view: Look) -> list[str]:
     if evidence := proof(reload):
         lines.append(f"  evidence {evidence}")
     for instance in reload.get("instances") or ():
-        lines.append(
-            f"  instance generation {instance['generation']}, pid {instance['pid'] or '-'}"
-        )
+        lines.append(f"  instance {_instance(instance)}")
     lines += [*map(_drain, drains(reload)), *trial(reload)]
     return [view.plain(text) for text in lines]
 
@@ -43,6 +41,16 @@ def _attribute(one: Document) -> str:
     before, after = (line(one[side]) if one[side] else "none" for side in ("before", "after"))
     told = after if before == after else f"{before} → {after}"
     return f"  says     {line(one['name'])}: {told}"
+
+
+def _instance(one: Document) -> str:
+    """Of several, which one and what became of it."""
+    what = f"generation {one['generation']}, pid {one['pid'] or '-'}"
+    if one.get("outcome") is None:
+        return what
+    why = f" ({line(one['error'])})" if one["error"] else ""
+    became = str(one["outcome"]).replace("_", " ")
+    return f"{one['instance']}: {became}{why}, {what}"
 
 
 def drains(reload: Document) -> "list[Document]":

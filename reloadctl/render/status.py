@@ -34,13 +34,14 @@ def _row(service: Document, now: float) -> tuple[str, ...]:
     last = service["last_reload"]
     pid = up = cpu = memory = restarts = reloaded = "-"
     if instances:
-        newest = instances[-1]
+        newest = next((i for i in reversed(instances) if i["pid"]), instances[-1])
         pid = str(newest["pid"] or "-")
         busy, resident = newest["cpu_percent"] or 0, newest["rss_bytes"] or 0
-        if len(instances) > 1:
-            pid += f" +{len(instances) - 1}"
-            busy += sum(i["cpu_percent"] or 0 for i in instances[:-1])
-            resident += sum(i["rss_bytes"] or 0 for i in instances[:-1])
+        beside = [i for i in instances if i is not newest and i["pid"]]
+        if beside:
+            pid += f" +{len(beside)}"
+            busy += sum(i["cpu_percent"] or 0 for i in beside)
+            resident += sum(i["rss_bytes"] or 0 for i in beside)
         up = duration(newest["uptime_s"] or 0)
         cpu = f"{busy:.1f}%"
         memory = size(resident)
@@ -48,6 +49,9 @@ def _row(service: Document, now: float) -> tuple[str, ...]:
     if last:
         reloaded = f"{last['verdict'] or 'running'} {ago(last['at'], now)} ({last['trigger']})"
     phase = service["phase"]
+    if (of := service.get("declared_instances", 1)) > 1:
+        ready = service["ready_instances"]
+        phase = f"ready {ready}/{of}" if ready else f"{phase} 0/{of}"
     if service["held"]:
         phase += ", held"
     return line(service["name"]), phase, _version(service), pid, up, cpu, memory, restarts, reloaded
@@ -94,7 +98,7 @@ def _troubles(service: Document) -> "list[tuple[str, str]]":
     if _drifted(config) and not service.get("running"):
         text = f"on disk is {short(config['on_disk'])}, live is {short(config['live'])}"
         found.append((f"{text} (reloadctl reload {name})", "yellow"))
-    found += [(_beside(instance), "yellow") for instance in service["instances"][:-1]]
+    found += [(_beside(i), "yellow") for i in service["instances"] if not i.get("serves", True)]
     if trial := service.get("on_trial"):
         at, id_ = str(trial["until"])[11:19], trial["reload_id"]
         text = f"on trial, goes back to {short(trial['back_to'])} at {at} UTC"

@@ -19,6 +19,7 @@ from agentd.core.instance import Ending, Instance, Phase
 from agentd.core.manifest import Entry, Manifest, Missing
 from agentd.core.memory import Attempt, Want
 from agentd.core.process import Identity
+from agentd.core.service import Service
 from agentd.core.spec import WatchSpec
 from agentd.ports import AdapterError
 from agentd.wire import Verdict
@@ -42,10 +43,10 @@ from tests.api.stage import (
 UP = {
     "name": "web", "want": "up", "phase": "ready", "why": "", "held": False, "hold": None,
     "instances": [
-        {"id": "", "generation": 3, "pid": 100, "phase": "ready", "uptime_s": 10.0, "cpu_percent": 10.0,
+        {"id": "", "instance": 0, "generation": 3, "pid": 100, "phase": "ready", "serves": True, "uptime_s": 10.0, "cpu_percent": 10.0,
          "rss_bytes": 4096, "restarts": 0}
     ],
-    "restarts": 0,
+    "ready_instances": 1, "declared_instances": 1, "restarts": 0,
     "config": {"desired": NEW.hash, "on_disk": NEW.hash, "last_attempted": None, "live": NEW.hash, "in_sync": True,
                "version": NEW.version, "missing": None},
     "next_start": None, "quarantine": None, "running": None, "waiting": None, "on_trial": None,
@@ -53,7 +54,8 @@ UP = {
 }  # fmt: skip
 TROUBLED = {
     "name": "app", "want": "up", "phase": "backoff", "why": "exit code 3", "held": True,
-    "hold": {"reason": "freeze", "user": "alice"}, "instances": [], "restarts": 2,
+    "hold": {"reason": "freeze", "user": "alice"}, "instances": [], "ready_instances": 0, "declared_instances": 1,
+    "restarts": 2,
     "config": {"desired": BAD.hash, "on_disk": BAD.hash, "last_attempted": BAD.hash, "live": None, "in_sync": None,
                "version": None, "missing": None},
     "next_start": {"verdict": "rejected", "version": BAD.version, "hash": BAD.hash,
@@ -358,3 +360,19 @@ async def test_services_that_are_gone_are_forgotten(tmp_path: Path) -> None:
         assert [s["name"] for s in (await stage.get("/v1/status")).json["services"]] == ["web"]
         assert list(stage.api._context.texts._drawn) == ["web"]
         await soon(lambda: True)
+
+
+def test_several_instances_are_told_each_by_its_number() -> None:
+    def one(slot: int, phase: Phase, **more: Any) -> Instance:
+        process = Identity(100 + slot, 1, "boot", "cookie") if phase is Phase.READY else None
+        return Instance(phase, slot + 1, process, slot=slot, **more)
+
+    there = (one(2, Phase.READY), one(1, Phase.BACKOFF, why="exit code 3"))
+    s = Service(spec("web", instances=3), instance=one(0, Phase.READY), others=there)
+    assert [i.slot for i in views.generations(s)] == [0, 1, 2]
+    document = views.service(s, None, (Cost(),) * 3, lambda name, n: f"{name}/{n}")
+    each = [(i["instance"], i["pid"], i["phase"], i["serves"]) for i in document["instances"]]
+    assert each == [(0, 100, "ready", True), (1, None, "backoff", True), (2, 102, "ready", True)]
+    assert (document["phase"], document["why"]) == ("backoff", "instance 1 is backoff: exit code 3")
+    assert (document["ready_instances"], document["declared_instances"]) == (2, 3)
+    assert not views.is_up(s, wanted=True)

@@ -27,6 +27,8 @@ def service(name: str = "web", **more: Any) -> dict[str, Any]:
         "pid": 4121,
         "phase": "ready",
         "uptime_s": 7380.5,
+        "instance": 0,
+        "serves": True,
         "cpu_percent": 0.1,
         "rss_bytes": 13_000_000,
         "restarts": 2,
@@ -45,6 +47,8 @@ def service(name: str = "web", **more: Any) -> dict[str, Any]:
         "waiting": None,
         "on_trial": None,
         "instances": [instance],
+        "ready_instances": 1,
+        "declared_instances": 1,
         "config": dict.fromkeys(keys, sha(NEW)) | {"in_sync": True, "version": NEW},
         "last_reload": {
             "reload_id": ID,

@@ -106,6 +106,20 @@ output
 """
 
 
+def test_of_several_instances_each_is_told(agent: Agent, ctl: Ctl) -> None:
+    each = [
+        {"id": "a", "instance": 0, "generation": 4, "pid": 40, "outcome": "taken", "error": None},
+        {"id": "b", "instance": 1, "generation": 2, "pid": 41, "outcome": "not_taken", "error": "exit_1"},
+        {"id": "c", "instance": 2, "generation": 3, "pid": None, "outcome": "down", "error": None},
+    ]  # fmt: skip
+    out = ctl(agent(reply(shown() | {"instances": each})), "show", "web")[1]
+    assert [text for text in out.splitlines() if "instance " in text] == [
+        "  instance 0: taken, generation 4, pid 40",
+        "  instance 1: not taken (exit_1), generation 2, pid 41",
+        "  instance 2: down, generation 3, pid -",
+    ]
+
+
 def test_the_whole(agent: Agent, ctl: Ctl) -> None:
     server = agent(reply(shown()))
     assert ctl(server, "show", "web^1") == (0, WHOLE, "")

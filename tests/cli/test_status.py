@@ -11,7 +11,7 @@ import pytest
 
 from reloadctl.render.look import duration, epoch, milliseconds, size
 from tests.cli.canned import Canned, on_terminal, problem, reply, whole
-from tests.cli.documents import ID, OLD, before, down, service, sha, status
+from tests.cli.documents import ID, NEW, OLD, before, down, service, sha, status
 
 Agent = Callable[..., Canned]
 Ctl = Callable[..., tuple[int, str, str]]
@@ -99,7 +99,10 @@ def test_live_unknown_two_instances_and_what_is_under_way(agent: Agent, ctl: Ctl
     one = service()["instances"][0]
     config = service()["config"] | {"live": None, "version": None}
     adopted = service(
-        instances=[one | {"phase": "draining"}, one | {"pid": 5000, "uptime_s": 3.0}],
+        instances=[
+            one | {"phase": "draining", "serves": False},
+            one | {"pid": 5000, "uptime_s": 3.0},
+        ],
         config=config,
         last_reload=None,
         running=ID,
@@ -116,8 +119,8 @@ def test_live_unknown_two_instances_and_what_is_under_way(agent: Agent, ctl: Ctl
 def test_what_stands_beside_and_what_is_on_trial(agent: Agent, ctl: Ctl) -> None:
     one = service()["instances"][0]
     others = [
-        one | {"generation": 2, "phase": "stopping"},
-        one | {"generation": 4, "phase": "starting", "pid": None},
+        one | {"generation": 2, "phase": "stopping", "serves": False},
+        one | {"generation": 4, "phase": "starting", "pid": None, "serves": False},
     ]
     trial = {"reload_id": ID, "until": "2026-11-22T10:02:00.500000Z", "back_to": sha(OLD)}
     web = service(instances=[*others, one | {"generation": 3}], on_trial=trial)
@@ -126,6 +129,26 @@ def test_what_stands_beside_and_what_is_on_trial(agent: Agent, ctl: Ctl) -> None
         "web: the next generation 4 is starting, pid -",
         f"web: on trial, goes back to {OLD} at 10:02:00 UTC (reloadctl confirm {ID})",
     ]
+
+
+def test_several_instances_are_counted_and_the_trouble_is_named(agent: Agent, ctl: Ctl) -> None:
+    one = service()["instances"][0]
+    web = service(
+        phase="backoff",
+        why="instance 1 is backoff: exit code 3",
+        instances=[
+            one,
+            one | {"instance": 1, "pid": None, "phase": "backoff"},
+            one | {"instance": 2, "pid": 4123},
+        ],
+        ready_instances=2,
+        declared_instances=3,
+    )
+    _, out, _ = ctl(agent(reply(status(web) | {"exit": 3})), "status")
+    assert out.splitlines()[1].split()[:6] == ["web", "ready", "2/3", NEW, "4123", "+1"]
+    assert out.splitlines()[3] == "web: backoff: instance 1 is backoff: exit code 3"
+    none = web | {"ready_instances": 0, "phase": "starting"}
+    assert "web   starting 0/3" in ctl(agent(reply(status(none))), "status")[1]
 
 
 def test_control_characters_of_others_do_not_reach_the_terminal(agent: Agent, ctl: Ctl) -> None:

@@ -28,8 +28,8 @@ Make = Callable[[], AbstractContextManager[Rig]]
 Check = Callable[[Make], None]
 
 
-def lend(rig: Rig, key: Key, *, beside: bool = False) -> int:
-    ((name, descriptor),) = rig.listeners.lend(key, rig.spec, beside=beside)
+def lend(rig: Rig, key: Key, *, beside: bool = False, slot: int = 0) -> int:
+    ((name, descriptor),) = rig.listeners.lend(key, rig.spec, beside=beside, slot=slot)
     assert name == "http"
     return descriptor
 
@@ -112,6 +112,102 @@ def check_three_alive_and_the_first_two_end_in_either_order(make: Make) -> None:
                 for _ in range(20):
                     assert rig.connect()
                 assert rig.accept(third) == 20
+
+
+def crowd(rig: Rig, *descriptors: int) -> list[int]:
+    """How many of many clients come to each."""
+    for _ in range(60):
+        assert rig.connect()
+    found = [rig.accept(one) for one in descriptors]
+    assert sum(found) == 60
+    return found
+
+
+def check_another_instance_gets_its_share_when_it_is_ready(make: Make) -> None:
+    with make() as rig:
+        first = lend(rig, G1)
+        second = lend(rig, G2, slot=1)
+        assert crowd(rig, first, second) == [60, 0]
+        assert rig.listeners.switch(G2)
+        assert all(crowd(rig, first, second))
+        assert rig.listeners.switch(G1)
+        third = lend(rig, G3, slot=2)
+        assert crowd(rig, first, second, third)[2] == 0
+        assert rig.listeners.switch(G3)
+        assert all(crowd(rig, first, second, third))
+
+
+def check_one_instance_is_replaced_and_the_others_keep_their_share(make: Make) -> None:
+    with make() as rig:
+        first = lend(rig, G1)
+        second = lend(rig, G2, slot=1)
+        rig.listeners.switch(G2)
+        third = lend(rig, G3, beside=True, slot=0)
+        assert crowd(rig, first, second, third)[2] == 0
+        assert rig.listeners.switch(G3)
+        one, two, three = crowd(rig, first, second, third)
+        assert one == 0
+        assert two
+        assert three
+        rig.listeners.release(G1)
+        assert all(crowd(rig, second, third))
+
+
+def check_one_that_crashed_gets_nothing_until_it_is_back(make: Make) -> None:
+    with make() as rig:
+        first = lend(rig, G1)
+        second = lend(rig, G2, slot=1)
+        rig.listeners.switch(G2)
+        for _ in range(60):
+            rig.connect()
+        rig.listeners.release(G1)
+        waited = rig.accept(second)
+        assert waited < 60
+        assert crowd(rig, second) == [60]
+        back = lend(rig, G3, slot=0)
+        assert back == first
+        assert rig.accept(back) == 60 - waited
+        assert crowd(rig, back, second) == [0, 60]
+        rig.listeners.switch(G3)
+        assert all(crowd(rig, back, second))
+
+
+def check_where_all_have_crashed_clients_wait(make: Make) -> None:
+    with make() as rig:
+        lend(rig, G1)
+        lend(rig, G2, slot=1)
+        rig.listeners.switch(G2)
+        rig.listeners.release(G1)
+        rig.listeners.release(G2)
+        for _ in range(20):
+            assert rig.connect()
+        assert rig.accept(lend(rig, G3, slot=1)) == 20
+
+
+def check_an_instance_that_is_withdrawn_leaves_its_share(make: Make) -> None:
+    with make() as rig:
+        first = lend(rig, G1)
+        second = lend(rig, G2, slot=1)
+        rig.listeners.switch(G2)
+        rig.listeners.withdraw(G2)
+        assert crowd(rig, first, second) == [60, 0]
+        rig.listeners.release(G2)
+        assert crowd(rig, first) == [60]
+        third = lend(rig, G3, slot=1)
+        assert crowd(rig, first, third) == [60, 0]
+        rig.listeners.switch(G3)
+        assert all(crowd(rig, first, third))
+        rig.listeners.withdraw(Key("web", 9))
+
+
+def check_the_first_that_starts_may_be_any_instance(make: Make) -> None:
+    with make() as rig:
+        second = lend(rig, G1, slot=1)
+        assert crowd(rig, second) == [60]
+        first = lend(rig, G2, slot=0)
+        assert crowd(rig, first, second) == [0, 60]
+        rig.listeners.switch(G2)
+        assert all(crowd(rig, first, second))
 
 
 def check_dropped_is_refused(make: Make) -> None:

@@ -107,7 +107,7 @@ class FakeRig:
         held = self.world.held.get("web")
         if held is None:
             return False
-        held.waiting[held.current] += 1
+        held.arrive()
         return True
 
     def accept(self, descriptor: int) -> int:

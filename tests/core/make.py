@@ -11,6 +11,7 @@ from agentd.core import facts, host
 from agentd.core.boot import Left, boot
 from agentd.core.facts import Cause, Record
 from agentd.core.ids import Mint
+from agentd.core.instance import GOING, Instance
 from agentd.core.manifest import Entry, Manifest, Missing
 from agentd.core.process import Exit, Identity
 from agentd.core.spec import Check, ProcessSpec, ReadyNotify, ReloadSpec, Spec, WatchSpec
@@ -192,9 +193,16 @@ def agent(*specs: Spec, **left: Any) -> Agent:
 
 
 def survivor(
-    a: Agent, *, found: bool = True, beside: bool = True, boot: str = "boot", **changes: Any
+    a: Agent,
+    *,
+    found: bool = True,
+    beside: bool = True,
+    there: set[tuple[str, int]] | None = None,
+    specs: tuple[Spec, ...] | None = None,
+    boot: str = "boot",
+    **changes: Any,
 ) -> Agent:
-    """The agent that comes after ``a`` was killed; everything told was committed."""
+    """The agent that comes after ``a`` was killed; everything told was committed. ``there``: instead of all ``beside``."""
     stories: dict[str, list[Record]] = {}
     for step in a.steps:
         for note in step.notes:
@@ -207,14 +215,20 @@ def survivor(
         s.spec.name: replace(s.memory, boot="boot", **changes) for s in a.host.services.values()
     }
     others = {(name, other.generation) for name, m in memories.items() for other in m.others}
+    others = others if there is None else there
     return agent(
-        *a.specs,
+        *(specs or a.specs),
         memories=memories,
         found=set(memories) if found else set(),
         found_beside=others if beside else set(),
         open_reloads=tuple(map(tuple, stories.values())),
         boot=boot,
     )
+
+
+def retired(i: Instance) -> bool:
+    """It serves as nobody any more, and no reload is why: fewer instances are declared."""
+    return i.phase in GOING and not i.reload_id
 
 
 def names(what: Iterable[object]) -> list[str]:

@@ -18,8 +18,9 @@ from agentd.core.reload_value import Act, Stage
 from agentd.core.spec import Check, ReloadSpec, Restart, SocketKind, SocketSpec
 from agentd.core.steps import Baseline, Replace, RunCommand, SendSignal, Sight, Step
 from agentd.core.steps import Restart as ByRestart
+from agentd.core.value import replace
 from agentd.wire import Verdict
-from tests.core.make import PERSON, WATCH, Says, agent, identity, manifest, spec
+from tests.core.make import PERSON, WATCH, Says, agent, identity, manifest, retired, spec
 
 ANSWERED = (
     fx.Spawn,
@@ -54,20 +55,27 @@ class HostMachine(RuleBasedStateMachine):
         handle=st.sampled_from([*HANDLES, "replace", "replace"]),
         room=st.sampled_from([2, 3]),
         held=st.booleans(),
+        several=st.sampled_from([1, 1, 2, 3]),
     )
-    def begin(self, restart: Restart, handle: str, room: int, *, held: bool) -> None:
+    def begin(self, restart: Restart, handle: str, room: int, several: int, *, held: bool) -> None:
         check = Check(("check",), 9.0)
         taken = ReloadSpec(handle, HANDLES[handle], check, (Says(),), timeout=5.0)
         sockets = (TCP,) if held else ()
-        more = {"restart": restart, "sockets": sockets, "max_generations": room}
+        more = {
+            "restart": restart,
+            "sockets": sockets,
+            "max_generations": room,
+            "instances": several,
+        }
         self.agent = agent(spec("web", reload=taken, **more))
         if handle != "signal":
-            self.agent.up()  # the long way there is the signal's to walk
+            for slot in range(several):
+                self.agent.up(pid=7 + slot)  # the long way there is the signal's to walk
 
     @property
     def generations(self) -> list[Instance]:
         s = self.agent.service()
-        return [i for i in (s.instance, s.next, *s.former) if i is not None]
+        return [i for i in (s.instance, *s.others, s.next, *s.former) if i is not None]
 
     @property
     def newest(self) -> Instance:
@@ -88,6 +96,11 @@ class HostMachine(RuleBasedStateMachine):
     def reload(self, *, watch: bool, if_changed: bool, force: bool) -> None:
         cause = WATCH if watch else PERSON
         self.agent.feed(ev.ReloadAsked("web", cause, None, if_changed, force), 0.1)
+
+    @rule(several=st.integers(1, 3))
+    def another_number_is_declared(self, several: int) -> None:
+        declared = replace(self.agent.service().spec, instances=several)
+        self.agent.feed(ev.DefinitionsLoaded((declared,), PERSON), 0.1)
 
     @rule(seconds=st.sampled_from([None, 1.0]))
     def hold(self, seconds: float | None) -> None:
@@ -202,7 +215,11 @@ class HostMachine(RuleBasedStateMachine):
         replacing = s.running is not None and s.running.act is Act.REPLACE
         assert s.next is None or (replacing and s.next.phase in (Phase.STARTING, Phase.READY))
         assert all(i.phase in GOING for i in s.former)
-        assert len(s.alive) <= s.spec.max_generations
+        for slot in {i.slot for i in s.alive}:
+            mine = [i for i in s.alive if i.slot == slot and not retired(i)]
+            assert len(mine) <= s.spec.max_generations
+        if s.defined is None:
+            assert [i.slot for i in s.slots] == list(range(s.spec.instances))
         numbers = [e.generation for e in self.asked((fx.Spawn,))]
         assert numbers == sorted(set(numbers)), "a number is used once"
         machines = [i.machine for i in self.generations]
@@ -213,10 +230,18 @@ class HostMachine(RuleBasedStateMachine):
         if not hasattr(self, "agent"):
             return
         s = self.agent.service()
-        alone = [e for e in self.asked((fx.Spawn, fx.Switch)) if not getattr(e, "beside", False)]
-        if s.instance.phase is Phase.READY and not (s.running and s.running.switched):
-            assert alone[-1].generation == s.instance.generation
-        assert all(i.generation != alone[-1].generation for i in s.former if i.counts)
+        slot = {e.generation: e.slot for e in self.asked((fx.Spawn,))}
+        got: dict[int, int] = {}
+        for e in self.asked((fx.Spawn, fx.Switch)):
+            if not getattr(e, "beside", False):
+                got[slot[e.generation]] = e.generation
+        for i in s.slots:
+            mine = i is s.instance
+            if i.phase is Phase.READY and not (mine and s.running and s.running.switched):
+                assert got[i.slot] == i.generation
+        left = {i.generation for i in s.former if retired(i)}
+        lost = [i.generation for i in s.former if i.counts and i.generation not in left]
+        assert not set(lost) & set(got.values())
 
     @invariant()
     def verdicts_are_as_many_as_ended_reloads(self) -> None:
@@ -239,14 +264,16 @@ class HostMachine(RuleBasedStateMachine):
         if s.want is Want.DOWN:
             assert (s.running, s.next, s.next_start) == (None, None, None)
             assert not any(i.phase is Phase.DRAINING for i in s.former)
-        if s.instance.phase is Phase.READY:
+        if s.phase is Phase.READY:
             assert s.next_start is None, "somebody waits for a start that is over"
         if s.live is not None:
-            assert s.instance.phase in ALIVE
+            assert any(i.phase in ALIVE for i in s.slots)
+            known = {i.runs.hash if i.runs else None for i in s.slots if i.phase is Phase.READY}
+            assert not s.others or known <= {s.live.hash, None}
         judged = [n.fact for n in self.agent.steps[-1].notes if isinstance(n.fact, facts.Judged)]
         for f in judged:
             if f.handle == "replace" and f.verdict in TAKEN:
-                assert f.generation == s.instance.generation
+                assert f.generation in {i.generation for i in s.slots}
 
 
 TestHost = HostMachine.TestCase

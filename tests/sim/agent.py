@@ -78,9 +78,10 @@ class Life:
         for m in store.memories():
             if m.process and processes.adopt(Key(m.service, m.generation), m.process):
                 found.add(m.service)
-            for other in m.others:
-                if processes.adopt(Key(m.service, other.generation), other.process):
-                    beside.add((m.service, other.generation))
+            born = [(one.generation, one.process) for one in (*m.others, *m.places)]
+            for generation, process in born:
+                if process and processes.adopt(Key(m.service, generation), process):
+                    beside.add((m.service, generation))
         memories = {m.service: m for m in store.memories()}
         left = Left(memories, found, store.open_reloads(), BOOT, beside)
         mint = Mint(b"%d" % self._lives, self._lives, loop.time())

@@ -92,6 +92,7 @@ def spec(rng: random.Random, name: str, earlier: list[str]) -> Spec:
         sockets=(SocketSpec("http", SocketKind.TCP, "127.0.0.1", 80),)
         if rng.random() < 0.6
         else (),
+        instances=rng.choice((1, 1, 1, 2, 3)),
         max_generations=rng.choice((2, 3, 3)),
         drain_timeout=rng.choice((0.3, 2.0)),
         reload=ReloadSpec(
@@ -236,6 +237,8 @@ class Chaos:
                 confirm = (Reply(),) if handle == "exec" else ()
                 changed = replace(s.reload, steps=steps, handle=handle, confirm=confirm)
                 s = replace(s, reload=changed)  # noqa: PLW2901
+            if rng.random() < 0.15:
+                s = replace(s, instances=rng.choice((1, 2, 3)))  # noqa: PLW2901
             specs.append(s)
         names = {s.name for s in specs}
         w.define(
@@ -267,7 +270,7 @@ class Chaos:
 
     def _saw(self, name: str) -> None:
         w = self.world
-        w.paused.pop(name, None)
+        w.unpause(name)
         if name in w.children:
             w.feed(ev.ReloadAsked(name, WATCH, if_changed=True))
 
@@ -280,7 +283,7 @@ class Chaos:
         name = self.rng.choice(list(w.children))
         there = w.host is not None and name in w.host.services
         if there and (child := w.main(name)) is not None:
-            workers = machine.seen_workers(w, name)
+            workers = machine.seen_workers(w, name, child.identity.pid)
             w.feed(ev.WorkersSeen(name, child.generation, workers))
 
     def _journal(self) -> None:

@@ -60,6 +60,8 @@ class Child:
     """Somebody else made it read its inputs, and the agent cannot have noticed yet."""
     asked: int = 0
     """Reload signals so far; a later one begins the reading again."""
+    slot: int = 0
+    """Which of several instances it is."""
 
     @property
     def there(self) -> bool:

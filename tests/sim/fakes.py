@@ -72,12 +72,33 @@ class Queues:
     def __init__(self) -> None:
         self.waiting: dict[int, int] = {100: 0}
         self.users: dict[int, set[int]] = {100: set()}
-        self.current = 100
+        self.places = {0: 100}
+        """The current one of each instance."""
+        self.share: set[int] = set()
+        """The instances that get new connections."""
+        self.slots: dict[int, int] = {}
+        """Of which instance a generation is."""
+        self.turns = 0
         self.open: dict[int, int] = {}
         """Connections that a generation has, as a scenario says."""
 
     def of(self, generation: int) -> int | None:
         return next((fd for fd, users in self.users.items() if generation in users), None)
+
+    @property
+    def served(self) -> list[int]:
+        """Who gets new connections; with nobody there they wait."""
+        there = [self.places[slot] for slot in sorted(self.share & set(self.places))]
+        return [fd for fd in there if self.users[fd]] or there or [min(self.places.values())]
+
+    def arrive(self) -> None:
+        """One connection more; chance is a round."""
+        self.turns += 1
+        served = self.served
+        self.waiting[served[self.turns % len(served)]] += 1
+
+    def serving(self, slot: int) -> bool:
+        return any(self.users[self.places[s]] for s in self.share - {slot} if s in self.places)
 
 
 class World:
@@ -106,8 +127,13 @@ class World:
 
     def serving(self, service: str) -> int:
         """Which generation new connections go to."""
+        (only,) = self.shares(service)
+        return only
+
+    def shares(self, service: str) -> list[int]:
+        """Which generations new connections go to."""
         held = self.held[service]
-        return max(held.users[held.current])
+        return [max(held.users[fd]) for fd in held.served]
 
     def acted(self) -> None:
         """One more effect has happened; the agent may die of it."""
@@ -411,16 +437,27 @@ class FakeListeners:
         self._a = agent
         self._shared = shared
 
-    def lend(self, key: Key, spec: Spec, *, beside: bool) -> tuple[tuple[str, int], ...]:
+    def lend(
+        self, key: Key, spec: Spec, *, beside: bool, slot: int = 0
+    ) -> tuple[tuple[str, int], ...]:
         if not spec.sockets or self._a.dead:
             return ()
         held = self._a.world.held.setdefault(key.service, Queues())
         fd = held.of(key.generation)
         if fd is None:
-            fd = held.current
-            if beside and held.users[fd] and key.service not in self._shared:
+            held.slots[key.generation] = slot
+            if not held.serving(slot):
+                held.share.add(slot)
+            elif slot in held.places and not held.users[held.places[slot]]:
+                held.share.discard(slot)
+            if not any(held.users.values()) and len(held.places) == 1:
+                held.places, held.share = {slot: next(iter(held.places.values()))}, {slot}
+            fd = held.places.get(slot, min(held.places.values()))
+            taken = slot not in held.places or (beside and held.users[fd])
+            if taken and key.service not in self._shared:
                 fd = max(held.waiting) + 1
                 held.waiting[fd], held.users[fd] = 0, set()
+            held.places.setdefault(slot, fd)
             held.users[fd].add(key.generation)
         return tuple((one.name, fd) for one in spec.sockets)
 
@@ -429,9 +466,20 @@ class FakeListeners:
         fd = held.of(key.generation) if held else None
         if held is None or fd is None or held.users[fd] != {key.generation} or self._a.dead:
             return False
-        held.current = fd
+        slot = held.slots[key.generation]
+        held.places[slot] = fd
+        held.share.add(slot)
         self._a.world.acted()
         return True
+
+    def withdraw(self, key: Key) -> None:
+        held = self._a.world.held.get(key.service)
+        slot = held.slots.get(key.generation) if held else None
+        if held is None or slot is None or self._a.dead or len(held.places) == 1:
+            return
+        if held.places.get(slot) == held.of(key.generation):
+            held.places.pop(slot, None)
+            held.share.discard(slot)
 
     def release(self, key: Key) -> None:
         held = self._a.world.held.get(key.service)
@@ -440,8 +488,10 @@ class FakeListeners:
             return
         held.users[fd].discard(key.generation)
         held.open.pop(key.generation, None)
-        if fd != held.current and not held.users[fd]:
+        if fd not in held.places.values() and not held.users[fd]:
             del held.users[fd], held.waiting[fd]
+        elif held.serving(held.slots[key.generation]):
+            held.share.discard(held.slots[key.generation])
 
     def drop(self, service: str) -> None:
         if not self._a.dead:

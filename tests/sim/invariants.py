@@ -8,6 +8,7 @@ from agentd.core import facts
 from agentd.core.instance import ALIVE, GOING, Phase
 from agentd.core.reload_value import ACTED, Act, Stage
 from agentd.wire import Verdict
+from tests.core.make import retired
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -88,6 +89,10 @@ def _applied_is_true(w: World, fact: facts.Judged) -> None:
     if fact.verdict is Verdict.APPLIED:
         child = w.child(fact.service, fact.generation)
         assert child.taken == fact.hash_after, f"{fact} but it runs {child.taken}"
+        for one in fact.instances:
+            assert one.became in ("taken", "down"), f"{fact}"
+            taken = one.became == "taken" and w.child(fact.service, one.generation)
+            assert not taken or taken.taken == fact.hash_after, f"{fact} but {taken}"
         assert fact.grade is not None
 
 
@@ -109,13 +114,13 @@ def check(w: World, before: Host | None, done: Step) -> None:
         if len(judged) == 1 and judged[0].verdict in LEAVES_LIVE:
             was = before.services[judged[0].service].live
             s = done.host.services[judged[0].service]
-            assert was == s.live or s.instance.phase not in ALIVE, f"{judged} moved {was}"
+            assert was == s.live or not s.serves or s.others, f"{judged} moved {was}"
 
 
 def _process(w: World, s: Service) -> None:
     """A process exactly in the phases that say so, in every generation."""
     name = s.spec.name
-    for i in (s.instance, s.next, *s.former):
+    for i in (s.instance, *s.others, s.next, *s.former):
         if i is None:
             continue
         if i.phase in ALIVE:
@@ -137,18 +142,25 @@ def _generations(w: World, host: Host, s: Service) -> None:
     assert (s.next is None) or replacing, "a next generation that nobody waits for"
     assert s.next is None or s.next.phase in (Phase.STARTING, Phase.READY)
     assert all(i.phase in GOING for i in s.former), f"{s.former}"
-    assert len(s.alive) <= max(s.spec.max_generations, 2), f"{len(s.alive)} generations"
+    for slot in {i.slot for i in s.alive}:
+        mine = [i for i in s.alive if i.slot == slot and not retired(i)]
+        assert len(mine) <= max(s.spec.max_generations, 2), f"{len(mine)} generations of {slot}"
+    if s.defined is None and not s.spec.removed:
+        assert [i.slot for i in s.slots] == list(range(s.spec.instances))
     generations = [i.generation for i in s.alive]
     assert len(set(generations)) == len(generations)
     switched = replacing and s.running is not None and s.running.switched
-    if s.instance.phase is Phase.READY and not switched and not host.ending:
-        assert w.serving[name] == s.instance.generation, f"{w.serving[name]} gets the connections"
+    for i in s.slots:
+        if i.phase is Phase.READY and not (switched and i is s.instance) and not host.ending:
+            got = w.serving[name][i.slot]
+            assert got == i.generation, f"{got} gets the connections of {i.slot}"
 
 
 def _timers(w: World, s: Service) -> None:
     """Each machine has exactly the timer that it thinks it has."""
     name = s.spec.name
-    machines = [(i.machine, i.timer) for i in (s.instance, s.next, *s.former) if i is not None]
+    there = (s.instance, *s.others, s.next, *s.former)
+    machines = [(i.machine, i.timer) for i in there if i is not None]
     machines.append(("reload", s.running.timer if s.running else None))
     machines.append(("late", s.late.timer if s.late else None))
     machines.append(("waiting", s.waiting.timer if s.waiting else None))
@@ -165,9 +177,9 @@ def _timers(w: World, s: Service) -> None:
     elif s.pending is not None:
         late = w.host.mint.wall_ns(w.now) + 1_000_000 - s.pending.until_wall_ns
         assert late >= 0, f"{s.pending} ends never"
-        up = s.instance.phase is Phase.READY and s.running is None
+        up = s.serves and s.running is None
         assert not up or late <= 1_000_000, f"{s.pending} is late, and nothing is in the way"
-    for i in (s.instance, *s.former):
+    for i in (s.instance, *s.others, *s.former):
         if i.phase in (Phase.BACKOFF, Phase.STOPPING):
             assert i.timer is not None
         if i.phase is Phase.DRAINING:
@@ -179,20 +191,24 @@ def _timers(w: World, s: Service) -> None:
 
 def _live(w: World, s: Service) -> None:
     """``live`` is None or the bytes the child really took; in between an act and its verdict nobody can know."""
-    if s.live is None or s.instance.phase is not Phase.READY:
+    r = s.running
+    if s.live is None or (r and r.act is Act.RECIPE and r.stage in ACTED) or (r and r.taken):
         return
-    if s.running and s.running.act is Act.RECIPE and s.running.stage in ACTED:
-        return
-    child = w.child(s.spec.name, s.instance.generation)
-    if child.meddled:
-        return
-    assert child.taken == s.live.hash, f"live is {s.live.hash} but it runs {child.taken}"
+    for i in s.slots:
+        starts = s.others and r and r.act is not Act.RECIPE and i is s.instance
+        if i.phase is Phase.READY and not starts:
+            child = w.child(s.spec.name, i.generation)
+            if child.meddled:
+                continue
+            assert child.taken == s.live.hash, f"live is {s.live.hash} but it runs {child.taken}"
 
 
-def paused(w: World, name: str) -> None:
+def paused(w: World, name: str, slot: int) -> None:
     """No second start without a pause, unless somebody asked."""
-    at = w.paused.pop(name, None)
+    at = w.paused.pop((name, slot), None)
     running = w.host.services[name].running if w.host else None
+    if name in w.redefined and w.host and w.host.services[name].others:
+        return
     if at is not None and running and running.handle == "start" and not running.cause.user:
         first = next(spec for spec in w.specs if spec.name == name).backoff.first
         assert w.now - at >= first - 1e-6, f"{name} was started again after {w.now - at}s"
@@ -202,17 +218,15 @@ def rest(w: World) -> None:
     """Nothing more comes: everything is where it was wanted."""
     assert w.host is not None
     for s in w.host.services.values():
-        i, name = s.instance, s.spec.name
-        blocked = not_allowed(w.host, s)
-        finished = i.phase is Phase.DOWN and i.ending is not None and i.ending.value == "by itself"
-        if not s.wanted:
-            assert i.phase is Phase.DOWN, f"{name} is wanted down and {i.phase}"
-        else:
-            assert (
-                i.phase in (Phase.READY, Phase.FAILED)
-                or finished
-                or (i.phase is Phase.DOWN and blocked)
-            ), f"{name} is wanted up and {i.phase} ({i.why})"
+        name, blocked = s.spec.name, not_allowed(w.host, s)
+        for i in s.slots:
+            down = i.phase is Phase.DOWN
+            finished = down and i.ending is not None and i.ending.value == "by itself"
+            if not s.wanted:
+                assert down, f"{name} is wanted down and {i.phase}"
+            else:
+                there = i.phase in (Phase.READY, Phase.FAILED) or finished or (down and blocked)
+                assert there, f"{name} is wanted up and {i.phase} ({i.why})"
         assert s.running is None, f"{name}: {s.running}"
         assert s.next is None
         assert not s.former, f"{name}: {s.former}"
@@ -222,8 +236,8 @@ def rest(w: World) -> None:
         asked = [r for r, whose in w.callers.items() if whose == name]
         assert blocked or not asked, f"{name}: nobody answered {asked}"
         assert s.late is None, f"{name}: {s.late}"
-        for machine in ("instance", "reload", "waiting", "late"):
-            assert (name, machine) not in w.armed, f"{name}: {machine} is armed"
+        armed = [machine for whose, machine in w.armed if whose == name and machine != "hold"]
+        assert not set(armed) - {"confirm"}, f"{name}: {armed}"
     assert not w.watched, f"{w.watched} is watched for nobody"
     still = [t for t in w.outstanding if t.machine != "hold"]
     assert not still, f"unanswered {still}"
@@ -235,4 +249,4 @@ def rest(w: World) -> None:
 def not_allowed(host: Host, s: Service) -> bool:
     """Whether what it needs is not there."""
     needs = [host.services.get(name) for name in s.spec.requires]
-    return any(n is None or n.instance.phase is not Phase.READY for n in needs)
+    return any(n is None or not n.serves for n in needs)

@@ -63,18 +63,20 @@ def birth(w: World, e: fx.Spawn) -> None:
     if not e.beside:
         former = {i.generation for i in w.host.services[name].former} if w.host else set()
         there = [c for c in w.children[name] if c.main and c.generation not in former]
-        assert not there, f"two processes of {name}"
-        invariants.paused(w, name)
-        w.serving[name] = e.generation
-    alive = sum(c.main for c in w.children[name])
-    assert alive < max(e.spec.max_generations, 2), f"{alive} generations of {name} and one more"
+        assert e.slot not in {c.slot for c in there}, f"two processes of {name}"
+        invariants.paused(w, name, e.slot)
+        w.serving.setdefault(name, {})[e.slot] = e.generation
+    alive = sum(c.main for c in w.children[name] if c.slot == e.slot)
+    most = max(e.spec.max_generations, 2)
+    assert not e.beside or alive < most, f"{alive} generations of {name} and one more"
     w.pid += 1
     identity = Identity(w.pid, int(w.now * 100), w.boot_id, e.cookie)
     scripts = w.scripts.get(name) or [Script()]
     script = scripts.pop(0) if len(scripts) > 1 else scripts[0]
-    child = Child(name, e.generation, identity, script, taken=w.hash(name))
+    child = Child(name, e.generation, identity, script, taken=w.hash(name), slot=e.slot)
     w.children[name] = [c for c in w.children[name] if c.there or not c.told] + [child]
     w.born[name, e.generation] = identity
+    w.slot[name, e.generation] = e.slot
     w.record_birth(name, e.generation, identity)
     told = w.soon()
     w.answer(e.token, told, ev.Spawned(e.token, identity))
@@ -152,7 +154,7 @@ def send_reload_signal(w: World, e: fx.SendReloadSignal) -> None:
         watch(w, e.token.service)
     if child.script.takes is not None:
         w.after(child.script.takes, reads, w, child, child.asked)
-    before = Baseline(0, seen_workers(w, e.token.service))
+    before = Baseline(0, seen_workers(w, e.token.service, e.pid))
     w.answer(e.token, w.soon(), ev.Signalled(e.token, w.now, before))
 
 
@@ -209,8 +211,16 @@ def switch(w: World, e: fx.Switch) -> None:
     if w.main(e.token.service, e.generation) is None or w.fault(0.03):
         w.fail(e.token, "switch_failed")
         return
-    w.serving[e.token.service] = e.generation
+    slot = w.slot[e.token.service, e.generation]
+    w.serving.setdefault(e.token.service, {})[slot] = e.generation
     w.answer(e.token, w.soon(), ev.Switched(e.token, w.now, moved=w.rng.random() < 0.8))
+
+
+def withdraw(w: World, e: fx.Withdraw) -> None:
+    """The others get its share."""
+    shares = w.serving.get(e.service, {})
+    for slot in [slot for slot, generation in shares.items() if generation == e.generation]:
+        del shares[slot]
 
 
 def write_down(w: World, e: fx.WriteDown) -> None:
@@ -223,8 +233,9 @@ def close_sockets(w: World, e: fx.CloseSockets) -> None:
 
 
 def count(w: World, e: fx.Count) -> None:
-    serves = w.serving[e.token.service]
-    assert serves != e.generation or not w.main(e.token.service), "what serves is drained"
+    serves = e.generation in w.serving[e.token.service].values()
+    slot = w.slot[e.token.service, e.generation]
+    assert not serves or not w.instance(e.token.service, slot), "what serves is drained"
     if w.fault(0.05):
         w.fail(e.token, "count_failed")
         return
@@ -268,8 +279,8 @@ def run_check(w: World, e: fx.RunCheck) -> None:
     w.answer(token, after, done)
 
 
-def seen_workers(w: World, service: str) -> tuple[Worker, ...]:
-    child = w.main(service)
+def seen_workers(w: World, service: str, pid: int) -> tuple[Worker, ...]:
+    child = next((c for c in w.children[service] if c.main and c.identity.pid == pid), None)
     return (Worker(child.identity.pid, child.takes, ""),) if child else ()
 
 
@@ -309,7 +320,7 @@ def opened(w: World, name: str) -> frozenset[str] | None:
 def take_baseline(w: World, e: fx.TakeBaseline) -> None:
     if e.watch:
         watch(w, e.token.service)
-    seen = Baseline(0, seen_workers(w, e.token.service), answers=answers(w, e.inquiry))
+    seen = Baseline(0, seen_workers(w, e.token.service, e.pid), answers=answers(w, e.inquiry))
     if w.fault(0.02):
         w.fail(e.token, "baseline_failed")
     else:
@@ -317,7 +328,7 @@ def take_baseline(w: World, e: fx.TakeBaseline) -> None:
 
 
 def look(w: World, e: fx.Look) -> None:
-    workers = seen_workers(w, e.token.service)
+    workers = seen_workers(w, e.token.service, e.pid)
     sight = Sight(bool(workers), w.now - e.sent_at, workers)
     hung = 3.0 if w.fault(0.02) else w.soon()
     if w.fault(0.01):
@@ -367,6 +378,7 @@ DOES: dict[type, Callable[[World, Any], None]] = {
     fx.SendReloadSignal: send_reload_signal,
     fx.Perform: perform,
     fx.Switch: switch,
+    fx.Withdraw: withdraw,
     fx.Count: count,
     fx.WriteDown: write_down,
     fx.CloseSockets: close_sockets,

@@ -126,7 +126,7 @@ def look_round(w: World) -> None:
     child, s = w.main("web"), w.host.services["web"] if w.host else None
     if child is None or s is None:
         return
-    workers = machine.seen_workers(w, "web")
+    workers = machine.seen_workers(w, "web", child.identity.pid)
     w.feed(ev.WorkersSeen("web", child.generation, workers))
     known = s.workers
     if child.meddled and known and workers != known:
@@ -137,6 +137,14 @@ def look_round(w: World) -> None:
 
 def shutdown(w: World) -> object:
     return w.feed(ev.ShutdownAsked(leave=False))
+
+
+def fewer(w: World) -> object:
+    return w.define([replace(s, instances=1) for s in w.specs])
+
+
+def more(w: World) -> object:
+    return w.define([replace(s, instances=3) for s in w.specs])
 
 
 CRASH = Script(ready=None, exits=0.02, code=1)
@@ -152,6 +160,7 @@ def by(step: Step, *confirm: Evidence, **more: Any) -> Spec:
     return replace(s, reload=replace(s.reload, handle=HANDLE[type(step)], steps=(step,)))
 
 
+SEVERAL = (replace(declared(), instances=3),)
 NAMING = declared(confirm=(NAMES,))
 
 
@@ -255,6 +264,46 @@ STORIES: dict[str, Story] = {
     "by who reads the file": Story(
         specs=(declared(confirm=(Reread(),)),), deeds=((1, write), (1, reload), (2, reload))
     ),
+    "three instances": Story(specs=SEVERAL),
+    "three instances take it in turn": Story(
+        specs=SEVERAL, deeds=((1, write), (1, reload), (2, edit))
+    ),
+    "three instances by command": Story(
+        specs=(by(RunCommand(("take",)), Reply(), instances=3),), deeds=((1, write), (1, reload))
+    ),
+    "the second of three refuses": Story(
+        specs=SEVERAL,
+        scripts=(Script(), Script(takes=None), Script()),
+        deeds=((1, write), (1, reload)),
+        up=False,
+    ),
+    "the second of three dies of its reload": Story(
+        specs=SEVERAL,
+        scripts=(Script(), Script(takes=0.1, dies_of_bad=True), Script()),
+        deeds=((1, write), (1.01, reload), (1.02, lambda w: w.bad.add(w.version)), (3, edit)),
+        up=False,
+    ),
+    "one of three crashes": Story(
+        specs=SEVERAL, scripts=(Script(), Script(exits=1.0, code=1), Script())
+    ),
+    "three instances are replaced": Story(
+        specs=(by(Replace(), instances=3),), scripts=(BUSY,), deeds=((1, write), (1, reload))
+    ),
+    "the second of three is not replaced": Story(
+        specs=(by(Replace(), instances=3),),
+        scripts=(*(Script(),) * 4, Script(ready=None), Script()),
+        deeds=((1, write), (1, reload), (5, write), (5, reload)),
+    ),
+    "two instances are restarted": Story(
+        specs=(by(Restart(), instances=2),), deeds=((1, write), (1, reload))
+    ),
+    "two instances are stopped while they are restarted": Story(
+        specs=(by(Restart(), instances=2),),
+        deeds=((1, write), (1, reload), (1.04, stop), (2, start)),
+    ),
+    "fewer and more": Story(
+        specs=(by(Replace(), instances=2),), scripts=(BUSY,), deeds=((1, fewer), (1.2, more))
+    ),
     "by version": Story(specs=(NAMING,), deeds=((1, write), (1, reload), (2, reload))),
     "by version, slowly": Story(
         specs=(NAMING,), scripts=(Script(takes=0.4),), deeds=((1, write), (1, reload))
@@ -344,8 +393,9 @@ def tell(name: str, die_at: int = 0) -> World:
     assert w.host is not None
     if story.up and die_at == 0:  # otherwise a deed may have met no agent, and so may a READY
         for s in w.host.services.values():
-            child = w.main(s.spec.name)
-            assert child, f"{s.spec.name} is {s.instance.phase}: {s.instance.why}"
-            assert child.taken == w.hash(s.spec.name), f"it runs {child.taken}"
+            for i in s.slots:
+                child = w.main(s.spec.name, i.generation)
+                assert child, f"{s.spec.name} is {i.phase}: {i.why}"
+                assert child.taken == w.hash(s.spec.name), f"it runs {child.taken}"
             assert s.live is not None, "nobody knows what it runs"
     return w

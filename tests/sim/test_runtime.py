@@ -372,6 +372,15 @@ def test_the_agent_dies_after_every_effect_of_other_handles(step: Step) -> None:
         _live(_two_reloads, k, by(step))
 
 
+@pytest.mark.parametrize("step", [Replace(), Restart()], ids=lambda s: s.label)
+def test_the_agent_dies_after_every_effect_of_two_instances(step: Step) -> None:
+    """Every instance is there in the end, in its place, with its share."""
+    count = _live(_two_reloads, None, by(step, instances=2))
+    assert count > 20
+    for k in range(1, count + 1):
+        _live(_two_reloads, k, by(step, instances=2))
+
+
 @pytest.mark.parametrize("story", STORIES)
 def test_the_agent_dies_after_every_effect(story: Callable[[Life, World], object]) -> None:
     """On restart it adopts or ends every child and finishes or undoes the reload, exactly once."""
@@ -414,18 +423,19 @@ def _at_rest(life: Life, world: World) -> None:
     """Where everything must be when nothing more comes."""
     assert life.troubles == []
     service = life.runtime.host.services["web"]
-    assert service.instance.phase is Phase.READY
-    running = world.running("web")
-    assert len(running) == 1
-    assert service.instance.process is not None
-    assert service.instance.process.cookie == running[0].identity.cookie
-    if service.live is not None:
-        assert service.live.hash == running[0].config
+    assert service.phase is Phase.READY
+    running = {child.key.generation: child for child in world.running("web")}
+    assert len(running) == len(service.slots) == service.spec.instances
+    for i in service.slots:
+        assert i.process is not None
+        assert i.process.cookie == running[i.generation].identity.cookie
+        if service.live is not None:
+            assert service.live.hash == running[i.generation].config
     assert service.running is None
     assert service.waiting is None
-    assert len(service.alive) == 1
+    assert len(service.alive) == len(service.slots)
     if service.spec.sockets:
-        assert world.serving("web") == service.instance.generation
+        assert world.shares("web") == [i.generation for i in service.slots]
     asked = [f.reload_id for f in world.facts(Requested)]  # type: ignore[union-attr]
     judged = [f.reload_id for f in world.facts(Judged)]  # type: ignore[union-attr]
     assert sorted(asked) == sorted(judged), (asked, judged)

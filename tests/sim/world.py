@@ -73,17 +73,21 @@ class World:
         self._staged: list[facts.Record] = []
         self._remembered: dict[str, Service] = {}
         self.born: dict[tuple[str, int], Identity] = {}
+        self.slot: dict[tuple[str, int], int] = {}
+        """Which instance each generation is of."""
         self.kept: dict[str, int] = {}
         """The bytes behind each hash that was read."""
         self.watched: dict[str, int] = {}
         """The services of which it matters whether they read, and how often they had before."""
-        self.serving: dict[str, int] = {}
-        """Which generation new connections go to."""
+        self.serving: dict[str, dict[int, int]] = {}
+        """Which generation the new connections of each instance go to."""
         self._durable: list[fx.Effect] = []
         self._committing = False
         self._seq = 0
         self.open = invariants.Open()
-        self.paused: dict[str, float] = {}
+        self.redefined: set[str] = set()
+        """Services that a person may have restarted by another definition: of several instances only one start names them."""
+        self.paused: dict[tuple[str, int], float] = {}
 
     # Time.
 
@@ -127,13 +131,15 @@ class World:
         found_beside = [
             (name, other.generation)
             for name, m in self.memories.items()
-            for other in m.others
+            for other in (*m.others, *m.places)
             if self._alive(name, other.process)
         ]
         for name, children in self.children.items():  # a listener ends with its last holder
-            there = [c.generation for c in children if c.main]
-            if there and self.serving.get(name) not in there:
-                self.serving[name] = there[0]
+            shares = self.serving.setdefault(name, {})
+            for slot in {c.slot for c in children if c.main}:
+                there = [c.generation for c in children if c.main and c.slot == slot]
+                if slot in shares and shares[slot] not in there:
+                    shares[slot] = there[0]
         records = tuple(map(tuple, self.stored.values()))
         left = Left(self.memories, found, records, self.boot_id, found_beside)
         wall_ms = 1_000_000 + int(self.now * 1000)
@@ -166,6 +172,7 @@ class World:
         for spec in specs:
             self.children.setdefault(spec.name, [])
             self.inputs.setdefault(spec.name, 1)
+        self.redefined = set(self.children)
         memories = tuple(self.memories.values())
         self.feed(ev.DefinitionsLoaded(self.specs, PERSON, memories))
 
@@ -173,9 +180,13 @@ class World:
         """Somebody asks and waits for the answer."""
         reply = len(self.answers) + len(self.callers) + 1 + self.life * 1_000_000
         self.callers[reply] = event.service
-        self.paused.pop(event.service, None)
+        self.unpause(event.service)
         self.feed(replace(event, reply=reply))
         return reply
+
+    def unpause(self, service: str) -> None:
+        """Somebody asked: whatever starts next need not have paused."""
+        self.paused = {place: at for place, at in self.paused.items() if place[0] != service}
 
     def _take(self, before: Host | None, done: Step) -> None:
         self.host = done.host
@@ -204,11 +215,18 @@ class World:
             self.notes.append(note)
         self.open.tell(note, self)
         if isinstance(fact, facts.PhaseEntered) and fact.phase == "backoff":
-            self.paused[fact.service] = self.now
+            slot = self._slot(fact.service, fact.generation)
+            self.paused[fact.service, slot] = self.now
+        if isinstance(fact, facts.Judged) and "down" in {one.became for one in fact.instances}:
+            self.unpause(fact.service)  # there are new bytes to try
         if hasattr(fact, "reload_id") and not isinstance(
             fact, facts.Drained | facts.Confirmed | facts.LateEvidence
         ):
             self._staged.append(Record(self._seq, 0, note.at, self.boot_id, fact))
+
+    def _slot(self, service: str, generation: int) -> int:
+        slots = self.host.services[service].slots if self.host else ()
+        return next((i.slot for i in slots if i.generation == generation), 0)
 
     def _commit(self) -> None:
         """Everything so far is on disk; then what had to wait for that is done."""
@@ -242,14 +260,23 @@ class World:
     def _with_born(self, memory: Memory) -> Memory:
         """A spawn's identity is on disk before its exec; a memory from before ``Spawned`` must not lose it again."""
         known = {o.generation for o in memory.others} | {memory.generation}
+        known |= {p.generation for p in memory.places}
         for (name, generation), born in self.born.items():
             if name != memory.service:
                 continue
             if generation == memory.generation:
                 if memory.process is None and memory.phase in ALIVE:
                     memory = replace(memory, process=born)
+            elif generation in {p.generation for p in memory.places}:
+                places = (
+                    replace(p, process=born)
+                    if p.generation == generation and p.process is None and p.phase in ALIVE
+                    else p
+                    for p in memory.places
+                )
+                memory = replace(memory, places=tuple(places))
             elif generation not in known and generation == memory.issued:
-                other = Other(generation, "starting", born)
+                other = Other(generation, "starting", born, slot=self.slot[name, generation])
                 memory = replace(memory, others=(*memory.others, other))
         return memory
 
@@ -296,7 +323,7 @@ class World:
         self.write_down()
         self.memories[name] = self._with_born(self.memories[name])
         m = self.memories[name]
-        known = {m.process} | {o.process for o in m.others}
+        known = {m.process} | {o.process for o in (*m.others, *m.places)}
         assert identity in known, f"generation {generation} of {name} is in no memory"
 
     def fail(self, token: ev.Token, error_type: str) -> None:
@@ -316,6 +343,12 @@ class World:
             generation = self.host.services[service].instance.generation if self.host else 0
         found = (c for c in self.children[service] if c.main and c.generation == generation)
         return next(found, None)
+
+    def instance(self, service: str, slot: int) -> Child | None:
+        """The living main process of what serves as this instance."""
+        slots = self.host.services[service].slots if self.host else ()
+        there = [i.generation for i in slots if i.slot == slot]
+        return self.main(service, there[0]) if there else None
 
     def child(self, service: str, generation: int) -> Child:
         """The process of this generation, alive or not."""

@@ -29,7 +29,7 @@ SHAPES = {
     "Flipped": "at generation moved reload_id service",
     "HoldSet": "held reason service user",
     "Joined": "cause confirm_within must_act reload_id require_proof service",
-    "Judged": "confirmation error_type generation grade handle hash_after message not_taken output pid reload_id service"
+    "Judged": "confirmation error_type generation grade handle hash_after instances message not_taken output pid reload_id service"
     " trigger verdict version_after",
     "LateEvidence": "confirmation grade hash reload_id service version",
     "LiveChanged": "hash service version why",
@@ -44,6 +44,8 @@ SHAPES = {
     "SnapshotTaken": "attributes changed files hash reload_id service version",
     "StepBegan": "pid reload_id service step",
     "StepEnded": "at error_type pid reload_id service step",
+    "TurnBegan": "generation instance pid reload_id service",
+    "TurnEnded": "error_type generation instance pid reload_id service",
     "WantSet": "service user want",
 }
 """Of codec VERSION 2. A new field with a default is added here; anything else needs a new version and a migration."""

@@ -11,6 +11,7 @@ from agentd.core.memory import (
     Memory,
     Other,
     Pending,
+    Place,
     Quarantine,
     Want,
 )
@@ -48,7 +49,10 @@ FACTS: tuple[f.Fact, ...] = (
     f.Judged(
         "web", "01JD", Verdict.APPLIED, "signal", Trigger.CLI, 3, 4121, "workers",
         Grade.OBSERVED, "none", "said", "sha256:2", "2", ("line",),
+        (f.Outcome(1, 3, 4121, "not_taken", "contradicted"), f.Outcome(2, 4, None, "down")),
     ),
+    f.TurnBegan("web", "01JD", 1, 3, 4121),
+    f.TurnEnded("web", "01JD", 1, 4, 4122, "contradicted"),
     f.Restored("web", "01JD", "sha256:1", 2),
     f.Confirmed("web", "01JD", "alice"),
     f.DefinitionsTaken("alice", Trigger.HANGUP, ("web restart",)),
@@ -78,7 +82,11 @@ MEMORY = Memory(
     last=Last("01JD", Verdict.REJECTED, Trigger.WATCH, 1 << 60, "said"),
     issued=4,
     pending=Pending("01JD", "sha256:1", 1 << 60),
-    others=(Other(4, "draining", Identity(4122, 100, "boot", "cookie", 6), "01JD"),),
+    others=(Other(4, "draining", Identity(4122, 100, "boot", "cookie", 6), "01JD", 1),),
+    places=(
+        Place(1, 5, "ready", process=Identity(4123, 100, "boot", "cookie", 7)),
+        Place(2, 6, finished=True),
+    ),
 )
 
 

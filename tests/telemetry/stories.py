@@ -243,7 +243,31 @@ def of_a_model() -> tuple[f.Record, ...]:
     return speaking(applied())
 
 
+def in_turn() -> tuple[f.Record, ...]:
+    """Two of three instances had their turn: one took it, the other did not."""
+    t = prepared(CLI)
+    for slot, (began, error) in enumerate(((16, ""), (26, "contradicted"))):
+        pid, generation = 4121 + slot, 3 + slot
+        t.at(began, f.TurnBegan("web", ID, slot, generation, pid))
+        t.at(began, f.PhaseBegan("web", ID, "apply"))
+        t.at(began + 1, f.StepBegan("web", ID, "signal SIGHUP", pid))
+        t.at(began + 2, f.StepEnded("web", ID, "signal SIGHUP", 1000 + began / 1000, "", pid))
+        t.at(began + 2, f.PhaseEnded("web", ID, "apply"))
+        t.phase("confirm", began + 2, began + 8, error=error)
+        t.at(began + 9, f.TurnEnded("web", ID, slot, generation, pid, error))
+    return t.judged(
+        36, Verdict.PARTIAL, error_type="contradicted", message="instance 1 did not",
+        hash_after=NEW[0], version_after=NEW[1], generation=4, pid=4122,
+        instances=(
+            f.Outcome(0, 3, 4121, "taken"),
+            f.Outcome(1, 4, 4122, "not_taken", "contradicted"),
+            f.Outcome(2, 5, 4123, "untouched"),
+        ),
+    ).records()  # fmt: skip
+
+
 ALL = {
+    "in turn": in_turn(),
     "applied": applied(),
     "rejected": rejected(),
     "coalesced": coalesced(),

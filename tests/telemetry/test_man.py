@@ -105,7 +105,13 @@ def test_what_a_process_is_told_is_on_the_page_and_no_more() -> None:
     origin = Origin("01JD", "4bf92f3577b34da6a3ce929d0e0e4736", "sha256:9be0", "9be0")
     spec = Spec("web", ProcessSpec(("web",)), reload=ReloadSpec(handle="replace"))
     given = outwards.context(origin, "apply") | outwards.attributes(spec, origin, "id", {})
-    variables = {*given, outwards.STATE_FILE, *environment({}, spec, 1, {}), COOKIE}
+    variables = {
+        *given,
+        outwards.STATE_FILE,
+        outwards.NUMBER,
+        *environment({}, spec, 1, {}),
+        COOKIE,
+    }
     tagged = re.findall(r"^\.TP\n(\\fB.*)$", CONTEXT, re.MULTILINE)
     named = {name for tag in tagged for name in re.findall(r"\\fB(.*?)\\fR", tag)}
     assert {name for name in named if name.isupper()} == variables

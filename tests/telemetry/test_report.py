@@ -42,13 +42,22 @@ def test_an_applied_reload_whole() -> None:
         "downtime_ms": None,
         "phase": None,
         "phases": [
-            {"name": "snapshot", "ms": 4.0},
-            {"name": "check", "ms": 11.0},
-            {"name": "apply", "ms": 2.0},
-            {"name": "confirm", "ms": 152.0},
-            {"name": "commit", "ms": 12.0},
+            {"name": "snapshot", "ms": 4.0, "instance": None},
+            {"name": "check", "ms": 11.0, "instance": None},
+            {"name": "apply", "ms": 2.0, "instance": None},
+            {"name": "confirm", "ms": 152.0, "instance": None},
+            {"name": "commit", "ms": 12.0, "instance": None},
         ],
-        "instances": [{"id": instance_id("h1", "web", 3), "generation": 3, "pid": 4121}],
+        "instances": [
+            {
+                "id": instance_id("h1", "web", 3),
+                "instance": 0,
+                "generation": 3,
+                "pid": 4121,
+                "outcome": None,
+                "error": None,
+            }
+        ],
         "output": [],
         "not_taken": [],
         "joined": False,
@@ -67,7 +76,10 @@ def test_a_running_reload_has_a_phase_and_no_verdict() -> None:
     assert made is not None
     said = made.to_json()
     assert (said["verdict"], said["status"], said["phase"]) == (None, None, "confirm")
-    assert (said["duration_ms"], said["phases"][-1]) == (30.0, {"name": "confirm", "ms": 12.0})
+    assert (said["duration_ms"], said["phases"][-1]) == (
+        30.0,
+        {"name": "confirm", "ms": 12.0, "instance": None},
+    )
     assert said["hash_after"] == NEW[0]
 
 
@@ -80,9 +92,9 @@ def test_it_agrees_with_the_trace(name: str) -> None:
     assert made.ended_ns == root.end_ns
     assert root.get("reload.duration_ms") in (made.duration_ms, None)
     phases = [s for s in children if s.name.startswith("reload.") and s.name != "reload.instance"]
-    assert [(s.name[7:], round((s.end_ns - s.start_ns) / 1e6, 3)) for s in phases] == list(
-        made.phases
-    )
+    assert [(s.name[7:], round((s.end_ns - s.start_ns) / 1e6, 3)) for s in phases] == [
+        (name, ms) for name, ms, _ in made.phases
+    ]
 
 
 def test_the_gap_of_a_restart_is_told_and_a_replace_has_none() -> None:

@@ -96,6 +96,25 @@ def test_what_the_root_says_when_it_was_applied() -> None:
     assert root.span_id == span_id(ID)
 
 
+def test_each_of_several_instances_has_a_span_of_its_own() -> None:
+    made = spans(ALL["in turn"], AGENT)
+    root, by_id = made[0], {s.span_id: s for s in made}
+    turns = [s for s in made if s.name == "reload.instance"]
+    assert [s.get("reload.instance.number") for s in turns] == [0, 1]
+    assert [s.get("reload.instance.outcome") for s in turns] == ["taken", "not_taken"]
+    assert [s.error for s in turns] == [None, "contradicted"]
+    assert [s.get("config.version") for s in turns] == [NEW[1], None]
+    assert len({dict(s.resource.attributes)["service.instance.id"] for s in turns}) == 2
+    assert [round((s.end_ns - s.start_ns) / 1e6) for s in turns] == [9, 9]
+    assert {s.parent_id for s in turns} == {root.span_id}
+    signals = [s for s in made if s.name == "signal SIGHUP"]
+    assert [by_id[by_id[s.parent_id].parent_id] for s in signals] == turns
+    assert signals[1].span_id == span_id(ID, "instance.1/apply/signal SIGHUP")
+    counted = [root.get(f"reload.instances.{word}") for word in ("total", "succeeded", "failed")]
+    assert counted == [3, 1, 1]
+    assert root.get("config.version") is None
+
+
 def test_the_check_and_the_signal_say_what_ran() -> None:
     made = of(stories.applied())
     assert made["nginx"].get("process.executable.name") == "nginx"

@@ -1,5 +1,7 @@
 """A plain threaded Python server on an inherited descriptor: ``plain.py [--fd N | --port N]``; by default descriptor 3.
 
+``/pid`` answers its process id.
+
 On SIGTERM it stops accepting, says ``Connection: close`` in every answer from then on, and closes what stayed idle for ``LINGER``.
 Then a kept-alive client that asks now and then never meets a connection that was closed under its request.
 """
@@ -8,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import signal
 import socket
 import threading
@@ -40,8 +43,9 @@ class Handler(BaseHTTPRequestHandler):
                 self.wfile.write(b"0\r\n\r\n")
             else:
                 time.sleep(seconds)
-                self._head("Content-Length", str(len(SAID.version)))
-                self.wfile.write(SAID.version.encode())
+                said = str(os.getpid()) if path == "/pid" else SAID.version
+                self._head("Content-Length", str(len(said)))
+                self.wfile.write(said.encode())
             self.wfile.flush()
 
     def _head(self, name: str, value: str) -> None:

@@ -6,7 +6,8 @@
 
 ``say`` is a list of datagrams, each a list of lines. ``RELOADING`` stands for RELOADING=1 with the MONOTONIC_USEC of now (``stale``:
 of an hour ago), ``READY`` for READY=1, ``HASH`` for X_AGENTD_CONFIG_HASH with the hash of its state file; everything else is sent as it
-is. ``pause_s`` is waited before each but the first. ``die`` ends the process before it says anything.
+is. ``instances`` may have another ``say`` for one by its number. ``pause_s`` is waited before each but the first. ``die``
+ends the process before it says anything.
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ def reload(told: dict[str, object]) -> None:
     if told.get("die"):
         print("told to die", file=sys.stderr, flush=True)
         os._exit(4)
-    for number, lines in enumerate(told.get("say", [])):  # type: ignore[arg-type]
+    mine: dict[str, object] = told.get("instances", {})  # type: ignore[assignment]
+    say = mine.get(os.environ["AGENTD_INSTANCE_NUMBER"], told.get("say", []))
+    for number, lines in enumerate(say):  # type: ignore[arg-type]
         time.sleep(told.get("pause_s", 0) if number else 0)  # type: ignore[arg-type]
         send("\n".join(spelled(word, stale=bool(told.get("stale"))) for word in lines))
 
