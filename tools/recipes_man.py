@@ -28,6 +28,7 @@ than the recipe, what belongs to the recipe's handle is left out.
 Where the service has
 .BR sockets ,
 which agentd opens and holds, a recipe may know a better way.
+A probe on a held socket counts only when the process that was just started answered it: what the old generation answers is passed over.
 .PP
 The check is made from the service's own command, so that both read the same configuration: the same program, the words that make it
 check and leave, and those of the command's options that say which files it reads.
@@ -35,42 +36,7 @@ When the command is another program (a shell around the server, say) there is no
 .SH RECIPES
 """
 TAIL = """\
-.SH OTHER SERVERS
-These have no recipe yet.
-.SS uvicorn
-With the handle
-.B replace
-it takes the socket that agentd holds by
-.BR "\\-\\-fd 3" .
-It says nothing to a supervisor: probe it by HTTP.
-Told to stop it resets what it has accepted and not yet read; that loses nothing here, since the old generation is only told
-when its connections have ended or
-.B drain_timeout
-is over.
-.PP
-A probe on a held socket counts only when the process that was just started answered it: what the old generation answers is passed over.
-.SS Caddy
-The handle
-.B http
-posts the file to its
-.BR /load ,
-with
-.BR "confirm = [\\(dqreply\\(dq]" :
-it answers when it serves the new configuration, or with the mistake.
-By
-.B notify
-it never says when it reloaded.
 .SH EXAMPLES
-An nginx as its recipe has it, but stopped at once:
-.PP
-.nf
-[service.web]
-command = ["nginx", "\\-g", "daemon off;", "\\-c", "/etc/nginx/nginx.conf"]
-recipe = "nginx"
-inputs = ["/etc/nginx/nginx.conf", "/etc/nginx/conf.d/*.conf"]
-stop_signal = "TERM"
-.fi
-.PP
 An nginx whose reloads are proven, not only observed.
 It says its version on a private socket; what deploys writes the two files together with the others:
 .PP
@@ -113,45 +79,18 @@ expect = "1"
 changes = "prometheus_config_last_reload_success_timestamp_seconds"
 .fi
 .PP
-A gunicorn that is replaced:
+An HAProxy 2.7 or newer whose reloads are proven: its master answers when it is done, also why it is not.
 .PP
 .nf
-[service.app]
-command = ["gunicorn", "\\-\\-chdir", "/srv/app", "wsgi:app"]
-recipe = "gunicorn"
-inputs = ["/srv/app/*.py"]
-sockets = [{ name = "http", listen = "127.0.0.1:8000" }]
-ready = { http = "http://127.0.0.1:8000/" }
-.fi
-.PP
-An HAProxy that is replaced: its file says
-.BR "bind \\(dq$LISTEN\\(dq" ,
-and the check, which has no sockets, is given any address:
-.PP
-.nf
-[service.edge]
-command = ["haproxy", "\\-W", "\\-db", "\\-f", "/etc/haproxy/haproxy.cfg"]
+[service.proxy]
+command = ["haproxy", "\\-W", "\\-db", "\\-S", "/run/ha.sock", "\\-f", "/etc/haproxy/haproxy.cfg"]
 recipe = "haproxy"
 inputs = ["/etc/haproxy/haproxy.cfg"]
-env = { LISTEN = "fd@3" }
-sockets = [{ name = "http", listen = "0.0.0.0:80" }]
-ready = { tcp = "127.0.0.1:80" }
 
-[service.edge.reload]
-check = ["env", "LISTEN=127.0.0.1:1", "haproxy", "\\-c", "\\-f", "/etc/haproxy/haproxy.cfg"]
-.fi
-.PP
-A uvicorn, the same way and without a recipe:
-.PP
-.nf
-[service.api]
-command = ["uvicorn", "\\-\\-fd", "3", "\\-\\-app\\-dir", "/srv/api", "asgi:app"]
-inputs = ["/srv/api/*.py"]
-sockets = [{ name = "http", listen = "127.0.0.1:8001" }]
-ready = { http = "http://127.0.0.1:8001/healthz" }
-
-[service.api.reload]
-handle = "replace"
+[service.proxy.reload]
+handle = "exec"
+command = ["sh", "\\-c", "r=$(echo reload | socat \\-t60 /run/ha.sock \\-); echo \\"$r\\"; case $r in Success=1*) ;; *) exit 1 ;; esac"]
+confirm = ["reply"]
 .fi
 .SH SEE ALSO
 .BR agentd (8),
@@ -175,6 +114,15 @@ def section(name: str) -> Iterator[str]:
     yield ".nf"
     yield from (f"{roff(key)} = {roff(toml_of(value))}" for key, value in flat(recipe.service))
     yield ".fi"
+    yield ".PP"
+    yield f"Seen from version {roff(recipe.since)} on."
+    if recipe.example:
+        yield ".PP"
+        yield "For example:"
+        yield ".PP"
+        yield ".nf"
+        yield from map(roff, recipe.example.rstrip().splitlines())
+        yield ".fi"
     if recipe.held != recipe.service:
         yield ".PP"
         yield "With sockets that agentd holds:"
@@ -184,21 +132,33 @@ def section(name: str) -> Iterator[str]:
         yield ".fi"
     if recipe.check is not None:
         yield ".PP"
-        yield from check(recipe.check)
+        yield from made("Check", recipe.check)
+    if recipe.command is not None:
+        yield ".PP"
+        yield from made("Reload", recipe.command)
     if recipe.hints.refused is not None:
         yield ".PP"
         yield "A line of its output that matches this is a refusal:"
         yield f"\\fB{roff(recipe.hints.refused)}\\fR"
+    if recipe.hints.synchronous:
+        yield ".PP"
+        yield "Its yes to a command or a request that asks for a reload (evidence"
+        yield ".BR reply )"
+        yield "is proof."
 
 
-def check(rule: recipes.CheckRule) -> Iterator[str]:
+def made(what: str, rule: recipes.CommandRule) -> Iterator[str]:
     """How it is made from the command."""
-    words, kept = " ".join(rule.insert), " ".join(rule.keep + rule.flags)
-    yield f"Check: the program with \\fB{roff(words)}\\fR"
+    words, kept = " ".join(rule.insert), " ".join(rule.keep + rule.flags + rule.values)
+    program = (
+        f"\\fB{rule.other}\\fR, which lies beside the program," if rule.other else "the program"
+    )
+    yield f"{what}: {program} with \\fB{roff(words)}\\fR"
     if rule.whole:
         yield "and every word of the command."
     elif kept:
-        yield f"and the command's \\fB{roff(kept)}\\fR."
+        what = "the arguments of the command's" if rule.values else "the command's"
+        yield f"and {what} \\fB{roff(kept)}\\fR."
     yield f"Known for: {roff(', '.join(rule.programs))}."
 
 

@@ -78,11 +78,15 @@ def _reload(service: ServiceTable, hints: Hints) -> ReloadSpec:
         handle=table.handle,
         steps=handle.recipe(told),
         check=_check(table),
-        confirm=tuple(c.made or KINDS[c.kind].declared(c.argument, hints) for c in declared),
+        confirm=tuple(
+            KINDS[c.kind].declared(c.argument, hints) if c.made is None else c.made.told(hints)
+            for c in declared
+        ),
         report=table.report,
         timeout=table.timeout,
         every=table.every,
         splay=table.splay,
+        partial=hints.partial,
     )
 
 

@@ -240,7 +240,8 @@ RELOAD: Kind[ReloadTable] = table(
         "confirm",
         shapes.CONFIRM,
         'What shows that a reload took effect; every entry must agree. "notify": the service says RELOADING=1 with '
-        'MONOTONIC_USEC, then READY=1; ERRNO or a STATUS that begins with words such as "Reload failed" refuse. '
+        'MONOTONIC_USEC, then READY=1; ERRNO or a STATUS that begins with words such as "Reload failed" refuse, and with '
+        "X_AGENTD_CONFIG_HASH, the hash of what it took, it is proof. "
         '"reply": the command or the request answers only when it is done, and said yes. "workers": new children '
         'serve and the old ones are gone or draining. "reread": its processes opened every input that changed (only '
         'where the kernel tells who opens files: CAP_SYS_ADMIN). { log = "REGEX" }: a line of the output, after the signal. '

@@ -142,6 +142,8 @@ def performed(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     output = event.output[-OUTPUT_LINES:]
     verdict = Verdict.FAILED if r.step else Verdict.REFUSED  # an earlier step may have been taken
     error_type, moved = step.error_type(event.status), r.step > 0
+    if view.spec.reload.some(output):
+        return _no(r, event, view, now, reload_confirm.partly(error_type, output))
     return _no(
         r, event, view, now, Ending(verdict, error_type, message, output=output, moved=moved)
     )

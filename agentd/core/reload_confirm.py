@@ -32,7 +32,7 @@ from agentd.core.reload_value import (
     note,
 )
 from agentd.core.spec import ExecProbe, ReadyAfter, ReadyNotify
-from agentd.core.steps import Grade, Heard, Judgement, Sight, Wanted
+from agentd.core.steps import Evidence, Grade, Heard, Judgement, Sight, Wanted
 from agentd.core.value import replace
 from agentd.wire import Verdict
 
@@ -110,17 +110,26 @@ def seen(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
         first = r.step <= 1  # of several steps an earlier one may have been taken
         verdict = Verdict.REFUSED if first else Verdict.FAILED
         output = () if line is None else (line,)
+        if view.spec.reload.some(output):
+            return finish(r, view, now, notes, partly("contradicted", output))
         ending = Ending(verdict, "contradicted", message, output=output, moved=not first)
         return finish(r, view, now, notes, ending)
     if not confirm and event.sights[0].since_sent >= GRACE:
         return ask_report(r, view, now) if r.certain else late(r, view, now)
     witnessed = r.certain or any(e.grade is not Grade.DECLARED for e in confirm)
-    if confirm and witnessed and all(j is Judgement.CONFIRMED for j in said):
-        return ask_report(r, view, now)
+    if confirm and witnessed and all(j.yes for j in said):
+        return ask_report(weighed(r, said, view), view, now)
     if witnessed and _nothing_more(said) and event.sights[0].since_sent >= GRACE:
         at = said.index(Judgement.UNABLE)
         return _unable(r, at, event.sights[at].blind, view, now)
     return look_later(r, view, now)
+
+
+def weighed(r: Reload, said: list[Judgement], view: View) -> Reload:
+    """What confirmed it, and how strong that is."""
+    earned = [(e.name, _earned(e, j)) for e, j in zip(view.spec.reload.confirm, said, strict=False)]
+    best = min(earned, key=_strength)
+    return replace(r, confirmed=_weaker(r.confirmed, best))
 
 
 def judge(r: Reload, seen: tuple[Sight, ...], view: View) -> tuple[Reload, list[Judgement]]:
@@ -131,6 +140,27 @@ def judge(r: Reload, seen: tuple[Sight, ...], view: View) -> tuple[Reload, list[
     said = [e.judge(r.baseline, s) for e, s in zip(confirm, sights, strict=False)]
     r = replace(r, answered=_answered(sights) or r.answered, workers=seen[0].workers)
     return r, said
+
+
+def partly(error_type: str, output: tuple[str, ...]) -> Ending:
+    """By its own word it took some of it; which configuration that makes is not known."""
+    message = "the service took only some of it, by its own word"
+    return Ending(Verdict.PARTIAL, error_type, message, output=output, moved=True)
+
+
+def _earned(evidence: Evidence, said: Judgement) -> Grade:
+    """Its grade, or what is left of it when it agreed without a proof."""
+    agreed = said is Judgement.AGREED and evidence.grade is Grade.PROVEN
+    return Grade.OBSERVED if agreed else evidence.grade
+
+
+def _strength(one: tuple[str, Grade]) -> int:
+    return list(Grade).index(one[1])
+
+
+def _weaker(former: tuple[str, Grade] | None, now: tuple[str, Grade]) -> tuple[str, Grade]:
+    """Of several instances the one about which least is known speaks for all."""
+    return now if former is None else max(former, now, key=_strength)
 
 
 def _informed(r: Reload, sights: tuple[Sight, ...], view: View) -> list[Sight]:
@@ -197,7 +227,10 @@ def heard(r: Reload) -> Heard:
             now = Heard(reloading=True)
         if now.reloading:
             refused = message.refused or now.refused or _another(r, message.hash)
-            now = Heard(reloading=True, done=now.done or message.ready, refused=refused)
+            named = now.named or (bool(message.hash) and not refused)
+            now = Heard(
+                reloading=True, done=now.done or message.ready, refused=refused, named=named
+            )
     return now
 
 
@@ -370,9 +403,10 @@ def confirmation(r: Reload, view: View) -> tuple[str, Grade | None]:
                 return "ready", Grade.DECLARED
             case _:
                 return "ready", Grade.OBSERVED
-    order = list(Grade)
-    ranked = sorted(spec.reload.confirm, key=lambda e: order.index(e.grade))
-    return (ranked[0].name, ranked[0].grade) if ranked else ("none", None)
+    if r.confirmed is not None or not spec.reload.confirm:
+        return r.confirmed or ("none", None)
+    # An earlier agent saw them agree; how much that was worth is not known any more.
+    return min(((e.name, _earned(e, Judgement.AGREED)) for e in spec.reload.confirm), key=_strength)
 
 
 def effect_failed_late(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:

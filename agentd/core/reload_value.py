@@ -219,6 +219,8 @@ class Reload:
     serial: int = 0
     timer: int | None = None
     awaiting: int | None = None
+    confirmed: tuple[str, Grade] | None = None
+    """The evidence that agreed and the grade that it earned."""
     ending: Ending | None = None
     slot: int = 0
     """Of several instances the one whose turn it is."""

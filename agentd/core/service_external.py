@@ -13,7 +13,7 @@ from agentd.core.instance import Phase
 from agentd.core.reload_value import ACTED, Act, Reload
 from agentd.core.service_value import Turn
 from agentd.core.service_verdict import set_live
-from agentd.core.steps import Baseline, Judgement, Sight, Wanted, Worker
+from agentd.core.steps import Baseline, Sight, Wanted, Worker
 from agentd.core.value import replace
 from agentd.wire import Verdict
 
@@ -50,7 +50,7 @@ def before_the_act(t: Turn, event: BaselineDone) -> None:
         ):
             continue
         sight = Sight(alive=True, since_sent=1.0, said=said, before=said, wanted=wanted)
-        if evidence.judge(EARLIER, sight) is not Judgement.CONFIRMED:
+        if not evidence.judge(EARLIER, sight).yes:
             _external(t, f"it says that it runs {said.value}")
             return
 
@@ -77,9 +77,7 @@ def _compare(t: Turn, now: tuple[Worker, ...]) -> None:
         t.s = replace(t.s, workers=now)
         return
     before, sight = replace(EARLIER, workers=known), Sight(True, 0.0, now)
-    new = (
-        e.judge(before, sight) is Judgement.CONFIRMED for e in t.s.spec.reload.confirm if e.workers
-    )
+    new = (e.judge(before, sight).yes for e in t.s.spec.reload.confirm if e.workers)
     if any(new):
         t.s = replace(t.s, workers=now)
         _external(t, "its workers are new ones")

@@ -92,7 +92,8 @@ def _look(t: Turn, late: Reload) -> None:
 
 def _seen(t: Turn, late: Reload, event: Sighted) -> None:
     late, judged = reload_confirm.judge(late, event.sights, t.s.view)
-    if event.sights[0].alive and judged and all(j is Judgement.CONFIRMED for j in judged):
+    if event.sights[0].alive and judged and all(j.yes for j in judged):
+        late = reload_confirm.weighed(late, judged, t.s.view)
         late = replace(late, serial=late.serial + 1, awaiting=late.serial + 1)
         t.s = replace(t.s, late=late, serial=late.serial)
         t.effects.append(TakeSnapshot(Token(t.s.spec.name, MACHINE, late.serial), t.s.spec))

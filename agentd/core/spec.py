@@ -250,6 +250,12 @@ class ReloadSpec:
     """How long an input may be absent before a watch calls it missing."""
     report: Question | None = None
     """What names the settings that were not taken, or only after a restart; None: there is no such answer."""
+    partial: str | None = None
+    """Regular expression: the words by which the service, refusing, says that it took some of it."""
+
+    def some(self, lines: Iterable[str]) -> bool:
+        """Whether it says so in one of these."""
+        return self.partial is not None and any(re.search(self.partial, line) for line in lines)
 
 
 @dataclass(frozen=True, slots=True)

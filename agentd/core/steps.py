@@ -147,6 +147,8 @@ class Heard:
     """READY=1 after that."""
     refused: str = ""
     """Its own word that it did not take it: ERRNO, X_AGENTD_RELOAD_RESULT, or a hash that is another one."""
+    named: bool = False
+    """It named the configuration that it runs (X_AGENTD_CONFIG_HASH), and it is the one that it was to take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +183,15 @@ class Judgement(StrEnum):
     CONFIRMED = "confirmed"
     NOT_YET = "not_yet"
     CONTRADICTED = "contradicted"
+    AGREED = "agreed"
+    """It agrees, and is no proof this time, whatever its grade: it counts as observed."""
     UNABLE = "unable"
     """It does not contradict, and more looks would show nothing that was not so before the act."""
+
+    @property
+    def yes(self) -> bool:
+        """Whether it says that the reload took effect, with a proof or without."""
+        return self in (Judgement.CONFIRMED, Judgement.AGREED)
 
 
 class Evidence(Protocol):

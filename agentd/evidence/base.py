@@ -19,8 +19,12 @@ class Hints:
     """Regular expression: the title of a worker that finishes its requests and takes no new ones."""
     refused: str | None = None
     """Regular expression: the line by which the server says that it did not take a configuration."""
+    partial: str | None = None
+    """Regular expression: in such a line, or in the answer of what was asked, the server says that it took some of it and not the rest."""
     settle: float = 0.0
     """Seconds that a worker must have lived to count: for servers whose workers load what may fail only after they were started."""
+    synchronous: bool = False
+    """Its yes to a reload that is asked for by a command or a request is said only when the configuration was taken."""
 
 
 class Kind(Evidence, Protocol):

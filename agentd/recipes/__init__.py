@@ -22,19 +22,23 @@ _WHATEVER_HANDLE = {"check", "timeout", "on_failure", "verify", "warnings_as_err
 
 
 @dataclass(frozen=True, slots=True)
-class CheckRule:
-    """How a check is made from a service's command: the same program, and the options that say which files it reads."""
+class CommandRule:
+    """How a check, or the command that reloads, is made from a service's own: the options that say which files it reads are the same."""
 
     programs: tuple[str, ...]
     """Names of the programs it is known for, and of the modules where it is run as ``python -m MODULE``."""
     insert: tuple[str, ...]
-    """What makes them check and leave."""
+    """What makes them check, or reload, and leave."""
     keep: tuple[str, ...] = ()
     """Options with an argument, apart (``-c FILE``, ``--config FILE``) or joined (``-cFILE``, ``--config=FILE``)."""
     flags: tuple[str, ...] = ()
     """Options without one."""
     whole: bool = False
     """Every word of the command is taken over."""
+    values: tuple[str, ...] = ()
+    """Options with an argument, of which the argument alone is taken over."""
+    other: str = ""
+    """The name of the program that does it, which lies beside the service's own; empty: it does so itself."""
 
     def derive(self, command: list[str]) -> list[str] | None:
         """The check, or None when the program is another one, such as a shell around it."""
@@ -42,6 +46,8 @@ class CheckRule:
         if count is None:
             return None
         program, words = command[:count], command[count:]
+        if self.other:
+            program = [command[0].removesuffix(command[0].rpartition("/")[2]) + self.other]
         return [*program, *self.insert, *(words if self.whole else self._kept(words))]
 
     def _program(self, command: list[str]) -> int | None:
@@ -58,6 +64,10 @@ class CheckRule:
             if word in self.keep:
                 yield word
                 yield from itertools.islice(rest, 1)
+            elif word in self.values:
+                yield from itertools.islice(rest, 1)
+            elif word.startswith(tuple(f"{option}=" for option in self.values)):
+                yield word.partition("=")[2]
             elif word in self.flags or word.startswith(self.keep):
                 yield word
 
@@ -69,10 +79,16 @@ class Recipe:
     name: str
     service: Mapping[str, Any]
     """Keys of [service.NAME], as TOML."""
-    check: CheckRule | None
+    check: CommandRule | None
+    command: CommandRule | None
+    """Of handle exec."""
     hints: Hints
     held: Mapping[str, Any] = field(default_factory=dict)
     """Keys of [service.NAME] that stand above ``service`` where agentd holds the service's sockets."""
+    since: str = ""
+    """The oldest version of the server on which it was seen; older ones may well do the same."""
+    example: str = ""
+    """A whole service, as TOML, where the command alone does not make one or where there is a better way."""
 
     def fill(self, raw: Mapping[str, object]) -> dict[str, object]:
         """The service's table with this recipe under it. What is malformed in it stays as it is, to be reported."""
@@ -84,17 +100,21 @@ class Recipe:
             return filled
         if theirs.get("handle", mine.get("handle")) != mine.get("handle"):
             mine = {key: mine[key] for key in mine.keys() & _WHATEVER_HANDLE}
-        if "check" not in theirs and (check := self._check(raw.get("command"))) is not None:
-            mine["check"] = check
+        for key, rule in (("check", self.check), ("command", self._exec(mine, theirs))):
+            if key not in theirs and (made := _derived(rule, raw.get("command"))) is not None:
+                mine[key] = made
         filled["reload"] = {**mine, **theirs}
         return filled
 
-    def _check(self, command: object) -> list[str] | None:
-        if self.check is None or not isinstance(command, list) or not command:
-            return None
-        if not all(isinstance(word, str) for word in command):
-            return None
-        return self.check.derive(command)
+    def _exec(self, mine: Mapping[str, object], theirs: Mapping[str, object]) -> CommandRule | None:
+        """Only where the handle is the recipe's."""
+        return self.command if {**mine, **theirs}.get("handle") == "exec" else None
+
+
+def _derived(rule: CommandRule | None, command: object) -> list[str] | None:
+    if rule is None or not isinstance(command, list) or not command:
+        return None
+    return rule.derive(command) if all(isinstance(word, str) for word in command) else None
 
 
 @cache
@@ -107,11 +127,21 @@ def names() -> tuple[str, ...]:
 def load(name: str) -> Recipe:
     """One of ``names()``."""
     data = tomllib.loads((_HERE / f"{name}.toml").read_text(encoding="utf-8"))
-    rule = data.pop("check", None)
-    hints = Hints(**data.pop("evidence", {}))
     held = data.pop("held", {})
-    check = None if rule is None else CheckRule(**{key: _value(rule[key]) for key in rule})
-    return Recipe(name, data, check, hints, {**data, **held})
+    return Recipe(
+        name=name,
+        check=_rule(data.pop("check", None)),
+        command=_rule(data.pop("command", None)),
+        hints=Hints(**data.pop("evidence", {})),
+        since=data.pop("since", ""),
+        example=data.pop("example", ""),
+        held={**data, **held},
+        service=data,
+    )
+
+
+def _rule(raw: Mapping[str, Any] | None) -> CommandRule | None:
+    return None if raw is None else CommandRule(**{key: _value(raw[key]) for key in raw})
 
 
 def _value(value: Any) -> Any:

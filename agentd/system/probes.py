@@ -132,11 +132,11 @@ async def _bounded(question: Coroutine[None, None, str | None], seconds: float) 
 
 
 async def _tcp(host: str, port: int, own: Own | None) -> str | None:
-    _, writer = await _connect(host, port, own)
+    streams = await _connect(host, port, own)
     try:
-        return None if own is None else await _stranger(writer, own)
+        return None if own is None else await _stranger(streams, own)
     finally:
-        await hang_up(writer)
+        await hang_up(streams[1])
 
 
 async def _http(url: str, own: Own | None) -> str | None:
@@ -195,18 +195,19 @@ async def _get(
     why: list[str | None] = []
 
     async def known() -> bool:
-        why.append(await _stranger(streams[1], own))
+        why.append(await _stranger(streams, own))
         return why[0] is None
 
     found = await get(streams, host, target, known, body=body)
     return why[0] if why and why[0] is not None else found
 
 
-async def _stranger(writer: asyncio.StreamWriter, own: Own) -> str | None:
+async def _stranger(streams: Streams, own: Own) -> str | None:
     """None as soon as a process of the generation has the other end; why it does not count when another one has it.
 
     The kernel does not tell when a connection is accepted, so it is asked again until the probe's own time is over.
     """
+    reader, writer = streams
     transport = writer.get_extra_info("socket")
     unix = transport.family == socket.AF_UNIX
     me = os.fstat(transport.fileno()).st_ino
@@ -223,7 +224,8 @@ async def _stranger(writer: asyncio.StreamWriter, own: Own) -> str | None:
             inode = row.inode
         if inode:
             break
-        if writer.transport.is_closing():
+        # Of a Unix socket nothing else tells "accepted, and gone" from "not accepted yet".
+        if writer.transport.is_closing() or reader.at_eof():
             return "closed without an answer"
         await asyncio.sleep(pause)
         pause = min(pause * 2, _LATE)

@@ -7,7 +7,7 @@ import pytest
 from agentd import recipes
 from agentd.config.loader import load
 from agentd.core.spec import Check, ReadyAfter, ReadyProbe, Spec, WorkersProbe
-from agentd.core.steps import Replace, SendSignal
+from agentd.core.steps import Replace, RunCommand, SendSignal
 from agentd.evidence import Delivered, Workers
 
 NGINX = Workers(
@@ -25,13 +25,16 @@ def service(tmp_path: Path, *lines: str) -> Spec:
 
 
 @pytest.mark.parametrize("name", recipes.names())
-def test_every_recipe_fills_in_a_whole_service(tmp_path: Path, name: str) -> None:
+def test_the_example_of_every_recipe_is_a_whole_service(tmp_path: Path, name: str) -> None:
     path = tmp_path / "agentd.toml"
-    path.write_text(f'[service.x]\nrecipe = "{name}"\ncommand = ["{name}"]\n')
+    path.write_text(recipes.load(name).example)
     loaded = load(path)
     assert loaded.warnings == ()
-    assert loaded.services[0].reload.confirm
-    assert loaded.services[0].ready != ReadyAfter()
+    assert recipes.load(name).since
+    (service,) = loaded.services
+    assert service.reload.confirm or service.reload.handle in ("replace", "restart")
+    assert service.ready != ReadyAfter()
+    assert service.inputs
 
 
 def test_nginx_knows_how_it_starts_stops_reloads_and_shows_it(tmp_path: Path) -> None:
@@ -40,14 +43,6 @@ def test_nginx_knows_how_it_starts_stops_reloads_and_shows_it(tmp_path: Path) ->
     assert spec.stop_signal == "QUIT"
     assert spec.reload.steps == (SendSignal("HUP"),)
     assert spec.reload.confirm == (NGINX,)
-
-
-@pytest.mark.parametrize("name", recipes.names())
-def test_every_recipe_is_whole_on_sockets_that_agentd_holds(tmp_path: Path, name: str) -> None:
-    path = tmp_path / "agentd.toml"
-    sockets = 'sockets = [{ name = "http", listen = "127.0.0.1:8000" }]'
-    path.write_text(f'[service.x]\nrecipe = "{name}"\ncommand = ["{name}"]\n{sockets}\n')
-    assert load(path).warnings == ()
 
 
 def test_gunicorn_is_replaced_where_agentd_holds_its_socket_and_told_by_hup_elsewhere(
@@ -62,6 +57,26 @@ def test_gunicorn_is_replaced_where_agentd_holds_its_socket_and_told_by_hup_else
     (app,) = load(path).services
     assert (app.reload.steps, app.reload.confirm) == ((Replace(),), ())
     assert app.reload.check == Check(("gunicorn", "--check-config", "a:b"))
+
+
+def test_the_command_that_reloads_is_made_from_the_command_too(tmp_path: Path) -> None:
+    path = tmp_path / "agentd.toml"
+    text = '[service.w]\nrecipe = "caddy"\ncommand = ["caddy", "run", "--config", "/a"]\n'
+    path.write_text(text)
+    (web,) = load(path).services
+    assert web.reload.steps == (RunCommand(("caddy", "reload", "--force", "--config", "/a")),)
+    assert web.reload.check == Check(("caddy", "validate", "--config", "/a"))
+    path.write_text(text + '[service.w.reload]\nhandle = "signal"\nconfirm = ["delivered"]\n')
+    (web,) = load(path).services
+    assert web.reload.steps == (SendSignal("HUP"),)
+
+
+def test_a_word_by_which_a_server_says_that_it_took_some_of_it_is_known(tmp_path: Path) -> None:
+    path = tmp_path / "agentd.toml"
+    path.write_text(recipes.load("prometheus").example)
+    (spec,) = load(path).services
+    assert spec.reload.some(["one or more errors occurred while applying the new configuration"])
+    assert not spec.reload.some(["couldn't load configuration"])
 
 
 def test_another_handle_than_the_recipes_keeps_the_check_and_drops_what_is_the_handles(
@@ -79,6 +94,14 @@ def test_another_handle_than_the_recipes_keeps_the_check_and_drops_what_is_the_h
         ("haproxy", "haproxy -W -db -S m.sock -f a.cfg -dr", "haproxy -c -f a.cfg -dr"),
         ("httpd", "apache2 -DFOREGROUND -f h.conf -k start", "apache2 -t -DFOREGROUND -f h.conf"),
         ("gunicorn", "python3 -m gunicorn -w 2 a:b", "python3 -m gunicorn --check-config -w 2 a:b"),
+        ("postgresql", "postgres -D /d -p 5 --x=y", "postgres -C data_directory -D /d --x=y"),
+        ("envoy", "envoy -c a.yaml --restart-epoch 1", "envoy --mode validate -c a.yaml"),
+        (
+            "prometheus",
+            "/opt/prometheus --config.file /a.yml --web.enable-lifecycle",
+            "/opt/promtool check config /a.yml",
+        ),
+        ("prometheus", "prometheus --config.file=/a.yml", "promtool check config /a.yml"),
         ("gunicorn", "python3 -m flask run", None),
         ("gunicorn", "python3 gunicorn", None),
     ],
@@ -136,7 +159,7 @@ def test_what_the_operator_sets_wins(tmp_path: Path) -> None:
     assert spec.ready == ReadyAfter(2.0)
     assert spec.stop_signal == "TERM"
     assert spec.reload.check == Check(("true",))
-    assert spec.reload.confirm == (Delivered(),)
+    assert spec.reload.confirm == (Delivered(refused=NGINX.refused),)
 
 
 def test_one_key_of_reload_leaves_the_others_to_the_recipe(tmp_path: Path) -> None:
@@ -148,7 +171,7 @@ def test_one_key_of_reload_leaves_the_others_to_the_recipe(tmp_path: Path) -> No
 
 def test_the_titles_of_a_recipe_are_known_to_a_confirm_written_by_hand(tmp_path: Path) -> None:
     spec = service(tmp_path, 'command = ["nginx"]', 'reload.confirm = ["workers", "delivered"]')
-    assert spec.reload.confirm == (NGINX, Delivered())
+    assert spec.reload.confirm == (NGINX, Delivered(refused=NGINX.refused))
 
 
 def test_no_evidence_may_be_demanded(tmp_path: Path) -> None:

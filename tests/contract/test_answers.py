@@ -216,6 +216,26 @@ def test_over_a_unix_socket(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+def test_one_that_takes_a_connection_and_dies_is_not_waited_for(tmp_path: Path) -> None:
+    """The next look may meet its successor on the same socket."""
+
+    async def scenario() -> None:
+        path = str(tmp_path / "shared.sock")
+        question = Question(HttpProbe(f"http+unix://{quote(path, safe='')}/version", 5))
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(path)
+            listener.listen()
+            asked = asyncio.create_task(probes().ask(question, 1, PROCESS, Owner(owns=True)))
+            for _ in range(100):
+                await asyncio.sleep(0)  # it has connected, and sent all but the last byte
+            connection, _ = listener.accept()
+            with connection:  # in one breath, so that nobody sees who had it
+                assert connection.recv(4096)
+            assert (await asked).why == "closed without an answer"
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize(
     ("result", "said"),
     [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,6 +33,7 @@ from agentd.evidence import (
     Workers,
 )
 
+AGREED = Judgement.AGREED
 CONFIRMED, NOT_YET, CONTRADICTED = Judgement.CONFIRMED, Judgement.NOT_YET, Judgement.CONTRADICTED
 UNABLE = Judgement.UNABLE
 ASKED = Question(HttpProbe("http://h/"))
@@ -138,6 +141,8 @@ def test_a_complaint_of_the_server_contradicts_before_anything_confirms() -> Non
     complaint = Sight(alive=True, since_sent=0.1, workers=(), matched="[emerg] no such file")
     assert Workers(refused="emerg").pattern == "emerg"
     assert Workers(refused="emerg").judge(BEFORE, complaint) is CONTRADICTED
+    delivered = Delivered.declared(None, Hints(refused="emerg"))
+    assert (delivered.pattern, delivered.judge(BEFORE, complaint)) == ("emerg", CONTRADICTED)
     log = Log.declared("Loading success", Hints(refused="Loading failure"))
     assert log.pattern == "(?:Loading success)|(?:Loading failure)"
     for line, judgement in (("Loading failure!", CONTRADICTED), ("Loading success.", CONFIRMED)):
@@ -173,11 +178,21 @@ def test_delivery_counts_only_after_the_grace() -> None:
     [
         (Heard(), NOT_YET),
         (Heard(reloading=True), NOT_YET),
-        (Heard(reloading=True, done=True), CONFIRMED),
+        (Heard(reloading=True, done=True), AGREED),
+        (Heard(reloading=True, named=True), NOT_YET),
+        (Heard(reloading=True, done=True, named=True), CONFIRMED),
         (Heard(reloading=True, refused="line 3"), CONTRADICTED),
         (Heard(reloading=True, done=True, refused="line 3"), CONTRADICTED),
     ],
-    ids=["silent", "it reloads", "done", "a complaint before its end", "done, and it failed"],
+    ids=[
+        "silent",
+        "it reloads",
+        "done, which it may say of a failure too",
+        "it names what it runs and is not done",
+        "done, and it names what it runs",
+        "a complaint before its end",
+        "done, and it failed",
+    ],
 )
 def test_what_the_service_says_of_itself(heard: Heard, judgement: Judgement) -> None:
     now = Sight(alive=True, since_sent=9.0, heard=heard, replied=True)
@@ -187,7 +202,14 @@ def test_what_the_service_says_of_itself(heard: Heard, judgement: Judgement) -> 
 def test_a_yes_of_the_last_step_is_enough_and_its_absence_is_not_a_no() -> None:
     done = Heard(reloading=True, done=True)
     assert Reply().judge(BEFORE, Sight(alive=True, since_sent=9.0, heard=done)) is NOT_YET
-    assert Reply().judge(BEFORE, Sight(alive=True, since_sent=0.0, replied=True)) is CONFIRMED
+    assert Reply().judge(BEFORE, Sight(alive=True, since_sent=0.0, replied=True)) is AGREED
+
+
+def test_a_yes_is_proof_only_of_a_server_that_is_known_not_to_say_it_too_early() -> None:
+    known = Reply.declared(None, Hints(synchronous=True))
+    assert known.judge(BEFORE, Sight(alive=True, since_sent=9.0)) is NOT_YET
+    assert known.judge(BEFORE, Sight(alive=True, since_sent=0.0, replied=True)) is CONFIRMED
+    assert Reply.declared(None, Hints()) == Reply()
 
 
 def answered(said: Said | None, was: Said | None = WAS, *, changed: bool = True) -> Sight:
@@ -277,6 +299,42 @@ def test_the_result_of_the_last_reload_with_its_moment(
 
 
 @pytest.mark.parametrize(
+    ("workers", "since", "judgement"),
+    [
+        ([Worker(20, 101, SERVING), Worker(21, 101, SERVING)], 0.0, CONFIRMED),
+        ([Worker(10, 50, SERVING), Worker(20, 101, SERVING)], 0.4, NOT_YET),
+        ([Worker(10, 50, SERVING), Worker(20, 101, SERVING)], 0.5, AGREED),
+        ([Worker(10, 50, SERVING), Worker(11, 50, SERVING)], 0.5, AGREED),
+        ([Worker(10, 50, SERVING)], 0.0, CONFIRMED),
+        ([Worker(10, 50, DRAINING), Worker(20, 101, SERVING)], 0.0, CONFIRMED),
+        ([Worker(10, 50, CACHE), Worker(20, 101, SERVING)], 0.0, CONFIRMED),
+        ([Worker(10, 101, SERVING), Worker(20, 101, SERVING)], 0.0, CONFIRMED),
+    ],
+    ids=[
+        "all are new",
+        "one of before is there: it may be leaving",
+        "it does not leave, and might say something else",
+        "they take it in place, and one of them spoke",
+        "there is nobody else who could have spoken",
+        "the other one drains",
+        "the other one serves nobody",
+        "a new one has the pid of an old one",
+    ],
+)
+def test_an_answer_speaks_for_the_process_that_gave_it(
+    workers: list[Worker], since: float, judgement: Judgement
+) -> None:
+    hints = Hints(worker=NGINX.worker, draining=NGINX.draining)
+    result = Sight(True, since, tuple(workers), said=Said("1", "20"), before=Said("1", "10"))
+    for evidence, now in (
+        (Version(ASKED, "{hash}"), replace(result, said=Said(NEW), before=Said(OLD))),
+        (Version(MARKED, "1"), result),
+    ):
+        told = replace(now, wanted=Wanted(NEW, "v2", changed=True))
+        assert evidence.told(hints).judge(BEFORE, told) is judgement
+
+
+@pytest.mark.parametrize(
     ("said", "was", "judgement"),
     [
         (None, Said("7"), NOT_YET),
@@ -323,7 +381,7 @@ def test_what_is_kept_of_an_answer() -> None:
 def test_kinds_and_grades() -> None:
     made = (Version(ASKED, "{hash}"), Changes(ASKED))
     assert [(e.name, e.grade, e.workers, e.pattern, e.question) for e in made] == [
-        ("version", Grade.PROVEN, False, None, ASKED),
+        ("version", Grade.PROVEN, True, None, ASKED),
         ("changes", Grade.OBSERVED, False, None, ASKED),
     ]
     assert {e.question for e in (Workers(), Log("x"), Delivered(), Notify(), Reply())} == {None}
@@ -336,7 +394,9 @@ def test_kinds_and_grades() -> None:
         "delivered": Grade.DECLARED,
     }
     assert [name for name, kind in KINDS.items() if kind.workers] == ["workers"]
-    assert Workers.declared(None, Hints("w", "d", "r", 1.0)) == Workers("w", "d", "r", 1.0)
+    assert Workers.declared(None, Hints("w", "d", refused="r", settle=1.0)) == Workers(
+        "w", "d", "r", 1.0
+    )
     silent = (Workers(), Delivered(), Notify(), Reply())
     assert [e.pattern for e in silent] == [None] * len(silent)
     nothing = Hints()

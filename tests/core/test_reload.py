@@ -378,6 +378,17 @@ def test_a_contradiction_refuses_and_leaves_live() -> None:
     assert phases(a)[-2:] == ["-confirm!contradicted", "refused"]
 
 
+def test_a_complaint_of_only_some_of_it_is_partial_and_live_unknown() -> None:
+    some = ReloadSpec("signal", (SendSignal("HUP"),), None, (Says(),), 5.0, partial="contra")
+    a = agent(spec("web", reload=some)).up()
+    a.reload()
+    a.act()
+    a.sight("contradicted")
+    assert (a.judged.verdict, a.judged.error_type) == (Verdict.PARTIAL, "contradicted")
+    assert a.judged.message == "the service took only some of it, by its own word"
+    assert (a.judged.output, a.service().live) == (("contradicted",), None)
+
+
 def test_the_pauses_between_looks_grow_and_end_at_the_deadline() -> None:
     a = confirming()
     first = a.now

@@ -32,11 +32,13 @@ class Speech(Protocol):
 
 
 class Http:
-    """GET."""
+    """GET, or ``POST /path`` of nothing."""
 
     def __init__(self, host: str, path: str, headers: list[str]) -> None:
-        lines = "".join(f"{header}\r\n" for header in headers)
-        self._head = f"GET {path} HTTP/1.1\r\nHost: {host}\r\n{lines}"
+        method, _, path = path.rpartition(" ")
+        more = [*headers, "Content-Length: 0"] if method else headers
+        lines = "".join(f"{header}{END}" for header in more)
+        self._head = f"{method or 'GET'} {path} HTTP/1.1{END}Host: {host}{END}{lines}"
 
     def question(self, *, first: bool, last: bool) -> bytes:
         return f"{self._head}{'Connection: close' + END if last else ''}{END}".encode()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -13,7 +14,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import ClassVar
 
+from answers import Garbled
 from host import clean_env, free_port
+from speech import Http, Postgres, Redis, Speech, Whole
 
 VENVS = Path(__file__).parent.parent.parent / ".venv"
 HOST = "127.0.0.1"
@@ -25,6 +28,7 @@ class Flaw(StrEnum):
     NONE = "good edit"
     FOUND = "bad, check finds it"
     UNFOUND = "bad, no check can tell"
+    PART = "good, but needs a restart"
 
 
 @dataclass
@@ -72,6 +76,10 @@ class Server:
     path: ClassVar[str] = "/"
     per_second: ClassVar[float] = 200.0
     kept: ClassVar[int] = 8
+    lingers: ClassVar[float] = 3.0
+    """Seconds after a bad edit by its own command, within which it may end."""
+    edits: ClassVar[int] = 3
+    """How many good edits its first row makes."""
     patience: ClassVar[float] = 20.0
     """Seconds for a start, or for a bare reload to show."""
     expect: ClassVar[dict[str, set[str]]] = {}
@@ -80,6 +88,12 @@ class Server:
     """By the row's name: why something is lost there although it should not be."""
     leave_out: ClassVar[dict[str, str]] = {}
     """Rows that it cannot have, with the reason."""
+    restore: ClassVar[bool] = False
+    """What it was before a bad file is put back."""
+    parts: ClassVar[bool] = False
+    """It takes an edit setting by setting, and some need a restart."""
+    holds: ClassVar[bool] = False
+    """agentd holds its socket in every row; its own command finds it on a socket of its own."""
     own_words: ClassVar[str] = ""
     """How the bare command is called in the table."""
 
@@ -99,9 +113,9 @@ class Server:
         """The first thing with a dot that it says of itself."""
         argv = [self.where(), *self.version_of]
         done = subprocess.run(argv, capture_output=True, text=True, check=False, env=clean_env())
-        words = f"{done.stdout} {done.stderr}".replace("/", " ").replace("v", " ").split()
-        numbers = (w.strip("(),:") for w in words if w[:1].isdigit() and "." in w)
-        return next(numbers, "?").partition("-")[0]
+        told = f"{done.stdout} {done.stderr}"
+        found = re.search(r"\d+\.\d+\.\d+", told) or re.search(r"\d+\.\d+", told)
+        return found[0] if found else "?"
 
     def prepare(self, at: Place) -> None:
         """Once, before the first start."""
@@ -119,7 +133,7 @@ class Server:
         return None, None
 
     def headers(self) -> list[str]:
-        """What the load sends with each request."""
+        """Of HTTP: what the load sends with each request."""
         return []
 
     def env(self, at: Place) -> dict[str, str]:
@@ -157,24 +171,36 @@ inputs = {json.dumps(self.inputs(at))}
 {self.service(at)}
 {more}
 [service.web.reload]
+{'on_failure = "restore"' if self.restore else ""}
 {self.reload(at)}
 """
 
     def get(self, at: Place) -> str:
         """What it serves now; empty when it does not."""
-        return http_get(at.port, self.path)
+        return ask(at.port, self.speech()).body.decode(errors="replace")
+
+    def speech(self) -> Speech:
+        """What it is asked."""
+        match self.speaks:
+            case "postgres":
+                return Postgres("postgres", self.path)
+            case "redis":
+                return Redis(self.path)
+            case _:
+                return Http(HOST, self.path, self.headers())
 
 
-def http_get(port: int, path: str, *headers: str) -> str:
-    """A body; empty when there is none."""
-    lines = "".join(f"{header}\r\n" for header in headers)
-    request = f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n{lines}\r\n"
-    answer = b""
-    with contextlib.suppress(OSError), socket.create_connection((HOST, port), timeout=5) as s:
-        s.sendall(request.encode())
+def ask(port: int, speech: Speech) -> Whole:
+    """One answer on a new connection; without status when there is none."""
+    answer = speech.answer(first=True)
+    with contextlib.suppress(OSError, Garbled), socket.create_connection((HOST, port), 5) as s:
+        s.sendall(speech.question(first=True, last=True))
         while chunk := s.recv(65536):
-            answer += chunk
-    return answer.partition(b"\r\n\r\n")[2].decode(errors="replace")
+            if answer.feed(chunk):
+                break
+        else:
+            answer.ended(orderly=True)
+    return answer
 
 
 def is_root() -> bool:

@@ -11,7 +11,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,12 +28,13 @@ SETTLED = 1.0
 """Seconds after a verdict within which what is served must be what it says."""
 SURE = 5
 """Answers in a row."""
-OLD_SERVES = {"rejected", "refused", "rolled_back", "timed_out"}
+OLD_SERVES = {"rejected", "refused"}
 NORMAL = {
     Flaw.NONE: {"applied"},
     Flaw.FOUND: {"rejected"},
     Flaw.UNFOUND: {"refused", "rolled_back"},
     WATCHED: {"applied"},
+    Flaw.PART: {"partial"},
     REPLACED: {"applied"},
     REPLACED_BAD: {"refused"},
 }
@@ -50,7 +52,9 @@ class Lost:
     @classmethod
     def of(cls, counts: dict[str, Any]) -> Lost:
         bad, kept = counts["bad"], counts["kept"]["bad"]
-        kinds = " ".join(f"{n} {kind}" for kind, n in sorted({**bad, **kept}.items()))
+        kinds = " ".join(
+            f"{n} {kind}" for kind, n in sorted((Counter(bad) + Counter(kept)).items())
+        )
         gap = counts["gap_ms"]["server"]
         return cls(sum(bad.values()), sum(kept.values()), gap, kinds)
 
@@ -74,6 +78,7 @@ class Row:
     what: str
     verdict: str = ""
     error: str = ""
+    message: str = ""
     evidence: str = ""
     grade: str = ""
     ms: float = 0.0
@@ -83,7 +88,8 @@ class Row:
     """What no server may excuse: a verdict that is not true."""
     missed: list[str] = field(default_factory=list)
     """Short of the aim."""
-    allowed: str = ""
+    excused: list[str] = field(default_factory=list)
+    """Requests that were lost, for a reason that the server's file names."""
 
 
 class Run:
@@ -95,14 +101,17 @@ class Run:
         self.words = 0
 
     def rows(self) -> Iterator[Row]:
-        for what in (Flaw.NONE, Flaw.FOUND, Flaw.UNFOUND, WATCHED, REPLACED, REPLACED_BAD):
+        for what in (*Flaw, WATCHED, REPLACED, REPLACED_BAD):
+            if what is Flaw.PART and not self.server.parts:
+                continue
             if what in (REPLACED, REPLACED_BAD) and not self._replaceable():
                 continue
             if what in self.server.leave_out:
                 continue
             row = self._guarded(what)
             if isinstance(what, Flaw) and self.server.own_words:
-                row.own = self._own(what)
+                with contextlib.suppress(AssertionError):
+                    row.own = self._own(what)
             yield row
 
     def _replaceable(self) -> bool:
@@ -111,9 +120,8 @@ class Run:
 
     def _guarded(self, what: str) -> Row:
         row = Row(self.server.name, self.version, what)
-        row.allowed = self.server.allowed.get(what, "")
         try:
-            with self._place(held=what in (REPLACED, REPLACED_BAD)) as at:
+            with self._place(held=self.server.holds or what in (REPLACED, REPLACED_BAD)) as at:
                 self._managed(row, at)
         except (AssertionError, subprocess.SubprocessError) as error:
             row.wrong.append(f"the row did not end: {error}")
@@ -143,12 +151,14 @@ class Run:
             *("--keep", str(s.kept), "--path", s.path, "--speak", s.speaks), *more,
         )  # fmt: skip
 
-    def _serves(self, at: Place, word: str, seconds: float) -> bool:
+    def _serves(
+        self, at: Place, word: str, seconds: float, lives: Callable[[], bool] = lambda: True
+    ) -> bool:
         """Whether it does so within that time, and then stays with it."""
         end, inarow = time.monotonic() + seconds, 0
         while inarow < SURE:
             inarow = inarow + 1 if word in self.server.get(at) else 0
-            if not inarow and time.monotonic() > end:
+            if not inarow and (time.monotonic() > end or not lives()):
                 return False
             time.sleep(0.01)
         return True
@@ -180,10 +190,11 @@ class Run:
             flaw = Flaw.UNFOUND
         pid = running.pid("web")
         old, word = first, ""
-        for _ in range(3 if flaw is Flaw.NONE else 1):
+        for _ in range(self.server.edits if flaw is Flaw.NONE else 1):
             old, word = (word or old), self._write(at, flaw)
             reload = self._watched(running) if row.what == WATCHED else self._asked(running)
             row.verdict, row.error = reload["verdict"], reload["error"] or ""
+            row.message = reload.get("message") or ""
             row.evidence = reload["confirmation"] or ""
             row.grade = reload["confirmation_grade"] or ""
             row.ms = max(row.ms, reload["duration_ms"])
@@ -192,7 +203,7 @@ class Run:
                 row.wrong.append(f"{reload['output'][-3:]}")
                 return
         if flaw is not Flaw.NONE:
-            if row.verdict in OLD_SERVES - {"rolled_back"} and not alive(pid):
+            if row.verdict in OLD_SERVES and not alive(pid):
                 row.wrong.append(f"{row.verdict}, but the process of before is gone")
             word = self._write(at)
             mended = self._asked(running)
@@ -217,7 +228,7 @@ class Run:
 
     def _true(self, row: Row, at: Place, word: str) -> None:
         """The verdict must be what is served."""
-        if row.verdict == "failed":
+        if row.verdict in ("failed", "partial", "timed_out", "unverified"):
             return  # says itself that it does not know
         if not self._serves(at, word, SETTLED):
             row.wrong.append(
@@ -227,29 +238,34 @@ class Run:
     def _judge(self, row: Row) -> None:
         wanted = self.server.expect.get(row.what, NORMAL[row.what])
         if row.verdict not in wanted:
-            row.missed.append(f"{row.verdict} {row.error}, wanted {' or '.join(sorted(wanted))}")
+            wants = " or ".join(sorted(wanted))
+            row.missed.append(f"{row.verdict} {row.error}, wanted {wants}: {row.message}")
         if row.lost.new or row.lost.kept:
-            row.missed.append(f"lost: {row.lost.kinds}")
+            why = self.server.allowed.get(row.what, "")
+            missed = row.excused if why else row.missed
+            missed.append(f"lost: {row.lost.kinds}" + (f" ({why})" if why else ""))
 
     def _own(self, flaw: Flaw) -> Own:
         """The server by itself, and its own command."""
         server = self.server
         with self._place() as at, self._alone(at) as process:
-            before = server.get(at)
+            old = f"word{self.words}"
             with self._load(at) as counts:
                 word = self._write(at, flaw)
                 argv = server.own(at, process.pid)
                 began = time.monotonic()
                 done = subprocess.run(argv, capture_output=True, check=False, env=clean_env())
                 ms = (time.monotonic() - began) * 1000
-                wait = server.patience if flaw is Flaw.NONE else 3
-                new = self._serves(at, word, wait) if process.poll() is None else False
-                after = "serves the new" if new else "serves the old"
-                if process.poll() is not None and not server.get(at):
-                    after = "dead"
-                elif not new and server.get(at) != before:
-                    after = "serves nothing"
+                wait = server.patience if flaw is Flaw.NONE else server.lingers
+                new = self._serves(at, word, wait, lambda: process.poll() is None)
+                after = "serves the new" if new else self._left(at, process, old)
             return Own(server.own_words, done.returncode, ms, Lost.of(counts), after)
+
+    def _left(self, at: Place, process: subprocess.Popen[bytes], old: str) -> str:
+        """What became of a server that does not serve the new."""
+        if process.poll() is not None and not self.server.get(at):
+            return "dead"
+        return "serves the old" if old in self.server.get(at) else "serves neither"
 
     @contextlib.contextmanager
     def _alone(self, at: Place) -> Iterator[subprocess.Popen[bytes]]:

@@ -21,8 +21,8 @@ def render(rows: Iterable[Row]) -> str:
         last = name
         what = f"{row.server}, {row.what}"
         notes += [f"WRONG   {what}: {wrong}" for wrong in row.wrong]
-        why = f" (known: {row.allowed})" if row.allowed else ""
-        notes += [f"{'known ' if row.allowed else 'MISSED'}  {what}: {m}{why}" for m in row.missed]
+        notes += [f"MISSED  {what}: {missed}" for missed in row.missed]
+        notes += [f"known   {what}: {excused}" for excused in row.excused]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = (
         "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in cells

@@ -47,7 +47,9 @@ class GunicornHup(Gunicorn):
     name = "gunicorn-hup"
     recipe = "gunicorn"
     first = False
+    restore = True
     expect: ClassVar = {Flaw.UNFOUND: {"rolled_back"}}
+    allowed: ClassVar = {Flaw.UNFOUND: "it ends of it, and is started with the last good file"}
 
     def service(self, at: Place) -> str:
         return f'ready = {{ http = "http://{HOST}:{at.port}/" }}'

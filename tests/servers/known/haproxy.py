@@ -18,10 +18,9 @@ class Haproxy(Server):
 
     def write(self, at: Place, word: str, flaw: Flaw = Flaw.NONE) -> None:
         more = {
-            Flaw.NONE: "",
             Flaw.FOUND: "nonsense on",
             Flaw.UNFOUND: f"bind {HOST}:{at.busy}",
-        }[flaw]
+        }.get(flaw, "")
         at.write(
             "haproxy.cfg",
             f"""global

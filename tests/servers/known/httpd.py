@@ -16,7 +16,11 @@ class Httpd(Server):
     install = "apt-get install apache2"
     version_of = ("-v",)
     path = "/index.html"
+    allowed: ClassVar = {
+        Flaw.UNFOUND: "its parent ends of it, and is started with the last good file"
+    }
     own_words = "apache2 -k graceful"
+    restore = True
     expect: ClassVar = {Flaw.UNFOUND: {"rolled_back"}}
 
     def prepare(self, at: Place) -> None:
@@ -30,10 +34,9 @@ class Httpd(Server):
         (folder / "index.html").write_text(word)
         modules = "\n".join(f"LoadModule {m}_module {MODULES}/mod_{m}.so" for m in LOADED)
         more = {
-            Flaw.NONE: "",
             Flaw.FOUND: "Nonsense on",
             Flaw.UNFOUND: f"Listen {HOST}:{at.busy}",
-        }[flaw]
+        }.get(flaw, "")
         user = "User www-data\nGroup www-data" if is_root() else ""
         at.write(
             "httpd.conf",

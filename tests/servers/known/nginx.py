@@ -17,10 +17,9 @@ class Nginx(Server):
         d = at.dir
         paths = " ".join(f"{kind}_temp_path {d}/{kind};" for kind in TEMPORARY)
         more = {
-            Flaw.NONE: "",
             Flaw.FOUND: "nonsense on;",
             Flaw.UNFOUND: f"listen {HOST}:{at.busy};",  # nginx -t passes over an address in use
-        }[flaw]
+        }.get(flaw, "")
         at.write(
             "nginx.conf",
             f"""pid {d}/nginx.pid; error_log stderr notice; worker_processes 2;
