@@ -205,6 +205,31 @@ class Calls(Protocol):
         """Never raises for anything the server does. Cancelling closes the connection."""
 
 
+class Opened(NamedTuple):
+    """Which files a service's processes have opened."""
+
+    paths: frozenset[str] | None
+    """None: nobody can tell."""
+    why: str = ""
+    """Why not, as a clause."""
+
+
+class Opens(Protocol):
+    """Who opens files, as the kernel tells it."""
+
+    def watch(self, service: str, pid: int, paths: Sequence[str]) -> None:
+        """From now on; ``pid`` is the service's main process. Whether it can be told is said by ``opened``."""
+
+    def fresh(self, service: str) -> None:
+        """What was opened so far does not count."""
+
+    def opened(self, service: str) -> Opened:
+        """What its processes have opened since."""
+
+    def drop(self, service: str) -> None:
+        """It does not matter any more; harmless when it did not."""
+
+
 class Own(Protocol):
     """One generation, as a probe needs to know it: an answer counts only when it comes from there."""
 
@@ -227,6 +252,11 @@ class Probes(Protocol):
         self, question: Question, pid: int, process: ProcessSpec, own: Own | None = None
     ) -> Said:
         """What it says of itself. With ``own`` an answer of any other process is none; a command's counts whoever it asks."""
+
+    async def names(
+        self, question: Question, pid: int, process: ProcessSpec, own: Own | None = None
+    ) -> tuple[str, ...] | Said:
+        """The same, where the answer is a list; without one, why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -380,6 +410,16 @@ class Files(Protocol):
         ``over``: nobody has asked for it. Then only inputs of this hash are overwritten (else MovedError), only such as the
         definition allows, and what they were is kept where a person finds it.
         """
+
+
+class Stages(Protocol):
+    """Private copies of configurations that were kept, for checks."""
+
+    async def make(self, spec: Spec, digest: str, uid: int, gid: int) -> str:
+        """A directory of this user's alone, in which each input has its whole path. Raises AdapterError."""
+
+    async def discard(self, directory: str) -> None:
+        """The check is over."""
 
 
 class KeptInput(Protocol):

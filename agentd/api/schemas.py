@@ -113,6 +113,9 @@ _RELOAD: dict[str, Schema] = {
         {"type": "string"},
         "last lines of the check or of the service, when it failed; empty for a caller below inspect",
     ),
+    "not_taken": items(
+        {"type": "string"}, "settings that it did not take, or only takes after a restart: partial"
+    ),
     "on_trial": maybe(_TRIAL),
     "joined": flag("this caller joined a reload that somebody else had asked for"),
 }

@@ -224,6 +224,7 @@ def unrecorded(
         "phases": [],
         "instances": [],
         "output": list(judged.output) if judged else [],
+        "not_taken": list(judged.not_taken) if judged else [],
         "on_trial": on_trial(s, reload_id),
         "joined": False,
     }

@@ -173,8 +173,17 @@ VERIFY = table(
 )
 
 
-def _check(*, command: tuple[str, ...], timeout: float) -> Check:
-    return Check(command, timeout)
+def _check(*, command: tuple[str, ...], timeout: float, warnings: str | None) -> Check:
+    return Check(command, timeout, warnings)
+
+
+def _pattern(value: object) -> str:
+    text = FILLED.parse(value)
+    try:
+        re.compile(text)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise Wrong.here(f"{shown(text)} is not a regular expression: {error}") from None
+    return text
 
 
 _CHECK_TABLE = table(
@@ -188,6 +197,12 @@ _CHECK_TABLE = table(
     ),
     Key(
         "timeout", POSITIVE, "When its whole process group is ended; the reload is rejected.", "30s"
+    ),
+    Key(
+        "warnings",
+        Kind("regular expression", _pattern),
+        "What a line of its output looks like that warnings_as_errors refuses.",
+        when_unset="a word such as warn, warning or deprecated",
     ),
 )
 

@@ -193,6 +193,8 @@ class RunCheck:
     check: Check
     reload_id: str
     trace_id: str
+    hash: str
+    """Of what was read: what a staged copy is made of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +215,28 @@ class TakeBaseline:
     pid: int
     workers: bool
     inquiry: Inquiry | None = None
+    watch: tuple[str, ...] = ()
+    """Files of which it matters from now on who opens them, until ``Unwatch``."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskReport:
+    """Ask the service what it did not take → Reported."""
+
+    durable: ClassVar[bool] = False
+    token: Token
+    spec: Spec
+    generation: int
+    pid: int
+    question: Question
+
+
+@dataclass(frozen=True, slots=True)
+class Unwatch:
+    """It does not matter any more who opens this service's files."""
+
+    durable: ClassVar[bool] = False
+    service: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +251,8 @@ class Look:
     log_offset: int
     sent_at: float
     inquiry: Inquiry | None = None
+    opens: bool = False
+    """Whether it matters who opened the files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,6 +328,8 @@ Effect = (
     | TakeSnapshot
     | RunCheck
     | TakeBaseline
+    | AskReport
+    | Unwatch
     | Look
     | Ask
     | Answer

@@ -313,6 +313,8 @@ class Judged:
     """The last lines of the check or the service, when it failed."""
     instances: tuple[Outcome, ...] = ()
     """Each of several; empty: there is one, or it is a start of one."""
+    not_taken: tuple[str, ...] = ()
+    """What the service did not take, or only takes after a restart, by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,6 +354,27 @@ class LiveChanged:
     service: str
     hash: str | None
     version: str | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class LateEvidence:
+    """What a reload that had timed out was waiting for came after its verdict, which stays."""
+
+    service: str
+    reload_id: str
+    confirmation: str
+    grade: Grade
+    hash: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class External:
+    """It took a configuration that nobody here had asked for. ``why``: what shows it, as a clause."""
+
+    service: str
+    generation: int
     why: str
 
 
@@ -400,6 +423,8 @@ Fact = (
     | Confirmed
     | DefinitionsTaken
     | LiveChanged
+    | External
+    | LateEvidence
     | Quarantined
     | Skipped
 )

@@ -30,6 +30,7 @@ from agentd.core.events import (
     Performed,
     Probed,
     ReloadEvent,
+    Reported,
     Restored,
     Rolled,
     RoomMade,
@@ -82,6 +83,7 @@ def stale(r: Reload, event: ReloadEvent) -> bool:
             | Switched(token=token)
             | Sighted(token=token)
             | Probed(token=token)
+            | Reported(token=token)
             | EffectFailed(token=token)
         ):
             return token.serial != r.awaiting
@@ -143,6 +145,8 @@ TABLE: dict[tuple[Stage, type[ReloadEvent]], Row] = {
     (_S.VERIFYING, EffectFailed): verify.not_probed,
     (_S.VERIFYING, Elapsed): verify.ask_again,
     (_S.VERIFYING, NextEnded): generations.next_ended,
+    (_S.REPORTING, Reported): confirm.reported,
+    (_S.REPORTING, EffectFailed): confirm.effect_failed_late,
     (_S.ROLLING, InstanceEnded): act.stay,
     (_S.ROLLING, Rolled): act.rolled,
     (_S.COMPARING, SnapshotDone): confirm.was_compared,

@@ -69,8 +69,9 @@ def _baseline(r: Reload, view: View, now: float) -> Result:
     r, notes = note(r, now, began(r, view))
     r, token = expect(r, view)
     workers = any(e.workers for e in view.spec.reload.confirm)
-    inquiry = reload_confirm.inquiry(view)
-    return r, (TakeBaseline(token, view.pid, workers, inquiry),), notes
+    inquiry, watch = reload_confirm.inquiry(view), reload_confirm.watch(r, view)
+    r = replace(r, watched=bool(watch))
+    return r, (TakeBaseline(token, view.pid, workers, inquiry, watch),), notes
 
 
 def has_baseline(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:

@@ -111,6 +111,7 @@ def put_back(r: Reload, view: View, now: float) -> Result:
         looks=0,
         answered="",
         confirmed=None,
+        not_taken=(),
         baseline=None,
         certain=True,
         require_proof=False,

@@ -195,7 +195,11 @@ def check(r: Reload, found: Manifest, view: View, now: float) -> Result:
     r = replace(r, stage=Stage.CHECKING)
     r, notes = note(r, now, began(r, view))
     r, token = expect(r, view)
-    return r, (RunCheck(token, view.spec, check, r.id, r.trace_id),), notes
+    return r, (RunCheck(token, view.spec, check, r.id, r.trace_id, found.hash),), notes
+
+
+SAYS_NO = ("check_failed", "check_warned")
+"""What the checker itself says of these bytes; the others tell of the checker."""
 
 
 def was_checked(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
@@ -212,6 +216,8 @@ def was_checked(r: Reload, event: ReloadEvent, view: View, now: float) -> Result
         error_type, message = "check_unavailable", event.error
     elif event.exit_code != 0:
         error_type, message = "check_failed", f"{executable} says no (exit code {event.exit_code})"
+    elif view.spec.reload.check.warned(event.output):
+        error_type, message = "check_warned", f"{executable} accepts it with a warning"
     said = facts.CheckEnded(
         view.spec.name, r.id, executable, event.exit_code, event.timed_out, output
     )
@@ -220,7 +226,7 @@ def was_checked(r: Reload, event: ReloadEvent, view: View, now: float) -> Result
         r, effects, more = reload_back.start_instead(r, view, now)
         return r, effects, (*notes, *more)
     if r.act is Act.LAUNCH:  # there is nothing to protect: starting is the better test
-        r = replace(r, condemned=error_type == "check_failed")
+        r = replace(r, condemned=error_type in SAYS_NO)
     if not error_type or r.act is Act.LAUNCH:
         r, effects, more = reload_act.act(r, view, now)
         return r, effects, (*notes, *more)
@@ -229,7 +235,7 @@ def was_checked(r: Reload, event: ReloadEvent, view: View, now: float) -> Result
         error_type,
         message,
         output=output,
-        quarantine=error_type == "check_failed",
+        quarantine=error_type in SAYS_NO,
     )
     return finish(r, view, now, notes, ending)
 

@@ -16,6 +16,7 @@ from agentd.core.effects import (
     Disarm,
     Effect,
     Note,
+    Unwatch,
 )
 from agentd.core.events import (
     Notified,
@@ -27,7 +28,7 @@ from agentd.core.facts import Cause, Fact, Outcome
 from agentd.core.manifest import Manifest, Missing
 from agentd.core.memory import Attempt, Quarantine
 from agentd.core.spec import Spec
-from agentd.core.steps import Baseline, Grade
+from agentd.core.steps import Baseline, Grade, Worker
 from agentd.core.value import replace
 from agentd.wire import Verdict
 
@@ -51,6 +52,7 @@ class Stage(StrEnum):
     SWITCHING = "switching"
     CONFIRMING = "confirming"
     VERIFYING = "verifying"
+    REPORTING = "reporting"
     ROLLING = "rolling"
     COMPARING = "comparing"
 
@@ -72,6 +74,7 @@ PHASE: dict[Stage, str] = {
     Stage.SWITCHING: "apply",
     Stage.CONFIRMING: "confirm",
     Stage.VERIFYING: "verify",
+    Stage.REPORTING: "confirm",
     Stage.ROLLING: "apply",
     Stage.COMPARING: "commit",
 }
@@ -87,6 +90,7 @@ ACTED = frozenset(
         Stage.SWITCHING,
         Stage.CONFIRMING,
         Stage.VERIFYING,
+        Stage.REPORTING,
         Stage.ROLLING,
         Stage.COMPARING,
     }
@@ -124,6 +128,8 @@ class Ending:
     """The inputs changed under it: another one must follow."""
     back: str = ""
     """Hash of what was put back in vain."""
+    not_taken: tuple[str, ...] = ()
+    """What the service did not take, by name."""
     silent: str = ""
     """A trigger found nothing to do, and why: counted, not traced."""
     instances: tuple[Outcome, ...] = ()
@@ -193,8 +199,14 @@ class Reload:
     """The checker of a start said no; it was started all the same."""
     certain: bool = True
     """False: an earlier agent died between deciding to act and noting that it had."""
+    workers: tuple[Worker, ...] = ()
+    """Those that the last look saw."""
+    watched: bool = False
+    """Whether it is looked at who opens the inputs."""
     replied: bool = False
     """Whether the last step's command or call said yes."""
+    not_taken: tuple[str, ...] = ()
+    """What the service says it did not take."""
     answered: str = ""
     """What it last said when it was asked what it runs, as a clause."""
     said: tuple[Notified, ...] = ()
@@ -296,9 +308,11 @@ def speak(r: Reload, view: View) -> tuple[Reload, tuple[Note, ...]]:
 def finish(r: Reload, view: View, now: float, notes: tuple[Note, ...], ending: Ending) -> Result:
     """It is over: nothing of it waits for anything any more."""
     name = view.spec.name
+    unwatch = (Unwatch(name),) if r.watched else ()
     if r.awaiting is not None:  # then it has no timer
-        return replace(r, ending=ending), (Cancel(Token(name, r.machine, r.awaiting)),), notes
-    return replace(r, ending=ending), (Disarm(name, r.machine),), notes
+        cancel = Cancel(Token(name, r.machine, r.awaiting))
+        return replace(r, ending=ending), (cancel, *unwatch), notes
+    return replace(r, ending=ending), (Disarm(name, r.machine), *unwatch), notes
 
 
 def began(r: Reload, view: View) -> Fact:

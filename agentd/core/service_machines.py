@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from agentd.core import instance, reload
+from agentd.core import instance, reload, service_external, service_late
 from agentd.core.context import parse_traceparent
 from agentd.core.events import (
     Abort,
+    BaselineDone,
     Completion,
     Elapsed,
     InstanceDown,
@@ -57,6 +58,8 @@ def move_instance(t: Turn, event: InstanceEvent) -> None:
         return
     gone = before.phase in instance.ALIVE and after.phase not in instance.ALIVE
     if gone:
+        t.s = replace(t.s, workers=())
+        service_late.drop(t)
         relive(t, "not running")
     if after.phase is Phase.READY:
         _admitted(t, after)
@@ -109,6 +112,9 @@ def move_process(t: Turn, event: ProcessEvent) -> None:
     acts = t.s.running is not None and t.s.running.act is Act.RECIPE
     if isinstance(event, Notified) and acts and event.generation == t.s.instance.generation:
         move_running(t, event)
+    if isinstance(event, Notified):
+        service_external.said_unasked(t, event)
+        service_late.said(t, event)
 
 
 def move_answered(t: Turn, event: Completion) -> None:
@@ -150,6 +156,8 @@ def move_running(t: Turn, event: ReloadEvent) -> None:
     if r is None:
         return  # it has ended, and this answers an effect it had cancelled
     before = r.stage
+    if isinstance(event, BaselineDone) and event.token.serial == r.awaiting:
+        service_external.before_the_act(t, event)
     r, effects, notes = reload.step(r, event, t.s.view, t.now)
     over = r.ending is not None
     was, t.s = (
@@ -161,7 +169,9 @@ def move_running(t: Turn, event: ReloadEvent) -> None:
     if was is not None and r.poison is not was.poison:
         _turns_back(t, was, r)
     if r.ending is not None:
+        service_external.ended(t, r, r.ending.verdict)
         end(t, r, r.ending)
+        service_late.begin(t, r, r.ending.verdict)
     elif r.stage is not before:
         entered(t, r.stage)
 

@@ -166,5 +166,6 @@ def judge(t: Turn, r: Reload, ending: reload_value.Ending) -> None:
             r.manifest.version if r.manifest else None,
             ending.output,
             ending.instances,
+            ending.not_taken,
         )
     )

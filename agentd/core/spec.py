@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from agentd.core.question import Question
     from agentd.core.steps import Evidence, Step
 
 
@@ -151,6 +152,28 @@ class Check:
 
     argv: tuple[str, ...]
     timeout: float = 30.0
+    warnings: str | None = None
+    """Regular expression: a line of its output that is no acceptance, whatever the exit code; None: warnings are none of our business."""
+
+    @property
+    def staged(self) -> bool:
+        """Whether it looks at a copy of what was read, and not at the files themselves."""
+        return any(STAGED in word for word in self.argv)
+
+    def on(self, copy: str) -> tuple[str, ...]:
+        """The command for a copy in this directory."""
+        return tuple(word.replace(STAGED, copy) for word in self.argv)
+
+    def warned(self, output: Iterable[str]) -> str:
+        """The first line that is a warning; empty: none is, or they are allowed."""
+        if self.warnings is None:
+            return ""
+        found = re.compile(self.warnings)
+        return next((line for line in output if found.search(line)), "")
+
+
+STAGED = "{staged}"
+"""Stands in a check for the directory of the copy."""
 
 
 class SocketKind(StrEnum):
@@ -257,6 +280,8 @@ class ReloadSpec:
     on_failure: OnFailure = OnFailure.KEEP
     missing_grace: float = 2.0
     """How long an input may be absent before a watch calls it missing."""
+    report: Question | None = None
+    """What names the settings that were not taken, or only after a restart; None: there is no such answer."""
     partial: str | None = None
     """Regular expression: the words by which the service, refusing, says that it took some of it."""
 

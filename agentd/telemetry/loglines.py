@@ -205,6 +205,8 @@ def _plain(fact: Fact) -> _Line | None:  # noqa: C901, PLR0912 - a case for each
             )
         case facts.LiveChanged(service=name, hash=None, why=why) if why != "not running":
             return _Line(f"{name} runs an unknown configuration: {why}", "warning", name)
+        case facts.LateEvidence(service=name, reload_id=id_, confirmation=how, version=version):
+            return _Line(f"{name} runs {version} after all: late {how} of {id_}", "info", name)
         case facts.Quarantined(service=name, hash=hash_, reason=reason):
             short = hash_.removeprefix("sha256:")[:12]
             return _Line(f"{name} will not try {short} again unasked: {reason}", "warning", name)

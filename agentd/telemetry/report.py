@@ -54,6 +54,7 @@ class Report:
     output: tuple[str, ...]
     downtime_ms: float | None = None
     outage_ms: float | None = None
+    not_taken: tuple[str, ...] = ()
     joined: bool = False
 
     @property
@@ -103,6 +104,7 @@ class Report:
                 for id_, one in self.instances
             ],
             "output": list(self.output),
+            "not_taken": list(self.not_taken),
             "joined": self.joined,
         }
 
@@ -156,6 +158,7 @@ def _report(told: Story, host_id: str) -> Report:
         ),
         instances=instances,
         output=judged.output if judged else (),
+        not_taken=judged.not_taken if judged else (),
         downtime_ms=told.downtime_ms,
         outage_ms=told.outage_ms,
     )

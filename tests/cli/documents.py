@@ -103,6 +103,7 @@ def reload(verdict: str | None = "applied", **more: Any) -> dict[str, Any]:
         "phases": [{"name": "check", "ms": 11.2}],
         "instances": [{"id": "i1", "generation": 1, "pid": 4121}],
         "output": [],
+        "not_taken": [],
         "message": "",
         "reason": "",
         "user": "",

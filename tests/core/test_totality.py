@@ -54,6 +54,7 @@ SAMPLES: dict[type[Any], Any] = {
     ev.CheckDone: ev.CheckDone(TOKEN, 0),
     ev.BaselineDone: ev.BaselineDone(TOKEN, Baseline(0)),
     ev.Signalled: ev.Signalled(TOKEN, 0.0),
+    ev.Reported: ev.Reported(TOKEN, ()),
     ev.Sighted: ev.Sighted(TOKEN, (Sight(alive=True, since_sent=0.0),)),
 }
 INSTANCE_EVENTS = [e for kind in get_args(ev.InstanceEvent) for e in (get_args(kind) or (kind,))]

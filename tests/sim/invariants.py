@@ -55,7 +55,7 @@ class Open:
     def _tell(self, at: float, fact: facts.Fact) -> None:
         id_ = getattr(fact, "reload_id", None)
         if id_ is None or isinstance(
-            fact, facts.Drained | facts.Confirmed
+            fact, facts.Drained | facts.Confirmed | facts.LateEvidence
         ):  # told after the verdict
             return
         if isinstance(fact, facts.Requested):
@@ -182,6 +182,7 @@ def _timers(w: World, s: Service) -> None:
     there = (s.instance, *s.others, s.next, *s.former)
     machines = [(i.machine, i.timer) for i in there if i is not None]
     machines.append(("reload", s.running.timer if s.running else None))
+    machines.append(("late", s.late.timer if s.late else None))
     machines.append(("waiting", s.waiting.timer if s.waiting else None))
     for machine, timer in machines:
         armed = w.armed.get((name, machine))
@@ -219,6 +220,8 @@ def _live(w: World, s: Service) -> None:
         starts = s.others and r and r.act is not Act.RECIPE and i is s.instance
         if i.phase is Phase.READY and not starts:
             child = w.child(s.spec.name, i.generation)
+            if child.meddled:
+                continue
             assert child.taken == s.live.hash, f"live is {s.live.hash} but it runs {child.taken}"
 
 
@@ -256,8 +259,10 @@ def rest(w: World) -> None:
             assert s.next_start is None
         asked = [r for r, whose in w.callers.items() if whose == name]
         assert blocked or not asked, f"{name}: nobody answered {asked}"
+        assert s.late is None, f"{name}: {s.late}"
         armed = [machine for whose, machine in w.armed if whose == name and machine != "hold"]
         assert not set(armed) - {"confirm"}, f"{name}: {armed}"
+    assert not w.watched, f"{w.watched} is watched for nobody"
     still = [t for t in w.outstanding if t.machine != "hold"]
     assert not still, f"unanswered {still}"
     for id_ in w.open.phase:

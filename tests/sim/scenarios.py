@@ -24,9 +24,9 @@ from agentd.core.spec import (
     WatchSpec,
 )
 from agentd.core.steps import Evidence, Grade, Replace, Restart, RunCommand, SendSignal, Step
-from agentd.evidence import Notify, Reply
-from tests.sim import invariants
-from tests.sim.chaos import HANDLE, NAMES
+from agentd.evidence import Notify, Reply, Reread
+from tests.sim import invariants, machine
+from tests.sim.chaos import HANDLE, NAMES, REPORT
 from tests.sim.children import FOREVER, Script, Taken
 from tests.sim.world import PERSON, WATCH, World
 
@@ -114,6 +114,29 @@ def release(w: World) -> object:
     return w.ask(ev.ReleaseAsked("web", PERSON))
 
 
+def meddle(w: World) -> None:
+    """Somebody else makes it read its file."""
+    w.write("web")
+    child = w.main("web")
+    if child is not None:
+        child.meddled = True
+        machine.reads(w, child, child.asked)
+
+
+def look_round(w: World) -> None:
+    """Somebody asks how it stands: what others did is noticed."""
+    child, s = w.main("web"), w.host.services["web"] if w.host else None
+    if child is None or s is None:
+        return
+    workers = machine.seen_workers(w, "web", child.identity.pid)
+    w.feed(ev.WorkersSeen("web", child.generation, workers))
+    known = s.workers
+    if child.meddled and known and workers != known:
+        assert w.host is not None
+        assert w.host.services["web"].live is None, "it was not noticed"
+        child.meddled = False
+
+
 def shutdown(w: World) -> object:
     return w.feed(ev.ShutdownAsked(leave=False))
 
@@ -157,6 +180,18 @@ def spoil_unseen(w: World) -> object:
 
 SEVERAL = (replace(declared(), instances=3),)
 NAMING = declared(confirm=(NAMES,))
+
+
+def reporting() -> Spec:
+    s = declared()
+    return replace(s, reload=replace(s.reload, report=REPORT))
+
+
+def staged() -> Spec:
+    s = declared()
+    return replace(s, reload=replace(s.reload, check=Check(("check", "{staged}/x"))))
+
+
 REPLACED = (by(Replace()),)
 WELL = (verified(declared()),)
 BUSY = Script(busy=4)
@@ -307,6 +342,15 @@ STORIES: dict[str, Story] = {
     "refused, and put back": Story(
         specs=(verified(declared(confirm=(Notify(),)), check=False),), deeds=((1, spoil),)
     ),
+    "reloaded behind the agent's back": Story(
+        deeds=((1, look_round), (2, meddle), (3, look_round), (4, reload))
+    ),
+    "reloaded behind the agent's back after one of ours": Story(
+        deeds=((1, write), (1, reload), (2, meddle), (3, look_round), (4, reload))
+    ),
+    "by who reads the file": Story(
+        specs=(declared(confirm=(Reread(),)),), deeds=((1, write), (1, reload), (2, reload))
+    ),
     "three instances": Story(specs=SEVERAL),
     "three instances take it in turn": Story(
         specs=SEVERAL, deeds=((1, write), (1, reload), (2, edit))
@@ -371,6 +415,20 @@ STORIES: dict[str, Story] = {
     "rejected": Story(deeds=((1, spoil),), up=False),
     "rejected and mended": Story(deeds=((1, spoil), (2, write), (2, reload))),
     "timed out": Story(scripts=(Script(takes=None),), deeds=((1, reload),), up=False),
+    "checked on a copy while it is edited": Story(
+        specs=(staged(),), deeds=((1, write), (1, reload), (1.005, write))
+    ),
+    "some settings want a restart": Story(
+        specs=(reporting(),),
+        scripts=(Script(keeps=("port",)),),
+        deeds=((1, write), (1, reload), (2, restart)),
+    ),
+    "evidence that comes late": Story(
+        scripts=(Script(takes=5.0),), deeds=((1, write), (1, reload), (20, reload))
+    ),
+    "evidence that comes late, and another edit": Story(
+        scripts=(Script(takes=5.0),), deeds=((1, write), (1, reload), (4, write)), up=False
+    ),
     "unverified": Story(specs=(declared(confirm=()),), deeds=((1, reload),), up=False),
     "dies of its reload": Story(
         scripts=(Script(takes=0.1, dies_of_bad=True), Script()),

@@ -79,6 +79,8 @@ class World:
         """Which instance each generation is of."""
         self.kept: dict[str, int] = {}
         """The bytes behind each hash that was read."""
+        self.watched: dict[str, int] = {}
+        """The services of which it matters whether they read, and how often they had before."""
         self.serving: dict[str, dict[int, int]] = {}
         """Which generation the new connections of each instance go to."""
         self._durable: list[fx.Effect] = []
@@ -124,7 +126,7 @@ class World:
         self.life += 1
         self.armed, self.issued, self.cancelled, self.outstanding = {}, set(), set(), {}
         self._staged, self._remembered, self._durable, self._committing = [], {}, [], False
-        self.born, self.paused, self.callers = {}, {}, {}
+        self.born, self.paused, self.callers, self.watched = {}, {}, {}, {}
         self.left = False
         self.open = invariants.Open.of(self.stored)
         found = [name for name, m in self.memories.items() if self._alive(name, m.process)]
@@ -222,7 +224,9 @@ class World:
             self.paused[fact.service, slot] = self.now
         if isinstance(fact, facts.Judged) and "down" in {one.became for one in fact.instances}:
             self.unpause(fact.service)  # there are new bytes to try
-        if hasattr(fact, "reload_id") and not isinstance(fact, facts.Drained | facts.Confirmed):
+        if hasattr(fact, "reload_id") and not isinstance(
+            fact, facts.Drained | facts.Confirmed | facts.LateEvidence
+        ):
             self._staged.append(Record(self._seq, 0, note.at, self.boot_id, fact))
 
     def _slot(self, service: str, generation: int) -> int:

@@ -25,11 +25,13 @@ SHAPES = {
     "Confirmed": "reload_id service user",
     "DefinitionsTaken": "changed trigger user",
     "Drained": "began cut generation open pid reload_id service",
+    "External": "generation service why",
     "Flipped": "at generation moved reload_id service",
     "HoldSet": "held reason service user",
     "Joined": "cause confirm_within must_act reload_id require_proof service",
-    "Judged": "confirmation error_type generation grade handle hash_after instances message output pid reload_id service"
+    "Judged": "confirmation error_type generation grade handle hash_after instances message not_taken output pid reload_id service"
     " trigger verdict version_after",
+    "LateEvidence": "confirmation grade hash reload_id service version",
     "LiveChanged": "hash service version why",
     "PhaseBegan": "phase reload_id service",
     "PhaseEnded": "error_type phase reload_id service",

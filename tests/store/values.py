@@ -61,6 +61,8 @@ FACTS: tuple[f.Fact, ...] = (
     f.Flipped("web", "01JD", 4, 12.5, moved=True),
     f.Drained("web", "01JD", 3, 4121, 12.5, 7, 1),
     f.LiveChanged("web", None, None, "reloaded behind the agent's back"),
+    f.LateEvidence("web", "01JD", "version", Grade.PROVEN, "sha256:2", "2"),
+    f.External("web", 3, "its workers are new ones"),
     f.Quarantined("web", "sha256:2", "rejected"),
     f.Skipped("web", Trigger.WATCH, "unchanged"),
 )  # fmt: skip

@@ -60,6 +60,7 @@ def test_an_applied_reload_whole() -> None:
             }
         ],
         "output": [],
+        "not_taken": [],
         "joined": False,
     }
 
