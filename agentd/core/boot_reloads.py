@@ -15,6 +15,7 @@ from agentd.core.manifest import Manifest
 from agentd.core.reload_value import Act, Ending, Reload, Stage
 from agentd.core.service import Turn, conclude, go_on
 from agentd.core.service_slots import turn_to
+from agentd.core.service_verdict import set_live
 from agentd.core.spec import Spec
 from agentd.core.steps import CallHttp, Replace, RunCommand
 from agentd.core.value import replace
@@ -32,6 +33,8 @@ def resume(t: Turn, records: Sequence[Record], boot: str) -> None:
     if not t.s.running:
         _turn_back(t, lately[0].fact)
     r = _where_it_was(t, r)
+    if r.taken:
+        _mixed(t, r)
     same_boot = records[-1].boot == boot
     alive = t.s.instance.phase in ALIVE and same_boot
     phase = _open_phase(records)
@@ -121,6 +124,14 @@ def _where_it_was(t: Turn, r: Reload) -> Reload:
     r = replace(r, taken=taken, died=died)
     rolls = r.turn and r.handle != "start"
     return replace(r, todo=reload_turns.waiting(r, t.s.view) if rolls else ())
+
+
+def _mixed(t: Turn, r: Reload) -> None:
+    """Some run what it brought, and others do not or are gone since: what is live is not known before its verdict."""
+    took = {one.instance for one in r.taken}
+    each = [replace(i, runs=None) if i.slot in took else i for i in (t.s.instance, *t.s.others)]
+    t.s = replace(t.s, instance=each[0], others=tuple(each[1:]))
+    set_live(t, None, f"the agent died within reload {r.id}")
 
 
 def _begin_anew(t: Turn, r: Reload, phase: str) -> None:

@@ -885,3 +885,15 @@ def test_evidence_that_cannot_tell_of_a_later_one_makes_it_partial() -> None:
     a.sight("unable", since=1.0)
     assert a.judged.verdict is Verdict.PARTIAL
     assert became(a) == ["taken", "unverified"]
+
+
+@pytest.mark.parametrize("instances", [1, 2])
+def test_an_agent_that_died_among_them_leaves_nobody_who_knows_what_is_live(instances: int) -> None:
+    a = up(2, "replace", sockets=(TCP,))
+    a.reload()
+    a.read(2)
+    replaced(a, 20)
+    a.specs = (replace(a.specs[0], instances=instances),)
+    b = after(a)
+    assert b.service().live is None
+    assert b.told(facts.LiveChanged)[-1].hash is None
