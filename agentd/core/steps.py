@@ -133,6 +133,8 @@ class Wanted:
     version: str
     changed: bool
     """Whether it is another configuration than the one known to be live."""
+    reads: tuple[str, ...] = ()
+    """The inputs that it must read for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +171,10 @@ class Sight:
     """And what it had answered before the act; the core's too."""
     wanted: Wanted | None = None
     """The core's too."""
+    opened: frozenset[str] | None = None
+    """The inputs that its processes have opened since the signal; None: nobody can tell."""
+    blind: str = ""
+    """Why not, as a clause."""
 
 
 class Judgement(StrEnum):
@@ -195,6 +201,8 @@ class Evidence(Protocol):
     grade: ClassVar[Grade]
     workers: ClassVar[bool]
     """Whether it needs the workers in the baseline and each sight."""
+    opens: ClassVar[bool]
+    """Whether it needs to know who opens the inputs from the baseline on."""
 
     @property
     def pattern(self) -> str | None:

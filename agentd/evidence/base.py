@@ -39,9 +39,10 @@ class Kind(Evidence, Protocol):
 
 
 class Silent:
-    """What evidence has in common that asks the service nothing."""
+    """What evidence has in common that asks the service nothing, and does not look who opens its files."""
 
     __slots__ = ()
+    opens: ClassVar[bool] = False
 
     @property
     def question(self) -> Question | None:

@@ -43,6 +43,7 @@ class Version:
     name: ClassVar[str] = "version"
     grade: ClassVar[Grade] = Grade.PROVEN
     workers: ClassVar[bool] = True
+    opens: ClassVar[bool] = False
     pattern: ClassVar[str | None] = None
 
     def told(self, hints: Hints) -> Self:
@@ -106,6 +107,7 @@ class Changes:
     name: ClassVar[str] = "changes"
     grade: ClassVar[Grade] = Grade.OBSERVED
     workers: ClassVar[bool] = False
+    opens: ClassVar[bool] = False
     pattern: ClassVar[str | None] = None
 
     def told(self, hints: Hints) -> Self:  # noqa: ARG002 - as for Version

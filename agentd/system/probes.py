@@ -19,7 +19,7 @@ from agentd.core.question import Question, Said
 from agentd.core.spec import ExecProbe, HttpProbe, Probe, ProcessSpec, TcpProbe, WorkersProbe
 from agentd.ports import CommandOrder, CommandResult, Commands, Own, Probes, ProcessTable
 from agentd.system import holders, sockdiag
-from agentd.system.answers import understood
+from agentd.system.answers import listed, understood
 from agentd.system.http import Streams, addresses, get, hang_up, split, words
 
 if TYPE_CHECKING:
@@ -63,12 +63,30 @@ class OsProbes(Probes):
     ) -> Said:
         """What it answers; never raises for anything the service does. See ``Probes.ask``."""
         del pid
+        found = await self._text(question, process, own)
+        return understood(question, found) if isinstance(found, str) else found
+
+    async def names(
+        self, question: Question, pid: int, process: ProcessSpec, own: Own | None = None
+    ) -> tuple[str, ...] | Said:
+        """What it lists. See ``Probes.names``."""
+        del pid
+        found = await self._text(question, process, own)
+        if not isinstance(found, str):
+            return found
+        try:
+            return listed(question, found)
+        except ValueError as why:
+            return Said(why=str(why))
+
+    async def _text(self, question: Question, process: ProcessSpec, own: Own | None) -> str | Said:
+        """The whole answer; without one, why."""
         probe = question.probe
         if isinstance(probe, ExecProbe):
             result = await self._run(probe, process)
             if why := _no(result, probe.timeout):
                 return Said(why=why, known=not result.timed_out)
-            return understood(question, "\n".join(result.output))
+            return "\n".join(result.output)
         try:
             async with asyncio.timeout(probe.timeout):
                 found = await _answer(probe.url, own)
@@ -78,7 +96,7 @@ class OsProbes(Probes):
             return Said(why=words(error))
         if isinstance(found, str):
             return Said(why=found, known=not found.startswith(_STRANGER))
-        return understood(question, found.decode(errors="replace"))
+        return found.decode(errors="replace")
 
     async def _exec(self, probe: ExecProbe, process: ProcessSpec) -> str | None:
         return _no(await self._run(probe, process), probe.timeout)

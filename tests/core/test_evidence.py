@@ -28,6 +28,7 @@ from agentd.evidence import (
     Log,
     Notify,
     Reply,
+    Reread,
     Version,
     Workers,
 )
@@ -115,7 +116,7 @@ def test_what_was_there_before_never_confirms(old: list[Worker], extra: list[Wor
 @pytest.mark.parametrize(
     "evidence",
     [
-        *(NGINX, Workers(), Log("ok"), Delivered(), Notify(), Reply()),
+        *(NGINX, Workers(), Log("ok"), Delivered(), Notify(), Reply(), Reread()),
         *(Version(ASKED, "{hash}"), Version(MARKED, "1"), Changes(ASKED)),
     ],
 )
@@ -349,6 +350,24 @@ def test_a_counter_that_moved(said: Said | None, was: Said | None, judgement: Ju
     assert Changes(ASKED).judge(BEFORE, answered(said, was, changed=False)) is judgement
 
 
+@pytest.mark.parametrize(
+    ("opened", "since", "judgement"),
+    [
+        ({"/a", "/b", "/c"}, 0.2, CONFIRMED),
+        ({"/a", "/b"}, 0.1, NOT_YET),
+        ({"/a"}, 9.0, NOT_YET),
+        (None, 9.0, UNABLE),
+    ],
+    ids=["all of them", "it may die of them yet", "one was never opened", "nobody can tell"],
+)
+def test_who_opened_the_files(opened: set[str] | None, since: float, judgement: Judgement) -> None:
+    seen = None if opened is None else frozenset(opened)
+    wanted = Wanted(NEW, "v2", True, ("/a", "/b"))
+    now = Sight(True, since, wanted=wanted, opened=seen)
+    assert Reread().judge(BEFORE, now) is judgement
+    assert Reread().judge(BEFORE, Sight(True, since, opened=seen)) is UNABLE
+
+
 def test_what_is_kept_of_an_answer() -> None:
     assert kept("  v2\n") == "v2"
     assert kept("x" * 80) == "x" * 80
@@ -370,6 +389,7 @@ def test_kinds_and_grades() -> None:
         "notify": Grade.PROVEN,
         "reply": Grade.PROVEN,
         "workers": Grade.OBSERVED,
+        "reread": Grade.OBSERVED,
         "log": Grade.OBSERVED,
         "delivered": Grade.DECLARED,
     }
