@@ -8,7 +8,7 @@ from agentd import recipes
 from agentd.config.loader import load
 from agentd.core.spec import Check, ReadyAfter, ReadyProbe, Spec, WorkersProbe
 from agentd.core.steps import Replace, RunCommand, SendSignal
-from agentd.evidence import Delivered, Workers
+from agentd.evidence import Delivered, Reply, Workers
 
 NGINX = Workers(
     worker="worker process",
@@ -66,6 +66,7 @@ def test_the_command_that_reloads_is_made_from_the_command_too(tmp_path: Path) -
     (web,) = load(path).services
     assert web.reload.steps == (RunCommand(("caddy", "reload", "--force", "--config", "/a")),)
     assert web.reload.check == Check(("caddy", "validate", "--config", "/a"))
+    assert web.reload.confirm == (Reply(synchronous=True),)
     path.write_text(text + '[service.w.reload]\nhandle = "signal"\nconfirm = ["delivered"]\n')
     (web,) = load(path).services
     assert web.reload.steps == (SendSignal("HUP"),)

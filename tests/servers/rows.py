@@ -191,8 +191,9 @@ class Run:
         pid = running.pid("web")
         old, word = first, ""
         for _ in range(self.server.edits if flaw is Flaw.NONE else 1):
+            seen = len(self._by_watch(running)) if row.what == WATCHED else 0  # it may be quick
             old, word = (word or old), self._write(at, flaw)
-            reload = self._watched(running) if row.what == WATCHED else self._asked(running)
+            reload = self._watched(running, seen) if row.what == WATCHED else self._asked(running)
             row.verdict, row.error = reload["verdict"], reload["error"] or ""
             row.message = reload.get("message") or ""
             row.evidence = reload["confirmation"] or ""
@@ -215,9 +216,8 @@ class Run:
     def _asked(self, running: Host) -> Any:
         return running.ctl("reload", "web")[1]
 
-    def _watched(self, running: Host) -> Any:
-        """The next reload that the watch asked for."""
-        seen = len(self._by_watch(running))
+    def _watched(self, running: Host, seen: int) -> Any:
+        """The next reload that the watch asked for, after so many."""
         return until(
             lambda: (found := self._by_watch(running))[seen:] and found[0], "a reload by watch", 40
         )
