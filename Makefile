@@ -5,7 +5,7 @@
 #   make servers each recipe on its real server, every kind of edit under load: the first eight; make servers-all: every one
 #   make bench   this project beside its peers; prints goals, figures and ratios; ONLY=graceful: that part
 #   make mutants how many planted bugs in the core the tests find
-#   make guards  whether the tests of each scenario fail without what guards it
+#   make guards  whether every test of a scenario fails without what guards it; make test tries three scenarios, other ones each day
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
@@ -54,6 +54,7 @@ check: .venv/dev/done
 test: tests/tools check tests/servers
 	@$(DEV)/pytest tests/contract tests/api tests/real tests/servers
 	@$(DEV)/python tests/servers/run.py
+	@$(DEV)/python tools/guards.py --sample 3
 
 # A row per recipe and kind of edit, under load, and beside it what the server's own command does. ONLY="nginx httpd": those.
 .PHONY: servers servers-all
@@ -109,7 +110,7 @@ mutants: .venv/dev/done
 	@$(DEV)/python tools/mutate.py
 
 guards: .venv/dev/done tests/servers
-	@$(DEV)/python tools/guards.py
+	@$(DEV)/python tools/guards.py --each
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

@@ -47,10 +47,12 @@ from agentd.system.files import OsFiles
 from agentd.system.groups import find_delegated
 from agentd.system.listeners import OsListeners
 from agentd.system.notify import NotifySockets
+from agentd.system.opens import FanotifyOpens
 from agentd.system.output import SplicedOutput
 from agentd.system.probes import OsProbes
 from agentd.system.processes import OsProcesses
 from agentd.system.proctable import OsProcessTable
+from agentd.system.stages import StagedCopies
 from agentd.system.states import StateFiles
 from agentd.systemd import Systemd
 from agentd.telemetry.loglines import LogLines, stderr_is_the_journal
@@ -165,8 +167,9 @@ class _Agent:
         commands = OsCommands(loop, self._processes.launcher)
         self._output = SplicedOutput(loop, state / "logs")
         self._calls = OsCalls()
+        self._opens = FanotifyOpens(loop)
         self._listeners = OsListeners(options.runtime_dir / "listeners", self._say)
-        self._files = OsFiles(state / "snapshots", state / "host.key")
+        self._files = OsFiles(state / "snapshots", state / "host.key", rejected=state / "rejected")
         self._notify = NotifySockets(loop, options.runtime_dir / "notify", hub.notified)
         self._machine = Machine(
             processes=self._processes,
@@ -182,6 +185,8 @@ class _Agent:
             held=self._listeners,
             calls=self._calls,
             states=StateFiles(options.runtime_dir / "state"),
+            opens=self._opens,
+            stages=StagedCopies(options.runtime_dir / "staged", self._files.snapshots),
         )
         self._runtime = hub.runtime = Runtime(
             self._machine,
@@ -251,6 +256,7 @@ class _Agent:
         self._files.close()
         self._listeners.close()
         self._calls.close()
+        self._opens.close()
         await asyncio.to_thread(self._exporting.close)
         await self._store.close()
 

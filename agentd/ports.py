@@ -31,6 +31,10 @@ class AdapterError(Exception):
         self.errno = errno
 
 
+class MovedError(AdapterError):
+    """The inputs are not what they were when they were found bad: they were left alone."""
+
+
 class SpawnError(AdapterError):
     """The service's process could not be started; ``step`` is what failed: exec, chdir, setuid, and so on."""
 
@@ -201,6 +205,31 @@ class Calls(Protocol):
         """Never raises for anything the server does. Cancelling closes the connection."""
 
 
+class Opened(NamedTuple):
+    """Which files a service's processes have opened."""
+
+    paths: frozenset[str] | None
+    """None: nobody can tell."""
+    why: str = ""
+    """Why not, as a clause."""
+
+
+class Opens(Protocol):
+    """Who opens files, as the kernel tells it."""
+
+    def watch(self, service: str, pid: int, paths: Sequence[str]) -> None:
+        """From now on; ``pid`` is the service's main process. Whether it can be told is said by ``opened``."""
+
+    def fresh(self, service: str) -> None:
+        """What was opened so far does not count."""
+
+    def opened(self, service: str) -> Opened:
+        """What its processes have opened since."""
+
+    def drop(self, service: str) -> None:
+        """It does not matter any more; harmless when it did not."""
+
+
 class Own(Protocol):
     """One generation, as a probe needs to know it: an answer counts only when it comes from there."""
 
@@ -223,6 +252,11 @@ class Probes(Protocol):
         self, question: Question, pid: int, process: ProcessSpec, own: Own | None = None
     ) -> Said:
         """What it says of itself. With ``own`` an answer of any other process is none; a command's counts whoever it asks."""
+
+    async def names(
+        self, question: Question, pid: int, process: ProcessSpec, own: Own | None = None
+    ) -> tuple[str, ...] | Said:
+        """The same, where the answer is a list; without one, why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,6 +375,16 @@ class Notify(Protocol):
         """The instance is gone: close and unlink."""
 
 
+@dataclass(frozen=True, slots=True)
+class PutBack:
+    """What became of inputs that were to be put back."""
+
+    files: int
+    """Written or removed; 0: they were that already."""
+    kept: str = ""
+    """The directory in which what they were is kept; empty: nowhere but in the snapshots."""
+
+
 class States(Protocol):
     """A small file for each service that tells a running process of the reload it is about to do."""
 
@@ -360,8 +404,22 @@ class Files(Protocol):
     async def version(self, spec: Spec, manifest: Manifest) -> str:
         """The short human name of these bytes: a key of a file, a git commit when clean, else 12 hex digits."""
 
-    async def restore(self, spec: Spec, digest: str) -> int:
-        """Write a kept configuration back over the inputs; how many files that touched. Raises AdapterError: nothing was changed."""
+    async def restore(self, spec: Spec, digest: str, over: str = "") -> PutBack:
+        """Write a kept configuration back over the inputs. Raises AdapterError: nothing was changed.
+
+        ``over``: nobody has asked for it. Then only inputs of this hash are overwritten (else MovedError), only such as the
+        definition allows, and what they were is kept where a person finds it.
+        """
+
+
+class Stages(Protocol):
+    """Private copies of configurations that were kept, for checks."""
+
+    async def make(self, spec: Spec, digest: str, uid: int, gid: int) -> str:
+        """A directory of this user's alone, in which each input has its whole path. Raises AdapterError."""
+
+    async def discard(self, directory: str) -> None:
+        """The check is over."""
 
 
 class KeptInput(Protocol):

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import capture
 import crash
+import evidence
 import graceful
 import idle
 import memory
@@ -39,6 +40,7 @@ FAMILIES: dict[str, Callable[[Place], list[Figure]]] = {
     "capture": capture.measure,
     "graceful": graceful.measure,
     "outbox": outbox.measure,
+    "evidence": evidence.measure,
 }
 
 

@@ -140,6 +140,11 @@ def section(name: str) -> Iterator[str]:
         yield ".PP"
         yield "A line of its output that matches this is a refusal:"
         yield f"\\fB{roff(recipe.hints.refused)}\\fR"
+    if recipe.hints.synchronous:
+        yield ".PP"
+        yield "Its yes to a command or a request that asks for a reload (evidence"
+        yield ".BR reply )"
+        yield "is proof."
 
 
 def made(what: str, rule: recipes.CommandRule) -> Iterator[str]:

@@ -149,6 +149,11 @@ class Context:
             raise busy("agentd is starting; ask again in a moment")
         return host
 
+    async def look_round(self, names: Sequence[str]) -> None:
+        """Notice what others did to these services; what is noticed is in the state when this returns."""
+        self.runtime.look_round(names)
+        await asyncio.sleep(0)  # the mailbox is emptied before we go on
+
     @property
     def services(self) -> Mapping[str, Service]:
         """Those that are declared, and those that are not any more and still have a process. Raises Problem 503."""

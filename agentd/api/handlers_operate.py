@@ -159,7 +159,8 @@ async def check(context: Context, request: Request) -> Response:
     Body(request).finish()
     s = context.service(request)
     files = context.runtime.machine.files
-    before = await files.snapshot(s.spec, keep=False)
+    command = s.spec.reload.check
+    before = await files.snapshot(s.spec, keep=command is not None and command.staged)
     document: views.Json = {
         "service": s.spec.name,
         "verdict": "rejected",
@@ -179,10 +180,9 @@ async def check(context: Context, request: Request) -> Response:
             {"path": c.path, "change": c.change} for c in changes(s.live or s.last_good, before)
         ],
     }
-    command = s.spec.reload.check
     if command is None:
         return _answer(document | {"verdict": "none"}, ExitCode.OK)
-    result = await context.runtime.check(s.spec.name, command)
+    result = await context.runtime.check(s.spec.name, command, before.hash)
     document |= {"exit_code": result.exit_code, "output": list(result.output)}
     error = _error(command, result)
     if error is None and result.exit_code == 0:
@@ -199,6 +199,8 @@ def _error(command: Check, result: CommandResult) -> str | None:
         return result.error
     if result.timed_out:
         return f"the check took longer than {command.timeout:g}s"
+    if result.exit_code == 0 and command.warned(result.output):
+        return "the check accepts it with a warning, and warnings_as_errors is set"
     return None
 
 

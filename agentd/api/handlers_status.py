@@ -26,6 +26,7 @@ async def status(context: Context, request: Request) -> Response:
         if name not in services:
             raise unknown_service(name, ExitCode.STATUS_UNKNOWN_SERVICE)
     chosen = tuple(dict.fromkeys(asked)) if asked else tuple(services)
+    await context.look_round(chosen)
     await context.disk.refresh([services[name] for name in chosen], named=bool(asked))
     agent = {
         "version": context.version,
@@ -42,6 +43,7 @@ async def status(context: Context, request: Request) -> Response:
 async def service(context: Context, request: Request) -> Response:
     """One service of ``status``."""
     s = context.service(request, ExitCode.STATUS_UNKNOWN_SERVICE)
+    await context.look_round((s.spec.name,))
     await context.disk.refresh([s], named=True)
     found = _now(context, (s.spec.name,))
     return Response(

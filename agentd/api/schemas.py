@@ -78,6 +78,11 @@ _RELOAD: dict[str, Schema] = {
             "from the stop of the old process until the new one was ready; null: there was no gap"
         )
     ),
+    "outage_ms": maybe(
+        number(
+            "from the death of the service until it was ready with what was put back; null: it did not die of it, or is still down"
+        )
+    ),
     "phase": maybe(text("the phase it is in; null when it has ended")),
     "phases": items(
         table(
@@ -107,6 +112,9 @@ _RELOAD: dict[str, Schema] = {
     "output": items(
         {"type": "string"},
         "last lines of the check or of the service, when it failed; empty for a caller below inspect",
+    ),
+    "not_taken": items(
+        {"type": "string"}, "settings that it did not take, or only takes after a restart: partial"
     ),
     "on_trial": maybe(_TRIAL),
     "joined": flag("this caller joined a reload that somebody else had asked for"),

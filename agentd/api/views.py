@@ -141,11 +141,13 @@ def _next_start(s: Service, disk: Manifest | Missing | None) -> Json | None:
         verdict = tried.verdict
     else:
         return None
+    good, restores = s.last_good, s.spec.reload.on_failure.restores
+    does = f"puts back {good.version} over" if good and restores and poison else "loads"
     return {
         "verdict": verdict.value,
         "version": disk.version,
         "hash": disk.hash,
-        "text": f"next restart loads {verdict.value.upper()} {disk.version}",
+        "text": f"next restart {does} {verdict.value.upper()} {disk.version}",
     }
 
 
@@ -217,10 +219,12 @@ def unrecorded(
         "requested_at": None,
         "duration_ms": None,
         "downtime_ms": None,
+        "outage_ms": None,
         "phase": PHASE[r.stage] if r else None,
         "phases": [],
         "instances": [],
         "output": list(judged.output) if judged else [],
+        "not_taken": list(judged.not_taken) if judged else [],
         "on_trial": on_trial(s, reload_id),
         "joined": False,
     }

@@ -48,6 +48,7 @@ def _expression(value: object) -> str:
     return text
 
 
+EXPRESSION = Kind("JMESPath expression", _expression)
 _PLACE: Kind[tuple[str, str]] = table(
     "a table",
     lambda file, path: (file, path),
@@ -59,7 +60,7 @@ _PLACE: Kind[tuple[str, str]] = table(
     ),
     Key(
         "path",
-        Kind("JMESPath expression", _expression),
+        EXPRESSION,
         "Where in it: a JMESPath expression whose value is a string or a number.",
         required='path = "model_list[0].litellm_params.model"',
     ),

@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from agentd.config.attributes import covered
-from agentd.config.schema import ServiceTable
+from agentd.config.schema import ReloadTable, ServiceTable
 from agentd.config.shapes import Confirm
-from agentd.core.spec import ProcessSpec, ReadyAfter, ReloadSpec, Spec
+from agentd.core.spec import Check, ProcessSpec, ReadyAfter, ReloadSpec, Spec
 from agentd.evidence import KINDS, Hints
 from agentd.handles import HANDLES, Options
 from agentd.recipes import Recipe
@@ -76,13 +77,29 @@ def _reload(service: ServiceTable, hints: Hints) -> ReloadSpec:
     return ReloadSpec(
         handle=table.handle,
         steps=handle.recipe(told),
-        check=table.check,
-        confirm=tuple(c.made or KINDS[c.kind].declared(c.argument, hints) for c in declared),
+        check=_check(table),
+        confirm=tuple(
+            KINDS[c.kind].declared(c.argument, hints) if c.made is None else c.made.told(hints)
+            for c in declared
+        ),
+        report=table.report,
         timeout=table.timeout,
+        verify=table.verify,
+        on_failure=table.on_failure,
         every=table.every,
         splay=table.splay,
         partial=hints.partial,
     )
+
+
+def _check(table: ReloadTable) -> Check | None:
+    """Where warnings are none of our business, the check does not look for them."""
+    if table.check is None or not table.warnings_as_errors:
+        return table.check and replace(table.check, warnings=None)
+    return replace(table.check, warnings=table.check.warnings or WARNING)
+
+
+WARNING = r"(?i)\b(?:warn(?:ing)?s?|deprecat(?:ed|ion))\b"
 
 
 def digest(raw: Mapping[str, object]) -> str:
@@ -112,6 +129,9 @@ def doubts(table: ServiceTable, spec: Spec, recipe: Recipe | None) -> Iterator[t
         yield "reload.check", f"{what}; without it a bad file reaches the service; declare check"
     if spec.watch is not None and not spec.inputs:
         yield "watch", "has nothing to watch: inputs is empty"
+    if spec.reload.on_failure.restores and not (spec.snapshot and spec.inputs):
+        what = "inputs is empty" if spec.snapshot else "snapshot = false keeps no bytes"
+        yield "reload.on_failure", f"has nothing to put back: {what}"
     for one in spec.attributes:
         if not covered(one.file, spec.inputs):
             what = f'"{one.name}" is read from {one.file}, which is not among the inputs'

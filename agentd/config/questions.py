@@ -8,12 +8,14 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+from agentd.config.attributes import EXPRESSION
 from agentd.config.keys import Key, Kind, table
 from agentd.config.kinds import ARGV, FILLED, POSITIVE
 from agentd.config.problems import Wrong, shown
 from agentd.core.question import Question
 from agentd.core.spec import ExecProbe, HttpProbe
 from agentd.evidence import Changes, Version
+from agentd.evidence.version import HASH, VERSION
 
 HTTP = re.compile(r"http://[^/\s?#@]+(?:/[^\s#]*)?|http\+unix://%2[Ff][^/\s?#]+(?:/[^\s#]*)?")
 
@@ -65,7 +67,8 @@ def _version_evidence(
         raise Wrong(
             (("changes",), "needs path or metric beside it: both name a value of one answer")
         )
-    return Version(replace(question, mark=changes or ""), expect)
+    names = expect in (HASH, VERSION)
+    return Version(replace(question, names=names, mark=changes or ""), expect)
 
 
 def _changes(value: object) -> str | bool:
@@ -80,7 +83,9 @@ _HTTP_KEY = Key(
 )
 _EXEC_KEY = Key("exec", ARGV, "The command prints it and exits 0; it runs as the service's user.")
 _PATH_KEY = Key(
-    "path", FILLED, "The answer is JSON, and this is the key in it: dotted, list items by number."
+    "path",
+    EXPRESSION,
+    "The answer is JSON, and this JMESPath expression is where the value stands.",
 )
 _TIMEOUT_KEY = Key(
     "timeout", POSITIVE, "How long one answer may take.", when_unset='"2s"; for exec "5s"'
@@ -109,6 +114,31 @@ VERSION_EVIDENCE = table(
         "Without expect, true: the answer must differ from the one before the act (a generation counter, the time of the "
         "last load). Beside expect: the path or metric of such a value in the same answer; then expect is the result of the "
         "last reload, which counts only when that value has changed.",
+    ),
+    _TIMEOUT_KEY,
+)
+
+
+def _report(
+    *,
+    http: str | None,
+    exec: tuple[str, ...] | None,  # noqa: A002 - the key in the file
+    path: str | None,
+    timeout: float | None,
+) -> Question:
+    return Question(_probed(http, exec, timeout), path or "")
+
+
+REPORT = table(
+    'a table such as { exec = ["PROGRAM", "ARGUMENT"] }',
+    _report,
+    _HTTP_KEY,
+    _EXEC_KEY,
+    Key(
+        "path",
+        EXPRESSION,
+        "The answer is JSON, and this JMESPath expression is the list: of names, or of objects with a name. Without it each "
+        "line of the answer is one.",
     ),
     _TIMEOUT_KEY,
 )

@@ -8,21 +8,24 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from agentd import recipes
-from agentd.config import attributes, host, shapes, sockets
+from agentd.config import attributes, host, questions, shapes, sockets
 from agentd.config import kinds as k
 from agentd.config.access import Access
 from agentd.config.definitions import AgentSpec, OnTerminate, Retain, Telemetry
 from agentd.config.keys import Key, Kind, table
 from agentd.config.problems import Fault, Wrong
+from agentd.core.question import Question
 from agentd.core.spec import (
     AttributeKey,
     Backoff,
     Check,
     LogSpec,
+    OnFailure,
     Ready,
     Restart,
     SocketSpec,
     StartLimit,
+    Verify,
     VersionKey,
     WatchSpec,
 )
@@ -39,7 +42,11 @@ class ReloadTable(NamedTuple):
     signal: str
     signal_handled: bool
     check: Check | None
+    warnings_as_errors: bool
     confirm: tuple[shapes.Confirm, ...] | None
+    verify: Verify | None
+    on_failure: OnFailure
+    report: Question | None
     timeout: float
     every: float | None
     splay: float
@@ -61,6 +68,9 @@ def _reload(**given: Any) -> ReloadTable:
     if made.confirm and HANDLES[made.handle].confirm is None:
         what = f'handle = "{made.handle}" starts a new process, whose being ready is the evidence'
         faults.append((("confirm",), f"{what}; declare ready instead"))
+    if made.report and HANDLES[made.handle].confirm is None:
+        what = f'handle = "{made.handle}" starts a new process, which takes everything'
+        faults.append((("report",), what))
     if faults:
         raise Wrong(*faults)
     return made
@@ -112,6 +122,10 @@ class ServiceTable(NamedTuple):
 def _service(**values: Any) -> ServiceTable:
     made = ServiceTable(**values)
     attributes.not_secret(made.attributes, made.secret)
+    check = made.reload.check
+    if check is not None and check.staged and (made.secret or not made.snapshot):
+        what = "cannot be staged: of secret inputs, and with snapshot = false, no copy is kept"
+        raise Wrong((("reload", "check"), what))
     return made
 
 
@@ -216,20 +230,52 @@ RELOAD: Kind[ReloadTable] = table(
         "check",
         shapes.CHECK,
         "The command that says whether the inputs are acceptable; it runs as the service's user before anything is "
-        "touched, and when it does not exit 0 the reload is rejected.",
+        "touched, and when it does not exit 0 or cannot be run the reload is rejected. {staged} in it stands for a private "
+        "directory in which every input has its whole path and exactly the bytes that were read.",
         when_unset="the recipe's, else none",
+    ),
+    Key(
+        "warnings_as_errors",
+        k.BOOLEAN,
+        "A check that exits 0 with a warning in its output rejects the reload, too.",
+        default=False,
     ),
     Key(
         "confirm",
         shapes.CONFIRM,
         'What shows that a reload took effect; every entry must agree. "notify": the service says RELOADING=1 with '
-        'MONOTONIC_USEC, then READY=1; ERRNO or a STATUS that begins with words such as "Reload failed" refuse. '
+        'MONOTONIC_USEC, then READY=1; ERRNO or a STATUS that begins with words such as "Reload failed" refuse, and with '
+        "X_AGENTD_CONFIG_HASH, the hash of what it took, it is proof. "
         '"reply": the command or the request answers only when it is done, and said yes. "workers": new children '
-        'serve and the old ones are gone or draining. { log = "REGEX" }: a line of the output, after the signal. '
+        'serve and the old ones are gone or draining. "reread": its processes opened every input that changed (only '
+        'where the kernel tells who opens files: CAP_SYS_ADMIN). { log = "REGEX" }: a line of the output, after the signal. '
         "A table with http or exec: the service is asked what it runs, before the act and after it; its keys are below. "
         '"delivered": your word that being alive shortly after is enough. Without any, reloads end unverified. With '
         "restart and replace the new process is the evidence, when it is ready.",
         when_unset="the recipe's, else []",
+    ),
+    Key(
+        "verify",
+        shapes.VERIFY,
+        "What shows that it is well with what it took: asked after the evidence, before the verdict, also when a start loads "
+        "other bytes than the last good ones. Exactly one of http, tcp and exec; an answer over http or tcp counts only when "
+        "a process of the service itself gave it, of a replace the next generation.",
+        when_unset="nothing is asked",
+    ),
+    Key(
+        "on_failure",
+        k.one_of(OnFailure),
+        "What becomes of bytes that were found bad. keep: they stay, and what was before goes on where the server kept it. "
+        "restore: the last good configuration is put back, taken and verified again, also when the service died of the bad "
+        "one, and a start never loads bytes that were rejected; inputs that are read-only, behind symbolic links or tracked "
+        "in git are left alone. force: those are written, too.",
+        "keep",
+    ),
+    Key(
+        "report",
+        questions.REPORT,
+        "What is asked once the reload is confirmed: which settings were not taken, or only will be after a restart. Any that "
+        "is named makes it partial; without an answer it is unverified.",
     ),
     Key("timeout", k.POSITIVE, "Bound on the act and the evidence together.", "30s"),
     Key(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from typing import Any
 
 from agentd.config.keys import Key, Kind, table
 from agentd.config.kinds import (
@@ -36,6 +37,7 @@ from agentd.core.spec import (
     ReadyProbe,
     StartLimit,
     TcpProbe,
+    Verify,
     VersionKey,
     WatchSpec,
     WorkersProbe,
@@ -75,35 +77,40 @@ def _ready(
     interval: float | None,
     timeout: float | None,
 ) -> Ready:
-    given = [
-        w
-        for w, v in (("http", http), ("tcp", tcp), ("exec", exec), ("after", after))
-        if v is not None
-    ]
-    if len(given) != 1:
-        raise Wrong.here(
-            f"expected exactly one of http, tcp, exec, after; got {' and '.join(given) or 'none'}"
-        )
+    _exactly_one(http=http, tcp=tcp, exec=exec, after=after)
     if after is not None:
         if interval is not None or timeout is not None:
             raise Wrong.here("interval and timeout mean nothing beside after: nothing is asked")
         return ReadyAfter(after)
+    probe = _probe(http, tcp, exec, timeout)
+    return ReadyProbe(probe) if interval is None else ReadyProbe(probe, interval)
+
+
+def _exactly_one(**given: object) -> None:
+    there = [name for name, value in given.items() if value is not None]
+    if len(there) != 1:
+        wanted, got = ", ".join(given), " and ".join(there) or "none"
+        raise Wrong.here(f"expected exactly one of {wanted}; got {got}")
+
+
+def _probe(
+    http: str | None,
+    tcp: tuple[str, int] | None,
+    argv: tuple[str, ...] | None,
+    timeout: float | None,
+) -> Probe:
     probe: Probe
     if http is not None:
         probe = HttpProbe(http)
     elif tcp is not None:
         probe = TcpProbe(*tcp)
     else:
-        assert exec is not None
-        probe = ExecProbe(exec)
-    if timeout is not None:
-        probe = replace(probe, timeout=timeout)
-    return ReadyProbe(probe) if interval is None else ReadyProbe(probe, interval)
+        assert argv is not None
+        probe = ExecProbe(argv)
+    return probe if timeout is None else replace(probe, timeout=timeout)
 
 
-_READY_TABLE = table(
-    'a table, "notify" or "workers"',
-    _ready,
+_ASKED = (
     Key(
         "http",
         URL,
@@ -111,6 +118,11 @@ _READY_TABLE = table(
     ),
     Key("tcp", Kind('"HOST:PORT"', _address), "A connection is accepted."),
     Key("exec", ARGV, "The command exits 0; it runs as the service's user."),
+)
+_READY_TABLE = table(
+    'a table, "notify" or "workers"',
+    _ready,
+    *_ASKED,
     Key("after", DURATION, "It has lived this long: a guess, for services that cannot say."),
     Key("interval", POSITIVE, "Pause between two probes.", when_unset='"100ms"'),
     Key("timeout", POSITIVE, "How long one probe may take.", when_unset='"2s"; for exec "5s"'),
@@ -134,8 +146,44 @@ def _parse_ready(value: object) -> Ready:
 READY = Kind('"notify", "workers" or table', _parse_ready, _READY_TABLE.keys)
 
 
-def _check(*, command: tuple[str, ...], timeout: float) -> Check:
-    return Check(command, timeout)
+def _verify(**given: Any) -> Verify:
+    http, tcp, argv = given["http"], given["tcp"], given["exec"]
+    _exactly_one(http=http, tcp=tcp, exec=argv)
+    seconds: float = given["for"]
+    if seconds > _LONGEST_VERIFY:
+        raise Wrong((("for",), "is more than 60s; a reload is not held open longer"))
+    probe = _probe(http, tcp, argv, given["timeout"])
+    return Verify(probe, seconds, given["interval"], given["threshold"])
+
+
+_LONGEST_VERIFY = 60.0
+VERIFY = table(
+    "a table",
+    _verify,
+    *_ASKED,
+    Key(
+        "for",
+        POSITIVE,
+        "How long it is asked again and again, at most 60s; the last answer of that while must be a pass.",
+        "2s",
+    ),
+    Key("interval", POSITIVE, "Pause between two probes.", "200ms"),
+    Key("timeout", POSITIVE, "How long one probe may take.", when_unset='"2s"; for exec "5s"'),
+    Key("threshold", integer(1, 1000), "So many failures in a row are bad.", 3),
+)
+
+
+def _check(*, command: tuple[str, ...], timeout: float, warnings: str | None) -> Check:
+    return Check(command, timeout, warnings)
+
+
+def _pattern(value: object) -> str:
+    text = FILLED.parse(value)
+    try:
+        re.compile(text)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise Wrong.here(f"{shown(text)} is not a regular expression: {error}") from None
+    return text
 
 
 _CHECK_TABLE = table(
@@ -149,6 +197,12 @@ _CHECK_TABLE = table(
     ),
     Key(
         "timeout", POSITIVE, "When its whole process group is ended; the reload is rejected.", "30s"
+    ),
+    Key(
+        "warnings",
+        Kind("regular expression", _pattern),
+        "What a line of its output looks like that warnings_as_errors refuses.",
+        when_unset="a word such as warn, warning or deprecated",
     ),
 )
 

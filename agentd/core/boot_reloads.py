@@ -15,7 +15,8 @@ from agentd.core.manifest import Manifest
 from agentd.core.reload_value import Act, Ending, Reload, Stage
 from agentd.core.service import Turn, conclude, go_on
 from agentd.core.service_slots import turn_to
-from agentd.core.steps import CallHttp, RunCommand
+from agentd.core.spec import Spec
+from agentd.core.steps import CallHttp, Replace, RunCommand
 from agentd.core.value import replace
 from agentd.wire import Verdict
 
@@ -34,7 +35,14 @@ def resume(t: Turn, records: Sequence[Record], boot: str) -> None:
     same_boot = records[-1].boot == boot
     alive = t.s.instance.phase in ALIVE and same_boot
     phase = _open_phase(records)
-    unstopped = asked.handle == "restart" and t.s.instance.phase is Phase.READY
+    if r.fault is not None:
+        _go_on_back(t, r, phase, alive=alive)
+    else:
+        _go_on(t, r, phase, alive=alive, began=began)
+
+
+def _go_on(t: Turn, r: Reload, phase: str, *, alive: bool, began: bool) -> None:
+    unstopped = r.handle == "restart" and t.s.instance.phase is Phase.READY
     if r.act is Act.REPLACE or (unstopped and alive and r.act is Act.RECIPE):
         _begin_anew(t, r, phase)  # whatever was started beside the one that serves is being ended
     elif r.act is Act.LAUNCH:
@@ -42,8 +50,13 @@ def resume(t: Turn, records: Sequence[Record], boot: str) -> None:
     elif not began:
         _begin_anew(t, r, phase)
     elif alive and r.baseline is not None and t.s.instance.phase is Phase.READY and not t.s.running:
-        if phase != "confirm":
+        alone = t.s.others and not r.turn  # when it began; now it is the turn of one of several
+        if phase != "confirm" or alone:
             _close(t, r, phase)
+            if alone:
+                r, notes = reload_turns.begin(r, t.s.view, t.now)
+                t.notes += notes
+                r = replace(r, todo=())
             t.note(facts.PhaseBegan(t.s.spec.name, r.id, "confirm"))
         go_on(t, replace(r, stage=Stage.CONFIRMING))
     else:
@@ -55,11 +68,35 @@ def _launched(t: Turn, r: Reload, phase: str, *, alive: bool) -> None:
     if alive and t.s.instance.phase is Phase.STARTING and r.manifest:
         t.s = replace(t.s, running=replace(r, stage=Stage.LAUNCHING))
     elif alive and t.s.instance.phase is Phase.READY and r.manifest:
-        if phase == "commit":
+        if phase in _PLACES:
             _close(t, r, phase)
-        go_on(t, replace(r, stage=Stage.COMPARING if phase == "commit" else Stage.LAUNCHING))
+        go_on(t, replace(r, stage=_PLACES.get(phase, Stage.LAUNCHING)))
     else:
         _interrupted(t, r)
+
+
+_PLACES = {"commit": Stage.COMPARING, "verify": Stage.VERIFYING}
+"""Where a start goes on whose process had been ready."""
+
+
+def _go_on_back(t: Turn, r: Reload, phase: str, *, alive: bool) -> None:
+    """A way back that an earlier agent had begun. The files are written once more: twice is once.
+
+    Where a process had been started with them, that is waited for. Where nobody is left, the next start is the way: what was tried is in
+    quarantine, so it puts back what this one had not.
+    """
+    i, started = t.s.instance, r.act is Act.LAUNCH
+    assert r.fault is not None
+    if not alive or not t.s.wanted or i.phase not in (Phase.STARTING, Phase.READY):
+        became = "the agent died while it put back what was good; the next start loads that"
+        message = f"{r.fault.message}; {became}"
+        ending = Ending(Verdict.FAILED, "agent_interrupted", message, moved=True)
+        conclude(t, replace(r, act=Act.RECIPE, manifest=r.poison), ending)
+    elif started:
+        _launched(t, r, phase, alive=alive)
+    else:
+        _close(t, r, phase)
+        go_on(t, replace(r, stage=Stage.RESTORING))
 
 
 def _last_turn(records: Sequence[Record]) -> Sequence[Record]:
@@ -109,14 +146,14 @@ def _begin_anew(t: Turn, r: Reload, phase: str) -> None:
 
 
 def _open_phase(records: Sequence[Record]) -> str:
-    """The phase that the earlier agent died in; empty: none."""
-    phase = ""
+    """The phase that the earlier agent died in, the innermost of two; empty: none."""
+    open_ = [""]
     for record in records:
         if isinstance(record.fact, facts.PhaseBegan):
-            phase = record.fact.phase
+            open_.append(record.fact.phase)
         elif isinstance(record.fact, facts.PhaseEnded):
-            phase = ""
-    return phase
+            open_ = [phase for phase in open_ if phase != record.fact.phase]
+    return open_[-1]
 
 
 def _close(t: Turn, r: Reload, phase: str) -> None:
@@ -152,13 +189,15 @@ def _rebuild(asked: facts.Requested, records: Sequence[Record], t: Turn) -> Relo
                     require_proof=joined.require_proof,
                     confirm_within=joined.confirm_within,
                 )
-            case facts.SnapshotTaken(hash=hash_, version=version):
+            case facts.RollingBack() as back:
+                r = _back(r, back, t)
+            case facts.SnapshotTaken(hash=hash_, version=version) if r.fault is None:
                 r = replace(r, manifest=Manifest(hash_, version))
             case facts.BaselineTaken(baseline=baseline, at=at):
                 r = replace(r, baseline=baseline, sent_at=at)
             case facts.TurnBegan() | facts.TurnEnded() as turn:
                 r = _turned(r, turn)
-            case facts.StepBegan(step="process.start") if asked.handle == "replace":
+            case facts.StepBegan(step="process.start") if _beside(r, t.s.spec):
                 r = replace(r, act=Act.REPLACE)
             case facts.StepBegan(step="process.start"):
                 r = replace(r, act=Act.LAUNCH)
@@ -169,6 +208,25 @@ def _rebuild(asked: facts.Requested, records: Sequence[Record], t: Turn) -> Relo
             case _:
                 pass
     return replace(r, certain=r.step >= len(t.s.spec.reload.steps))
+
+
+def _back(r: Reload, told: facts.RollingBack, t: Turn) -> Reload:
+    """Rolling back from here on: what was done before counts no more."""
+    good = t.s.last_good
+    known = good is not None and good.hash == told.hash
+    return replace(
+        r,
+        fault=Ending(told.verdict, told.error_type, told.message, output=told.output),
+        poison=r.manifest,
+        manifest=good if known else Manifest(told.hash, told.version),
+        act=Act.RECIPE,
+        step=0,
+    )
+
+
+def _beside(r: Reload, spec: Spec) -> bool:
+    """Whether a process that was started was to take another one's place."""
+    return r.handle == "replace" if r.fault is None else spec.reload.steps == (Replace(),)
 
 
 def _turned(r: Reload, turn: facts.TurnBegan | facts.TurnEnded) -> Reload:

@@ -161,12 +161,17 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True)
 class Restore:
-    """Write a kept configuration back over the inputs → Restored or EffectFailed; what is overwritten is kept first."""
+    """Write a kept configuration back over the inputs → Restored or EffectFailed; what is overwritten is kept first.
+
+    A failure ``inputs_moved`` says that the inputs are neither ``over`` nor what is to be put back.
+    """
 
     durable: ClassVar[bool] = True
     token: Token
     spec: Spec
     hash: str
+    over: str = ""
+    """Hash of what may be overwritten, and nothing else: nobody has asked for it. Empty: a person has, whatever is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +193,8 @@ class RunCheck:
     check: Check
     reload_id: str
     trace_id: str
+    hash: str
+    """Of what was read: what a staged copy is made of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +215,28 @@ class TakeBaseline:
     pid: int
     workers: bool
     inquiry: Inquiry | None = None
+    watch: tuple[str, ...] = ()
+    """Files of which it matters from now on who opens them, until ``Unwatch``."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskReport:
+    """Ask the service what it did not take → Reported."""
+
+    durable: ClassVar[bool] = False
+    token: Token
+    spec: Spec
+    generation: int
+    pid: int
+    question: Question
+
+
+@dataclass(frozen=True, slots=True)
+class Unwatch:
+    """It does not matter any more who opens this service's files."""
+
+    durable: ClassVar[bool] = False
+    service: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,11 +251,13 @@ class Look:
     log_offset: int
     sent_at: float
     inquiry: Inquiry | None = None
+    opens: bool = False
+    """Whether it matters who opened the files."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Run the readiness probe once → Probed."""
+    """Run a probe of readiness or of health once → Probed."""
 
     durable: ClassVar[bool] = False
     token: Token
@@ -235,7 +266,7 @@ class Ask:
     pid: int
     generation: int = 0
     beside: bool = False
-    """Another generation may answer in its stead: only an answer of its own counts."""
+    """Somebody else may answer in its stead: only an answer of this generation's own processes counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,6 +328,8 @@ Effect = (
     | TakeSnapshot
     | RunCheck
     | TakeBaseline
+    | AskReport
+    | Unwatch
     | Look
     | Ask
     | Answer

@@ -14,7 +14,7 @@ from agentd.core.memory import Memory
 from agentd.core.plan import Change
 from agentd.core.process import Exit, Identity
 from agentd.core.spec import Spec
-from agentd.core.steps import Baseline, Sight
+from agentd.core.steps import Baseline, Sight, Worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Token:
 
     service: str
     machine: str
-    """instance (of a generation that is started beside another: instance.N), reload, waiting, hold or confirm."""
+    """instance (of a generation that is started beside another: instance.N), reload, waiting, late, hold or confirm."""
     serial: int
 
 
@@ -157,6 +157,8 @@ class Restored:
 
     token: Token
     files: int
+    kept: str = ""
+    """Where the bytes that were overwritten can be found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,8 +238,17 @@ class Sighted:
 
 
 @dataclass(frozen=True, slots=True)
+class Reported:
+    """What the service says it did not take, by name; None: it gave no answer that counts, and ``why``."""
+
+    token: Token
+    names: tuple[str, ...] | None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Probed:
-    """The readiness probe passed (``why`` None) or not."""
+    """The probe of readiness or of health passed (``why`` None) or not."""
 
     token: Token
     why: str | None
@@ -296,6 +307,15 @@ class Notified:
     """ERRNO or X_AGENTD_RELOAD_RESULT=failed, with STATUS, or a STATUS that says it alone, as a clause; empty: it complains of nothing."""
     hash: str = ""
     """X_AGENTD_CONFIG_HASH: what it runs, or the first digits of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkersSeen:
+    """Somebody looked at the children of the main process while no reload ran."""
+
+    service: str
+    generation: int
+    workers: tuple[Worker, ...]
 
 
 # What the service tells its own machines.
@@ -467,12 +487,13 @@ Completion = (
     | Switched
     | Counted
     | Sighted
+    | Reported
     | Probed
     | EffectFailed
     | Elapsed
 )
 ProcessEvent = Exited | Emptied | Notified
-Event = Ask | ShutdownAsked | DefinitionsLoaded | Completion | ProcessEvent
+Event = Ask | ShutdownAsked | DefinitionsLoaded | Completion | ProcessEvent | WorkersSeen
 
 InstanceEvent = (
     Launch
@@ -490,6 +511,7 @@ InstanceEvent = (
 )
 ReloadEvent = (
     Begin
+    | Probed
     | Touched
     | Abort
     | InstanceReady
@@ -510,6 +532,7 @@ ReloadEvent = (
     | Performed
     | Switched
     | Sighted
+    | Reported
     | EffectFailed
     | Elapsed
 )

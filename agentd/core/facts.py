@@ -228,6 +228,37 @@ class Drained:
 
 
 @dataclass(frozen=True, slots=True)
+class Verified:
+    """Whether the service was well with what it took. ``why``: its last complaint; empty: it has none."""
+
+    service: str
+    reload_id: str
+    generation: int
+    passes: int
+    failures: int
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RollingBack:
+    """What was tried is bad, and the last good configuration is put back from here on, within the same reload."""
+
+    service: str
+    reload_id: str
+    hash: str
+    """Of what is put back."""
+    version: str
+    verdict: Verdict
+    """``refused``: the files alone, since what was before still serves. ``failed``: it is taken and verified again."""
+    error_type: str
+    message: str
+    """Why, as a clause."""
+    down: bool = False
+    """The service is gone: its outage began at this moment."""
+    output: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class TurnBegan:
     """Of a service with several instances: what follows, up to its end, is about this one."""
 
@@ -282,6 +313,8 @@ class Judged:
     """The last lines of the check or the service, when it failed."""
     instances: tuple[Outcome, ...] = ()
     """Each of several; empty: there is one, or it is a start of one."""
+    not_taken: tuple[str, ...] = ()
+    """What the service did not take, or only takes after a restart, by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +325,8 @@ class Restored:
     reload_id: str
     hash: str
     files: int
+    kept: str = ""
+    """Where the bytes that were overwritten can be found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,6 +354,27 @@ class LiveChanged:
     service: str
     hash: str | None
     version: str | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class LateEvidence:
+    """What a reload that had timed out was waiting for came after its verdict, which stays."""
+
+    service: str
+    reload_id: str
+    confirmation: str
+    grade: Grade
+    hash: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class External:
+    """It took a configuration that nobody here had asked for. ``why``: what shows it, as a clause."""
+
+    service: str
+    generation: int
     why: str
 
 
@@ -358,6 +414,8 @@ Fact = (
     | StepEnded
     | Flipped
     | Drained
+    | Verified
+    | RollingBack
     | TurnBegan
     | TurnEnded
     | Judged
@@ -365,6 +423,8 @@ Fact = (
     | Confirmed
     | DefinitionsTaken
     | LiveChanged
+    | External
+    | LateEvidence
     | Quarantined
     | Skipped
 )

@@ -38,6 +38,8 @@ class Attempt:
     hash: str
     version: str
     verdict: Verdict
+    back: str = ""
+    """Hash of what was put back after it in vain: nothing but a person tries that again."""
 
 
 @dataclass(frozen=True, slots=True)

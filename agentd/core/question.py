@@ -21,11 +21,13 @@ class Question:
 
     probe: HttpProbe | ExecProbe
     path: str = ""
-    """Dotted path into a JSON document (``data.0.hash`` or ``data[0].hash``); empty: the answer itself."""
+    """JMESPath expression into a JSON document; empty: the answer itself."""
     metric: str = ""
     """Name of a metric in Prometheus' text format, with its labels as the page writes them or with none."""
     mark: str = ""
     """Path or metric, as the value has it, of something that changes with every configuration taken; empty: nothing."""
+    names: bool = False
+    """Whether the value names a configuration, and not a result or a count."""
 
 
 @dataclass(frozen=True, slots=True)

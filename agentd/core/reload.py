@@ -6,10 +6,12 @@ Who may ask and whose turn it is, is decided by ``service``.
 from __future__ import annotations
 
 from agentd.core import reload_act as act
+from agentd.core import reload_back as back
 from agentd.core import reload_confirm as confirm
 from agentd.core import reload_generations as generations
 from agentd.core import reload_prepare as prepare
 from agentd.core import reload_turns as turns
+from agentd.core import reload_verify as verify
 from agentd.core.errors import IllegalTransitionError
 from agentd.core.events import (
     Abort,
@@ -26,7 +28,9 @@ from agentd.core.events import (
     Notified,
     OtherEnded,
     Performed,
+    Probed,
     ReloadEvent,
+    Reported,
     Restored,
     Rolled,
     RoomMade,
@@ -53,7 +57,10 @@ def step(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     row = TABLE.get((r.stage, type(event)))
     if row is None:
         raise IllegalTransitionError(f"{type(event).__name__} while {r.stage.value}")
-    r, effects, notes = row(r, event, view, now)
+    result = row(r, event, view, now)
+    if result[0].ending is None:
+        return result
+    r, effects, notes = back.weigh(result, view, now)
     if r.ending is None or not view.others:
         return r, effects, notes
     r, more = turns.conclude(r, view, now)
@@ -75,6 +82,8 @@ def stale(r: Reload, event: ReloadEvent) -> bool:
             | Performed(token=token)
             | Switched(token=token)
             | Sighted(token=token)
+            | Probed(token=token)
+            | Reported(token=token)
             | EffectFailed(token=token)
         ):
             return token.serial != r.awaiting
@@ -98,6 +107,8 @@ TABLE: dict[tuple[Stage, type[ReloadEvent]], Row] = {
     (_S.SETTLING, Elapsed): prepare.settled,
     (_S.RESTORING, Restored): prepare.restored,
     (_S.RESTORING, EffectFailed): prepare.not_restored,
+    (_S.RESTORING, InstanceEnded): back.ended_on_the_way,
+    (_S.READING, InstanceEnded): back.ended_on_the_way,
     (_S.READING, SnapshotDone): prepare.was_read,
     (_S.READING, EffectFailed): prepare.effect_failed,
     (_S.CHECKING, CheckDone): prepare.was_checked,
@@ -130,6 +141,12 @@ TABLE: dict[tuple[Stage, type[ReloadEvent]], Row] = {
     (_S.CONFIRMING, Elapsed): confirm.look_again,
     (_S.CONFIRMING, Notified): confirm.said_and_look,
     (_S.CONFIRMING, EffectFailed): confirm.effect_failed_late,
+    (_S.VERIFYING, Probed): verify.probed,
+    (_S.VERIFYING, EffectFailed): verify.not_probed,
+    (_S.VERIFYING, Elapsed): verify.ask_again,
+    (_S.VERIFYING, NextEnded): generations.next_ended,
+    (_S.REPORTING, Reported): confirm.reported,
+    (_S.REPORTING, EffectFailed): confirm.effect_failed_late,
     (_S.ROLLING, InstanceEnded): act.stay,
     (_S.ROLLING, Rolled): act.rolled,
     (_S.COMPARING, SnapshotDone): confirm.was_compared,

@@ -69,8 +69,9 @@ def _baseline(r: Reload, view: View, now: float) -> Result:
     r, notes = note(r, now, began(r, view))
     r, token = expect(r, view)
     workers = any(e.workers for e in view.spec.reload.confirm)
-    inquiry = reload_confirm.inquiry(view)
-    return r, (TakeBaseline(token, view.pid, workers, inquiry),), notes
+    inquiry, watch = reload_confirm.inquiry(view), reload_confirm.watch(r, view)
+    r = replace(r, watched=bool(watch))
+    return r, (TakeBaseline(token, view.pid, workers, inquiry, watch),), notes
 
 
 def has_baseline(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
@@ -143,9 +144,8 @@ def performed(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     error_type, moved = step.error_type(event.status), r.step > 0
     if view.spec.reload.some(output):
         return _no(r, event, view, now, reload_confirm.partly(error_type, output))
-    return _no(
-        r, event, view, now, Ending(verdict, error_type, message, output=output, moved=moved)
-    )
+    ending = Ending(verdict, error_type, message, output=output, moved=moved, bad=True)
+    return _no(r, event, view, now, ending)
 
 
 def _next(
@@ -207,8 +207,9 @@ def died(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
         return r, (), ()  # the next generation is on its way: all the better
     r, notes = note(r, now, ended(r, view, "service_died"))
     message = f"{view.spec.name} died: {event.message}"
+    moved = r.stage in ACTED
     ending = Ending(
-        Verdict.FAILED, "service_died", message, output=event.output, moved=r.stage in ACTED
+        Verdict.FAILED, "service_died", message, output=event.output, moved=moved, bad=moved
     )
     return finish(r, view, now, notes, ending)
 

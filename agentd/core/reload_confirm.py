@@ -1,21 +1,22 @@
 """The rows of a reload from the act to the verdict: evidence, and reading the inputs once more.
 
-Decides: when to look again, when evidence suffices, what is confirmed in the end. What a kind of evidence makes of what was seen is
-``agentd.evidence``'s.
+Decides: when to look again, when evidence suffices, whether its health is asked for (then ``reload_verify`` says for how long), and what is
+confirmed in the end. What a kind of evidence makes of what was seen is ``agentd.evidence``'s.
 """
 
 from __future__ import annotations
 
 from agentd.core import reload_turns
-from agentd.core.effects import Disarm, Inquiry, Look, TakeSnapshot
+from agentd.core.effects import Ask, AskReport, Disarm, Inquiry, Look, TakeSnapshot
 from agentd.core.events import (
     EffectFailed,
     Notified,
     ReloadEvent,
+    Reported,
     Sighted,
     SnapshotDone,
 )
-from agentd.core.manifest import Manifest
+from agentd.core.manifest import Manifest, changes
 from agentd.core.reload_value import (
     Act,
     Ending,
@@ -31,7 +32,7 @@ from agentd.core.reload_value import (
     note,
 )
 from agentd.core.spec import ExecProbe, ReadyAfter, ReadyNotify
-from agentd.core.steps import Grade, Heard, Judgement, Sight, Wanted
+from agentd.core.steps import Evidence, Grade, Heard, Judgement, Sight, Wanted
 from agentd.core.value import replace
 from agentd.wire import Verdict
 
@@ -43,6 +44,8 @@ SLOWEST_COMMAND = 1.0
 """The same where a look starts a command."""
 GRACE = 0.2
 """Seconds a service must live after a signal that nothing can prove, before it is called ``unverified``."""
+NAMED = 10
+"""How many settings that were not taken a message names; the record has all of them."""
 SAYINGS = 16
 """How many of the service's last messages a reload keeps."""
 _HASH_DIGITS = 7
@@ -53,6 +56,21 @@ def inquiry(view: View) -> Inquiry | None:
     """The questions of its evidence; None: there are none."""
     questions = tuple(e.question for e in view.spec.reload.confirm)
     return Inquiry(view.spec, view.generation, questions) if any(questions) else None
+
+
+def watch(r: Reload, view: View) -> tuple[str, ...]:
+    """The inputs of which it matters who opens them; empty: no evidence asks for that."""
+    return _reads(r, view) if any(e.opens for e in view.spec.reload.confirm) else ()
+
+
+def _reads(r: Reload, view: View) -> tuple[str, ...]:
+    """What a service must open to take this configuration: what changed, else everything; not what only a start reads."""
+    assert r.manifest is not None
+    unread = view.spec.process.env_file
+    there = [entry.path for entry in r.manifest.entries if entry.path not in unread]
+    old = view.live or view.last_good
+    changed = {change.path for change in changes(old, r.manifest)} if old else set()
+    return tuple([path for path in there if path in changed] or there)
 
 
 def look(r: Reload, view: View) -> Result:
@@ -70,6 +88,7 @@ def look(r: Reload, view: View) -> Result:
         offset,
         r.sent_at,
         inquiry(view),
+        any(e.opens for e in confirm),
     )
     return r, (Disarm(view.spec.name, r.machine), one), ()
 
@@ -77,20 +96,15 @@ def look(r: Reload, view: View) -> Result:
 def seen(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     """Compare when all evidence agrees, refused when one contradicts, otherwise another look."""
     assert isinstance(event, Sighted)
-    assert r.baseline is not None
-    before = r.baseline
     r = replace(r, awaiting=None)
     confirm = view.spec.reload.confirm
     if not event.sights[0].alive:
         return look_later(r, view, now)  # its end is on its way here, with its last words
-    told = heard(r)
-    sights = _informed(r, event.sights, view)
-    said = [e.judge(before, s) for e, s in zip(confirm, sights, strict=False)]
-    r = replace(r, answered=_answered(sights) or r.answered)
+    r, said = judge(r, event.sights, view)
     if Judgement.CONTRADICTED in said:
         at = said.index(Judgement.CONTRADICTED)
         name, line = confirm[at].name, event.sights[at].matched
-        why = told.refused or r.answered
+        why = heard(r).refused or r.answered
         message = f"{name} contradicts it" + (f": {why}" if why else "")
         r, notes = note(r, now, ended(r, view, "contradicted"))
         first = r.step <= 1  # of several steps an earlier one may have been taken
@@ -98,22 +112,56 @@ def seen(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
         output = () if line is None else (line,)
         if view.spec.reload.some(output):
             return finish(r, view, now, notes, partly("contradicted", output))
-        ending = Ending(verdict, "contradicted", message, output=output, moved=not first)
+        moved = not first
+        ending = Ending(verdict, "contradicted", message, output=output, moved=moved, bad=True)
         return finish(r, view, now, notes, ending)
     if not confirm and event.sights[0].since_sent >= GRACE:
-        return confirmed(r, view, now) if r.certain else late(r, view, now)
+        return ask_report(r, view, now) if r.certain else late(r, view, now)
     witnessed = r.certain or any(e.grade is not Grade.DECLARED for e in confirm)
-    if confirm and witnessed and all(j is Judgement.CONFIRMED for j in said):
-        return confirmed(r, view, now)
-    if witnessed and _nothing_more(said) and sights[0].since_sent >= GRACE:
-        return _unable(r, said.index(Judgement.UNABLE), sights, view, now)
+    if confirm and witnessed and all(j.yes for j in said):
+        return ask_report(weighed(r, said, view), view, now)
+    if witnessed and _nothing_more(said) and event.sights[0].since_sent >= GRACE:
+        at = said.index(Judgement.UNABLE)
+        return _unable(r, at, event.sights[at].blind, view, now)
     return look_later(r, view, now)
+
+
+def weighed(r: Reload, said: list[Judgement], view: View) -> Reload:
+    """What confirmed it, and how strong that is."""
+    earned = [(e.name, _earned(e, j)) for e, j in zip(view.spec.reload.confirm, said, strict=False)]
+    best = min(earned, key=_strength)
+    return replace(r, confirmed=_weaker(r.confirmed, best))
+
+
+def judge(r: Reload, seen: tuple[Sight, ...], view: View) -> tuple[Reload, list[Judgement]]:
+    """What each evidence makes of a look; what was seen and answered last is kept."""
+    assert r.baseline is not None
+    sights = _informed(r, seen, view)
+    confirm = view.spec.reload.confirm
+    said = [e.judge(r.baseline, s) for e, s in zip(confirm, sights, strict=False)]
+    r = replace(r, answered=_answered(sights) or r.answered, workers=seen[0].workers)
+    return r, said
 
 
 def partly(error_type: str, output: tuple[str, ...]) -> Ending:
     """By its own word it took some of it; which configuration that makes is not known."""
     message = "the service took only some of it, by its own word"
     return Ending(Verdict.PARTIAL, error_type, message, output=output, moved=True)
+
+
+def _earned(evidence: Evidence, said: Judgement) -> Grade:
+    """Its grade, or what is left of it when it agreed without a proof."""
+    agreed = said is Judgement.AGREED and evidence.grade is Grade.PROVEN
+    return Grade.OBSERVED if agreed else evidence.grade
+
+
+def _strength(one: tuple[str, Grade]) -> int:
+    return list(Grade).index(one[1])
+
+
+def _weaker(former: tuple[str, Grade] | None, now: tuple[str, Grade]) -> tuple[str, Grade]:
+    """Of several instances the one about which least is known speaks for all."""
+    return now if former is None else max(former, now, key=_strength)
 
 
 def _informed(r: Reload, sights: tuple[Sight, ...], view: View) -> list[Sight]:
@@ -125,7 +173,7 @@ def _informed(r: Reload, sights: tuple[Sight, ...], view: View) -> list[Sight]:
     wanted = None
     if r.manifest is not None:
         changed = view.live is None or view.live.hash != r.manifest.hash
-        wanted = Wanted(r.manifest.hash, r.manifest.version, changed)
+        wanted = Wanted(r.manifest.hash, r.manifest.version, changed, watch(r, view))
     return [
         replace(s, heard=told, replied=r.replied, before=was, wanted=wanted)
         for s, was in zip(sights, answers, strict=True)
@@ -145,10 +193,12 @@ def _nothing_more(said: list[Judgement]) -> bool:
     return Judgement.UNABLE in said and Judgement.NOT_YET not in said
 
 
-def _unable(r: Reload, index: int, sights: list[Sight], view: View, now: float) -> Result:
+def _unable(r: Reload, index: int, blind: str, view: View, now: float) -> Result:
     """Nothing contradicts it, and the evidence that was declared cannot tell."""
-    name, was = view.spec.reload.confirm[index].name, sights[index].before
-    why = "what it would have answered before is not known"
+    assert r.baseline is not None
+    name, answers = view.spec.reload.confirm[index].name, r.baseline.answers
+    was = answers[index] if index < len(answers) else None
+    why = blind or "what it would have answered before is not known"
     if was is not None:
         why = "it answered the same before" if was.known else f"{why}: {was.why}"
     message = f"delivered, but {name} proves nothing: {why}"
@@ -178,7 +228,10 @@ def heard(r: Reload) -> Heard:
             now = Heard(reloading=True)
         if now.reloading:
             refused = message.refused or now.refused or _another(r, message.hash)
-            now = Heard(reloading=True, done=now.done or message.ready, refused=refused)
+            named = now.named or (bool(message.hash) and not refused)
+            now = Heard(
+                reloading=True, done=now.done or message.ready, refused=refused, named=named
+            )
     return now
 
 
@@ -229,11 +282,66 @@ def lost(r: Reload, error_type: str, message: str, view: View, now: float) -> Re
     return finish(r, view, now, notes, ending)
 
 
+def ask_report(r: Reload, view: View, now: float) -> Result:
+    """What was not taken, where the service can say."""
+    question = view.spec.reload.report
+    if question is None:
+        return confirmed(r, view, now)
+    assert view.pid is not None
+    r, token = expect(replace(r, stage=Stage.REPORTING), view)
+    return r, (AskReport(token, view.spec, view.generation, view.pid, question),), ()
+
+
+def reported(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
+    """Without an answer nobody knows whether all of it was taken."""
+    assert isinstance(event, Reported)
+    r = replace(r, awaiting=None)
+    if event.names is not None:
+        named = (*r.not_taken, *(name for name in event.names if name not in r.not_taken))
+        return confirmed(replace(r, not_taken=named), view, now)
+    r, notes = note(r, now, ended(r, view, "no_report"))
+    name, grade = confirmation(r, view)
+    message = f"confirmed by {name}, but what was not taken cannot be asked: {event.why}"
+    ending = Ending(Verdict.UNVERIFIED, "no_report", message, name, grade, moved=True)
+    return finish(r, view, now, notes, ending)
+
+
 def confirmed(r: Reload, view: View, now: float) -> Result:
     """The evidence has said enough of this instance."""
     r, notes = note(r, now, ended(r, view))
-    r, effects, more = taken(r, view, now)
+    r, effects, more = verify(r, view, now)
     return r, effects, (*notes, *more)
+
+
+def verify(r: Reload, view: View, now: float) -> Result:
+    """Ask for the first time; where nothing is declared, and for bytes that a start knows to be good, go on."""
+    declared = view.spec.reload.verify
+    if declared is None or _known(r, view):
+        return taken(r, view, now)
+    r = replace(r, stage=Stage.VERIFYING, deadline=now + declared.seconds)
+    r = replace(r, passes=0, failures=0, in_a_row=0, complaint="")
+    r, notes = note(r, now, began(r, view))
+    r, effects, _ = ask(r, view)
+    return r, effects, notes
+
+
+def _known(r: Reload, view: View) -> bool:
+    """A start with bytes that were good before: whoever started it is not kept waiting."""
+    good, plain = view.last_good, r.act is Act.LAUNCH and r.fault is None
+    return plain and good is not None and r.manifest is not None and good.hash == r.manifest.hash
+
+
+def ask(r: Reload, view: View) -> Result:
+    """Ask whether it is well once; only an answer of its own processes counts."""
+    declared = view.spec.reload.verify
+    assert declared is not None
+    generation, pid = view.generation, view.pid
+    if r.act is Act.REPLACE:
+        generation, pid = view.next_generation, view.next_pid
+    assert pid is not None
+    r, token = expect(r, view)
+    ask = Ask(token, view.spec, declared.probe, pid, generation, beside=True)
+    return r, (Disarm(view.spec.name, r.machine), ask), ()
 
 
 def taken(r: Reload, view: View, now: float) -> Result:
@@ -288,7 +396,26 @@ def was_compared(r: Reload, event: ReloadEvent, view: View, now: float) -> Resul
         )
         return finish(r, view, now, notes, ending)
     r, notes = note(r, now, ended(r, view))
-    return finish(r, view, now, notes, applied(r, name, grade))
+    return finish(
+        r, view, now, notes, partial(r, name, grade) if r.not_taken else applied(r, name, grade)
+    )
+
+
+def partial(r: Reload, name: str, grade: Grade | None) -> Ending:
+    """These bytes run, but for what is named."""
+    named, more = r.not_taken[:NAMED], len(r.not_taken) - NAMED
+    rest = f" and {more} more" if more > 0 else ""
+    message = f"not taken, or only after a restart: {', '.join(named)}{rest}"
+    return Ending(
+        Verdict.PARTIAL,
+        "partial",
+        message,
+        name,
+        grade,
+        live=r.manifest,
+        moved=True,
+        not_taken=r.not_taken,
+    )
 
 
 def applied(r: Reload, name: str, grade: Grade | None) -> Ending:
@@ -308,9 +435,10 @@ def confirmation(r: Reload, view: View) -> tuple[str, Grade | None]:
                 return "ready", Grade.DECLARED
             case _:
                 return "ready", Grade.OBSERVED
-    order = list(Grade)
-    ranked = sorted(spec.reload.confirm, key=lambda e: order.index(e.grade))
-    return (ranked[0].name, ranked[0].grade) if ranked else ("none", None)
+    if r.confirmed is not None or not spec.reload.confirm:
+        return r.confirmed or ("none", None)
+    # An earlier agent saw them agree; how much that was worth is not known any more.
+    return min(((e.name, _earned(e, Judgement.AGREED)) for e in spec.reload.confirm), key=_strength)
 
 
 def effect_failed_late(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:

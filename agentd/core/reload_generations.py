@@ -34,6 +34,8 @@ from agentd.core.value import replace
 from agentd.wire import Verdict
 
 START, STOP, SWITCH = "process.start", "process.stop", "traffic.switch"
+_NOT_OF_THE_BYTES = frozenset({"spawn_failed", "switch_failed", "journal_unavailable"})
+"""Why a next generation may not come up whatever its configuration is."""
 
 
 def launch(r: Reload, view: View, now: float) -> Result:
@@ -47,7 +49,7 @@ def launched(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     """The new instance is ready: its start is the evidence."""
     done = facts.StepEnded(view.spec.name, r.id, START, now, "", view.pid)
     r, notes = note(r, now, done, ended(r, view))
-    r, effects, more = reload_confirm.taken(r, view, now)
+    r, effects, more = reload_confirm.verify(r, view, now)
     return r, effects, (*notes, *more)
 
 
@@ -61,6 +63,7 @@ def launch_failed(r: Reload, event: ReloadEvent, view: View, now: float) -> Resu
         event.message,
         output=event.output,
         quarantine=r.condemned,
+        bad=event.error_type != "spawn_failed",
     )
     return finish(r, view, now, notes, ending)
 
@@ -155,7 +158,7 @@ def switched(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     flip = facts.Flipped(name, r.id, view.next_generation, event.at, event.moved)
     r = replace(r, moved=event.moved)
     r, notes = note(r, now, done, flip, ended(r, view))
-    r, effects, more = reload_confirm.taken(r, view, now)
+    r, effects, more = reload_confirm.verify(r, view, now)
     return r, effects, (*notes, *more)
 
 
@@ -175,14 +178,26 @@ def next_ended(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
 def _gives_way(r: Reload, why: NextEnded, view: View, now: float) -> Result:
     name = view.spec.name
     done: list[facts.Fact] = [ended(r, view, why.error_type)]
-    if r.stage is not Stage.COMPARING:
-        step = START if r.stage is Stage.REPLACING else SWITCH
+    step = {Stage.REPLACING: START, Stage.SWITCHING: SWITCH}.get(r.stage)
+    if step is not None:
         done.insert(0, facts.StepEnded(name, r.id, step, now, why.error_type))
     r, notes = note(r, now, *done)
+    what = "did not live" if r.stage is Stage.VERIFYING else "did not come up"
+    r, effects, more = _refused(r, what, why, view, now)
+    return r, effects, (*notes, *more)
+
+
+def unwell(r: Reload, said: str, view: View, now: float) -> Result:
+    """It lives and is not well: the former one gets its place back."""
+    return _refused(r, "is not well", NextEnded("verify_failed", said), view, now)
+
+
+def _refused(r: Reload, what: str, why: NextEnded, view: View, now: float) -> Result:
+    name, bad = view.spec.name, why.error_type not in _NOT_OF_THE_BYTES
     if not view.serves:
-        message = f"{name} died, and its next generation did not come up: {why.message}"
-        ending = Ending(Verdict.FAILED, why.error_type, message, output=why.output, moved=True)
+        message = f"{name} died, and its next generation {what}: {why.message}"
+        ending = Ending(Verdict.FAILED, why.error_type, message, moved=True)
     else:
-        message = f"the next generation did not come up: {why.message}; the former one serves"
-        ending = Ending(Verdict.REFUSED, why.error_type, message, output=why.output)
-    return finish(r, view, now, notes, ending)
+        message = f"the next generation {what}: {why.message}; the former one serves"
+        ending = Ending(Verdict.REFUSED, why.error_type, message)
+    return finish(r, view, now, (), replace(ending, output=why.output, bad=bad))

@@ -6,7 +6,7 @@ Facts of a request by a watch are kept back until it is known to matter: one tha
 
 from __future__ import annotations
 
-from agentd.core import facts, reload_act, reload_confirm, reload_generations
+from agentd.core import facts, reload_act, reload_back, reload_confirm, reload_generations
 from agentd.core.effects import Restore, RunCheck, TakeSnapshot
 from agentd.core.events import (
     CheckDone,
@@ -57,17 +57,27 @@ def begin(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
 def restored(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     """The files are what they were: read them like any others."""
     assert isinstance(event, Restored)
-    done = facts.Restored(view.spec.name, r.id, r.restore, event.files)
-    r, notes = note(r, now, done, ended(r, view))
+    hash_ = r.manifest.hash if r.fault and r.manifest else r.restore
+    done = facts.Restored(view.spec.name, r.id, hash_, event.files, event.kept)
+    remark = f"what was there is kept in {event.kept}" if event.kept and r.poison else ""
+    r, notes = note(replace(r, remark=remark), now, done, ended(r, view))
+    if r.fault is not None and r.fault.verdict is Verdict.REFUSED:
+        return finish(replace(r, awaiting=None), view, now, notes, Ending(Verdict.APPLIED))
     r, effects, more = read(r, view, now)
     return r, effects, (*notes, *more)
 
 
 def not_restored(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
-    """It cannot be put back: nothing was written."""
+    """It cannot be put back: nothing was written. A start goes on with what is there."""
     assert isinstance(event, EffectFailed)
     r, notes = note(replace(r, awaiting=None), now, ended(r, view, event.error_type))
-    return finish(r, view, now, notes, Ending(Verdict.REJECTED, event.error_type, event.message))
+    if r.act is Act.LAUNCH and r.fault is None and r.poison is not None:
+        r = replace(r, condemned=True, remark=event.message)
+        r, effects, more = reload_generations.launch(r, view, now)
+        return r, effects, (*notes, *more)
+    again = event.error_type == "inputs_moved"
+    ending = Ending(Verdict.REJECTED, event.error_type, event.message, again=again)
+    return finish(r, view, now, notes, ending)
 
 
 def touched(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
@@ -95,6 +105,8 @@ def read(r: Reload, view: View, now: float) -> Result:
 def was_read(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     """Nothing to do, or taken by the start already; otherwise it is checked."""
     assert isinstance(event, SnapshotDone)
+    if r.fault is not None:
+        return reload_back.was_read(r, event, view, now)
     r = replace(r, awaiting=None)
     if isinstance(event.found, Missing):
         return was_missing(r, event.found, view, now)
@@ -118,6 +130,10 @@ def was_read(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     )
     r, more = note(r, now, taken, ended(r, view))
     notes = (*notes, *more)
+    q, digest = view.quarantine, view.spec.digest
+    if q and (q.hash, q.digest) == (event.found.hash, digest) and reload_back.instead(r, view):
+        r, effects, more = reload_back.start_instead(r, view, now)
+        return r, effects, (*notes, *more)
     name, grade = r.started_with or ("none", None)
     proven = grade is Grade.PROVEN or not r.require_proof
     if r.started_with and proven and view.live and event.found.hash == view.live.hash:
@@ -134,6 +150,8 @@ def nothing_to_do(r: Reload, found: Manifest, view: View) -> str:
     if r.cause.trigger.person:
         return ""
     tried = view.attempted
+    if tried and tried.back == found.hash:
+        return "quarantined"
     undecided = tried and (tried.verdict is Verdict.UNVERIFIED or r.act is Act.LAUNCH)
     if tried and undecided and tried.hash == found.hash:
         return "unchanged"
@@ -177,7 +195,11 @@ def check(r: Reload, found: Manifest, view: View, now: float) -> Result:
     r = replace(r, stage=Stage.CHECKING)
     r, notes = note(r, now, began(r, view))
     r, token = expect(r, view)
-    return r, (RunCheck(token, view.spec, check, r.id, r.trace_id),), notes
+    return r, (RunCheck(token, view.spec, check, r.id, r.trace_id, found.hash),), notes
+
+
+SAYS_NO = ("check_failed", "check_warned")
+"""What the checker itself says of these bytes; the others tell of the checker."""
 
 
 def was_checked(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
@@ -194,12 +216,17 @@ def was_checked(r: Reload, event: ReloadEvent, view: View, now: float) -> Result
         error_type, message = "check_unavailable", event.error
     elif event.exit_code != 0:
         error_type, message = "check_failed", f"{executable} says no (exit code {event.exit_code})"
+    elif view.spec.reload.check.warned(event.output):
+        error_type, message = "check_warned", f"{executable} accepts it with a warning"
     said = facts.CheckEnded(
         view.spec.name, r.id, executable, event.exit_code, event.timed_out, output
     )
     r, notes = note(replace(r, awaiting=None), now, said, ended(r, view, error_type))
+    if error_type == "check_failed" and reload_back.instead(r, view):
+        r, effects, more = reload_back.start_instead(r, view, now)
+        return r, effects, (*notes, *more)
     if r.act is Act.LAUNCH:  # there is nothing to protect: starting is the better test
-        r = replace(r, condemned=error_type == "check_failed")
+        r = replace(r, condemned=error_type in SAYS_NO)
     if not error_type or r.act is Act.LAUNCH:
         r, effects, more = reload_act.act(r, view, now)
         return r, effects, (*notes, *more)
@@ -208,7 +235,7 @@ def was_checked(r: Reload, event: ReloadEvent, view: View, now: float) -> Result
         error_type,
         message,
         output=output,
-        quarantine=error_type == "check_failed",
+        quarantine=error_type in SAYS_NO,
     )
     return finish(r, view, now, notes, ending)
 
@@ -217,9 +244,9 @@ def effect_failed(r: Reload, event: ReloadEvent, view: View, now: float) -> Resu
     """Something on the way could not be done; the service was not touched. A start goes on: there is nothing to protect."""
     assert isinstance(event, EffectFailed)
     r = replace(r, awaiting=None)
-    if r.act is Act.LAUNCH and r.stage is Stage.READING:
+    if r.act is Act.LAUNCH and r.stage is Stage.READING and r.fault is None:
         return was_missing(r, Missing(event.error_type, event.message), view, now)
-    if r.act is Act.LAUNCH:
+    if r.act is Act.LAUNCH and r.stage is Stage.CHECKING:
         return was_checked(r, CheckDone(event.token, None, error=event.message), view, now)
     r, notes = speak(r, view)
     r, more = note(r, now, ended(r, view, event.error_type))

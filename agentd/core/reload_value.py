@@ -16,6 +16,7 @@ from agentd.core.effects import (
     Disarm,
     Effect,
     Note,
+    Unwatch,
 )
 from agentd.core.events import (
     Notified,
@@ -27,7 +28,7 @@ from agentd.core.facts import Cause, Fact, Outcome
 from agentd.core.manifest import Manifest, Missing
 from agentd.core.memory import Attempt, Quarantine
 from agentd.core.spec import Spec
-from agentd.core.steps import Baseline, Grade
+from agentd.core.steps import Baseline, Grade, Worker
 from agentd.core.value import replace
 from agentd.wire import Verdict
 
@@ -50,6 +51,8 @@ class Stage(StrEnum):
     REPLACING = "replacing"
     SWITCHING = "switching"
     CONFIRMING = "confirming"
+    VERIFYING = "verifying"
+    REPORTING = "reporting"
     ROLLING = "rolling"
     COMPARING = "comparing"
 
@@ -70,6 +73,8 @@ PHASE: dict[Stage, str] = {
     Stage.REPLACING: "apply",
     Stage.SWITCHING: "apply",
     Stage.CONFIRMING: "confirm",
+    Stage.VERIFYING: "verify",
+    Stage.REPORTING: "confirm",
     Stage.ROLLING: "apply",
     Stage.COMPARING: "commit",
 }
@@ -84,6 +89,8 @@ ACTED = frozenset(
         Stage.REPLACING,
         Stage.SWITCHING,
         Stage.CONFIRMING,
+        Stage.VERIFYING,
+        Stage.REPORTING,
         Stage.ROLLING,
         Stage.COMPARING,
     }
@@ -115,8 +122,14 @@ class Ending:
     moved: bool = False
     """Whether ``live`` is news."""
     quarantine: bool = False
+    bad: bool = False
+    """The bytes are to blame: where that is declared, the last good ones are put back."""
     again: bool = False
     """The inputs changed under it: another one must follow."""
+    back: str = ""
+    """Hash of what was put back in vain."""
+    not_taken: tuple[str, ...] = ()
+    """What the service did not take, by name."""
     silent: str = ""
     """A trigger found nothing to do, and why: counted, not traced."""
     instances: tuple[Outcome, ...] = ()
@@ -147,6 +160,8 @@ class View:
     others: tuple[Outcome, ...] = ()
     """The other instances, as if nothing was done to them."""
     next_pid: int | None = None
+    gone: bool = False
+    """Whether nothing of the instance is left, nor being born."""
 
 
 @dataclass(frozen=True)
@@ -184,8 +199,14 @@ class Reload:
     """The checker of a start said no; it was started all the same."""
     certain: bool = True
     """False: an earlier agent died between deciding to act and noting that it had."""
+    workers: tuple[Worker, ...] = ()
+    """Those that the last look saw."""
+    watched: bool = False
+    """Whether it is looked at who opens the inputs."""
     replied: bool = False
     """Whether the last step's command or call said yes."""
+    not_taken: tuple[str, ...] = ()
+    """What the service says it did not take."""
     answered: str = ""
     """What it last said when it was asked what it runs, as a clause."""
     said: tuple[Notified, ...] = ()
@@ -194,6 +215,19 @@ class Reload:
     """New connections were sent to the next generation."""
     moved: bool = False
     """And that could be done: what listens is not shared."""
+    passes: int = 0
+    failures: int = 0
+    """Of the probes of health so far."""
+    in_a_row: int = 0
+    """Such failures since the last pass."""
+    complaint: str = ""
+    """What the last of them said."""
+    poison: Manifest | None = None
+    """What was tried and is being put back, or was: it is not tried again unasked."""
+    fault: Ending | None = None
+    """How it would have ended: set, it is rolling back from there."""
+    remark: str = ""
+    """One clause more for the verdict."""
     looks: int = 0
     turn: bool = False
     """Of several instances one has its turn."""
@@ -207,6 +241,8 @@ class Reload:
     serial: int = 0
     timer: int | None = None
     awaiting: int | None = None
+    confirmed: tuple[str, Grade] | None = None
+    """The evidence that agreed and the grade that it earned."""
     ending: Ending | None = None
     slot: int = 0
     """Of several instances the one whose turn it is."""
@@ -272,9 +308,11 @@ def speak(r: Reload, view: View) -> tuple[Reload, tuple[Note, ...]]:
 def finish(r: Reload, view: View, now: float, notes: tuple[Note, ...], ending: Ending) -> Result:
     """It is over: nothing of it waits for anything any more."""
     name = view.spec.name
+    unwatch = (Unwatch(name),) if r.watched else ()
     if r.awaiting is not None:  # then it has no timer
-        return replace(r, ending=ending), (Cancel(Token(name, r.machine, r.awaiting)),), notes
-    return replace(r, ending=ending), (Disarm(name, r.machine),), notes
+        cancel = Cancel(Token(name, r.machine, r.awaiting))
+        return replace(r, ending=ending), (cancel, *unwatch), notes
+    return replace(r, ending=ending), (Disarm(name, r.machine), *unwatch), notes
 
 
 def began(r: Reload, view: View) -> Fact:

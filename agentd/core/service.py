@@ -7,7 +7,14 @@ nor who waits for whom among services (``host``).
 
 from __future__ import annotations
 
-from agentd.core import reload_confirm, reload_turns, reload_value
+from agentd.core import (
+    reload_back,
+    reload_confirm,
+    reload_turns,
+    reload_value,
+    service_external,
+    service_late,
+)
 from agentd.core.effects import Accepted, CloseSockets
 from agentd.core.events import (
     Ask,
@@ -23,6 +30,7 @@ from agentd.core.events import (
     Reset,
     RestartAsked,
     Stop,
+    WorkersSeen,
 )
 from agentd.core.facts import Cause
 from agentd.core.instance import Ending, Instance, Phase
@@ -39,6 +47,7 @@ from agentd.core.service_asks import (
 from agentd.core.service_generations import stop_beside
 from agentd.core.service_machines import (
     abort,
+    entered,
     move_answered,
     move_each,
     move_instance,
@@ -60,7 +69,9 @@ AT_REST = frozenset({Phase.DOWN, Phase.BACKOFF, Phase.FAILED})
 _OF_PROCESSES = frozenset({Exited, Emptied, Notified})
 
 
-def step(t: Turn, event: Ask | Completion | ProcessEvent | Stop | Defined | None) -> None:
+def step(  # noqa: C901 - a case for each kind of event
+    t: Turn, event: Ask | Completion | ProcessEvent | WorkersSeen | Stop | Defined | None
+) -> None:
     """Work the event into ``t``; None only settles. Raises IllegalTransitionError for a refused pair."""
     kind = type(event)
     listens = t.s.spec.sockets and _needs_sockets(t.s)
@@ -68,6 +79,8 @@ def step(t: Turn, event: Ask | Completion | ProcessEvent | Stop | Defined | None
         asked(t, event)
     elif kind in _OF_PROCESSES:
         move_process(t, event)  # type: ignore[arg-type]  # by its kind
+    elif kind is WorkersSeen:
+        service_external.workers_seen(t, event)  # type: ignore[arg-type]  # by its kind
     elif kind is Stop:
         abort(t, "agentd stops")
         give_up_start(t)
@@ -146,6 +159,8 @@ def _completion(t: Turn, event: Completion) -> None:
             waited(t, event)
         case "hold":
             hold_elapsed(t, event)
+        case service_late.MACHINE:
+            service_late.step(t, event)
         case "confirm":
             confirm_elapsed(t, event)
         case _:
@@ -199,6 +214,7 @@ def _begin_waiting(t: Turn, r: Reload) -> None:
     turn_to(t, i)
     r = replace(r, machine="reload", act=act, serial=max(r.serial, t.s.serial))
     t.s = replace(t.s, waiting=None, running=r)
+    service_late.drop(t)
     move_running(t, Begin())
 
 
@@ -207,6 +223,7 @@ def _begin_start(t: Turn) -> None:
     r = new_reload(t, replace(cause, trigger=Trigger.START))
     r = replace(r, act=Act.LAUNCH, machine="reload", handle="start")
     t.s = replace(t.s, running=r, next_start=None)
+    service_late.drop(t)
     t.notes.append(reload_value.requested(r, t.s.view, t.now))
     t.answer(reply, Accepted(r.id, r.trace_id, joined=False))
     move_running(t, Begin())
@@ -222,13 +239,19 @@ def go_on(t: Turn, r: Reload) -> None:
         move_running(t, InstanceReady())
     else:
         view = t.s.view
-        looks = r.stage is Stage.CONFIRMING
-        r, effects, notes = (
-            reload_confirm.look(r, view) if looks else reload_confirm.compare(r, view, t.now)
-        )
+        match r.stage:
+            case Stage.CONFIRMING:
+                r, effects, notes = reload_confirm.look(r, view)
+            case Stage.VERIFYING:
+                r, effects, notes = reload_confirm.verify(r, view, t.now)
+            case Stage.RESTORING:
+                r, effects, notes = reload_back.put_back(r, view, t.now)
+            case _:
+                r, effects, notes = reload_confirm.compare(r, view, t.now)
         t.s = replace(t.s, running=r)
         t.effects += effects
         t.notes += notes
+        entered(t, r.stage)
 
 
 def conclude(t: Turn, r: Reload, ending: reload_value.Ending) -> None:

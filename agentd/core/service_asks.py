@@ -271,7 +271,9 @@ def cancel_asked(t: Turn, e: CancelAsked) -> None:
     """One that has touched nothing is given up, and a roll-back writes files first; another one is only named."""
     by = f" by {e.cause.user}" if e.cause.user else ""
     running, waiting = t.s.running, t.s.waiting
-    acts = running and (running.act is Act.LAUNCH or running.restore or running.taken)
+    acts = running and (
+        running.act is Act.LAUNCH or running.restore or running.taken or running.fault
+    )
     if waiting is not None and waiting.id == e.reload_id:
         move_waiting(t, Abort(f"cancelled{by}"))
         t.answer(e.reply, Done())

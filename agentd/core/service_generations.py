@@ -17,13 +17,13 @@ from agentd.core.events import (
     Stop,
     Token,
 )
-from agentd.core.instance import ALIVE, Instance, Phase
+from agentd.core.instance import ALIVE, GOING, Instance, Phase
 from agentd.core.reload_value import Reload
 from agentd.core.service_value import Turn
 from agentd.core.value import replace
 from agentd.wire import Verdict
 
-STAYS = frozenset({Verdict.APPLIED, Verdict.UNVERIFIED})
+STAYS = frozenset({Verdict.APPLIED, Verdict.UNVERIFIED, Verdict.ROLLED_BACK})
 """The verdicts after which the next generation has the other one's place."""
 
 
@@ -57,7 +57,7 @@ def move_beside(t: Turn, before: Instance, event: InstanceEvent) -> Instance:
     after = step_instance(t, before, event)
     s = t.s
     if s.next is before:
-        going = after.phase in (Phase.STOPPING, Phase.KILLING)
+        going = after.phase in GOING
         former = (*s.former, after) if going else s.former
         t.s = replace(s, next=None if going or after.phase not in ALIVE else after, former=former)
     else:
@@ -92,8 +92,8 @@ def stop_beside(t: Turn) -> None:
             move_beside(t, i, Stop())
 
 
-def conclude(t: Turn, r: Reload, *, stays: bool) -> None:
-    """The replacement is over: either the next generation has the place, or everything is as it was."""
+def conclude(t: Turn, r: Reload, *, stays: bool, drain: bool = False) -> None:
+    """The replacement is over: either the next generation has the place, or everything is as it was (see ``give_way``)."""
     s, old = t.s, t.s.instance
     if stays and s.next is not None:
         t.s = replace(s, instance=replace(s.next, beside=False), next=None)
@@ -104,10 +104,18 @@ def conclude(t: Turn, r: Reload, *, stays: bool) -> None:
         else:
             t.effects.append(Disarm(s.spec.name, old.machine))
         return
+    give_way(t, r, drain=drain)
+
+
+def give_way(t: Turn, r: Reload, *, drain: bool) -> None:
+    """The next generation does not get the place. Where it had connections for a while it may finish them."""
     if r.switched:
         switch_back(t)
-    if t.s.next is not None:
-        move_beside(t, t.s.next, Stop())
+    following = t.s.next
+    if following is None:
+        return
+    had_some = drain and r.moved and following.phase is Phase.READY
+    move_beside(t, following, Drain(r.id, moved=True) if had_some else Stop())
 
 
 def switch_back(t: Turn) -> None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from agentd.core import instance, reload
+from agentd.core import instance, reload, service_external, service_late
 from agentd.core.context import parse_traceparent
 from agentd.core.events import (
     Abort,
+    BaselineDone,
     Completion,
     Elapsed,
     InstanceDown,
@@ -35,6 +36,7 @@ from agentd.core.reload_value import Act, Reload, Stage
 from agentd.core.service_generations import (
     admit,
     beside,
+    give_way,
     launch_next,
     make_room,
     move_beside,
@@ -42,7 +44,7 @@ from agentd.core.service_generations import (
 )
 from agentd.core.service_slots import other, put, roll
 from agentd.core.service_value import Turn
-from agentd.core.service_verdict import end, relive
+from agentd.core.service_verdict import condemn, end, relive
 from agentd.core.value import replace
 from agentd.wire import Trigger
 
@@ -56,6 +58,8 @@ def move_instance(t: Turn, event: InstanceEvent) -> None:
         return
     gone = before.phase in instance.ALIVE and after.phase not in instance.ALIVE
     if gone:
+        t.s = replace(t.s, workers=())
+        service_late.drop(t)
         relive(t, "not running")
     if after.phase is Phase.READY:
         _admitted(t, after)
@@ -108,6 +112,9 @@ def move_process(t: Turn, event: ProcessEvent) -> None:
     acts = t.s.running is not None and t.s.running.act is Act.RECIPE
     if isinstance(event, Notified) and acts and event.generation == t.s.instance.generation:
         move_running(t, event)
+    if isinstance(event, Notified):
+        service_external.said_unasked(t, event)
+        service_late.said(t, event)
 
 
 def move_answered(t: Turn, event: Completion) -> None:
@@ -149,15 +156,40 @@ def move_running(t: Turn, event: ReloadEvent) -> None:
     if r is None:
         return  # it has ended, and this answers an effect it had cancelled
     before = r.stage
+    if isinstance(event, BaselineDone) and event.token.serial == r.awaiting:
+        service_external.before_the_act(t, event)
     r, effects, notes = reload.step(r, event, t.s.view, t.now)
     over = r.ending is not None
-    t.s = replace(t.s, running=None if over else r, serial=max(t.s.serial, r.serial))
+    was, t.s = (
+        t.s.running,
+        replace(t.s, running=None if over else r, serial=max(t.s.serial, r.serial)),
+    )
     t.effects += effects
     t.notes += notes
+    if was is not None and r.poison is not was.poison:
+        _turns_back(t, was, r)
     if r.ending is not None:
+        service_external.ended(t, r, r.ending.verdict)
         end(t, r, r.ending)
-    elif r.stage is not before and r.stage in _ENTERING:
-        _ENTERING[r.stage](t)
+        service_late.begin(t, r, r.ending.verdict)
+    elif r.stage is not before:
+        entered(t, r.stage)
+
+
+def entered(t: Turn, stage: Stage) -> None:
+    """What entering this stage asks of the service."""
+    if stage in _ENTERING:
+        _ENTERING[stage](t)
+
+
+def _turns_back(t: Turn, was: Reload, r: Reload) -> None:
+    """What it tried is not tried again; a next generation gives way at once, before any file is written."""
+    condemn(t, r)
+    if was.act is Act.REPLACE:
+        give_way(t, was, drain=t.s.instance.phase is Phase.READY)
+        t.s = replace(
+            t.s, running=replace(r, switched=False, moved=False, serial=max(r.serial, t.s.serial))
+        )
 
 
 def move_waiting(t: Turn, event: ReloadEvent) -> None:

@@ -27,6 +27,7 @@ from agentd.core.memory import (
 from agentd.core.process import Identity
 from agentd.core.reload_value import Reload, View
 from agentd.core.spec import Spec
+from agentd.core.steps import Worker
 
 Remembered = tuple[
     Want,
@@ -94,6 +95,10 @@ class Service:
     pending: Pending | None = None
     """A change that waits to be confirmed."""
     pending_serial: int = 0
+    late: Reload | None = None
+    """One that timed out, whose evidence may still come."""
+    workers: tuple[Worker, ...] = ()
+    """The children as somebody last saw them; empty: nobody has since it was last known which they are."""
     defined: Defined | None = None
     """Another definition that is in force as soon as no reload runs."""
     hold_serial: int = 0
@@ -205,6 +210,7 @@ class Service:
             i.slot,
             tuple(outcome(one) for one in self.slots if one is not i) if self.others else (),
             self.next.process.pid if self.next and self.next.process else None,
+            i.phase not in ALIVE,
         )
 
 

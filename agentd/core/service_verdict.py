@@ -26,21 +26,21 @@ def end(t: Turn, r: Reload, ending: reload_value.Ending) -> None:
     if r.act is Act.REPLACE:
         mine = [one.became for one in ending.instances if one.instance == t.s.instance.slot]
         stays = mine == ["taken"] or (not mine and ending.verdict in service_generations.STAYS)
-        service_generations.conclude(t, r, stays=stays)
+        drain = ending.verdict in (Verdict.REFUSED, Verdict.PARTIAL)
+        service_generations.conclude(t, r, stays=stays, drain=drain)
     s = t.s
     back = s.live or s.last_good
     if r.manifest and ending.verdict not in (Verdict.UNCHANGED, Verdict.CANCELLED, Verdict.HELD):
         found = r.manifest
-        s = replace(s, attempted=Attempt(found.hash, found.version, ending.verdict))
+        s = replace(s, attempted=Attempt(found.hash, found.version, ending.verdict, ending.back))
         if (
             ending.verdict is Verdict.APPLIED and not r.condemned
         ):  # a ready that is a guess does not overrule the checker
-            s = replace(s, last_good=found, quarantine=_still_bad(r, found, s.quarantine))
-        if ending.quarantine:
-            q = Quarantine(found.hash, found.version, s.spec.digest, ending.message)
-            s = replace(s, quarantine=q)
-            t.note(facts.Quarantined(s.spec.name, found.hash, ending.message))
+            still = _still_bad(r, found, s.last_good, s.quarantine)
+            s = replace(s, last_good=found, quarantine=still)
     t.s = s
+    if r.manifest and ending.quarantine:
+        _quarantine(t, r.manifest, ending.message)
     _on_trial(t, r, ending.verdict, back)
     if ending.moved:
         _learn(t, r, ending)
@@ -54,9 +54,28 @@ def end(t: Turn, r: Reload, ending: reload_value.Ending) -> None:
         t.follow = ReloadAsked(t.s.spec.name, r.cause, if_changed=True, link=r.id)
 
 
-def _still_bad(r: Reload, good: Manifest, poison: Quarantine | None) -> Quarantine | None:
-    """After a roll-back, what it rolled back; else the bytes have changed, or were not so bad."""
-    return poison if r.restore and poison is not None and poison.hash != good.hash else None
+def condemn(t: Turn, r: Reload) -> None:
+    """What is being put back is not tried again unasked, whatever becomes of this reload or of the agent."""
+    assert r.poison is not None
+    q, digest = t.s.quarantine, t.s.spec.digest
+    if q is None or (q.hash, q.digest) != (r.poison.hash, digest):
+        _quarantine(t, r.poison, r.fault.message if r.fault else "the check of a start said no")
+
+
+def _quarantine(t: Turn, found: Manifest, why: str) -> None:
+    q = Quarantine(found.hash, found.version, t.s.spec.digest, why)
+    t.s = replace(t.s, quarantine=q)
+    t.note(facts.Quarantined(t.s.spec.name, found.hash, why))
+
+
+def _still_bad(
+    r: Reload, good: Manifest, before: Manifest | None, poison: Quarantine | None
+) -> Quarantine | None:
+    """After a roll-back and a start with what was good before, what was bad then; else the bytes have changed, or were not so bad."""
+    if poison is None or poison.hash == good.hash:
+        return None
+    again = r.act is Act.LAUNCH and before is not None and before.hash == good.hash
+    return poison if r.restore or again else None
 
 
 def _on_trial(t: Turn, r: Reload, verdict: Verdict, back: Manifest | None) -> None:
@@ -147,5 +166,6 @@ def judge(t: Turn, r: Reload, ending: reload_value.Ending) -> None:
             r.manifest.version if r.manifest else None,
             ending.output,
             ending.instances,
+            ending.not_taken,
         )
     )

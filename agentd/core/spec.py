@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from agentd.core.question import Question
     from agentd.core.steps import Evidence, Step
 
 
@@ -101,6 +102,35 @@ Ready = ReadyNotify | ReadyAfter | ReadyProbe
 
 
 @dataclass(frozen=True, slots=True)
+class Verify:
+    """Whether the service is well with what it took: asked for a while, and only an answer of its own processes counts.
+
+    It is found bad by ``threshold`` failures in a row, or by its end; it is good when the last answer of that while was a pass.
+    """
+
+    probe: Probe
+    seconds: float = 2.0
+    interval: float = 0.2
+    threshold: int = 3
+
+
+class OnFailure(StrEnum):
+    """What becomes of bytes that were found bad."""
+
+    KEEP = "keep"
+    """They stay, and what was before goes on where the server kept it."""
+    RESTORE = "restore"
+    """The last good configuration is put back, taken and verified again."""
+    FORCE = "force"
+    """The same, also over inputs that are read-only, symbolic links, or kept in git."""
+
+    @property
+    def restores(self) -> bool:
+        """Whether anything is put back."""
+        return self is not OnFailure.KEEP
+
+
+@dataclass(frozen=True, slots=True)
 class ProcessSpec:
     """What the spawner needs to know to start the service's main process."""
 
@@ -122,6 +152,28 @@ class Check:
 
     argv: tuple[str, ...]
     timeout: float = 30.0
+    warnings: str | None = None
+    """Regular expression: a line of its output that is no acceptance, whatever the exit code; None: warnings are none of our business."""
+
+    @property
+    def staged(self) -> bool:
+        """Whether it looks at a copy of what was read, and not at the files themselves."""
+        return any(STAGED in word for word in self.argv)
+
+    def on(self, copy: str) -> tuple[str, ...]:
+        """The command for a copy in this directory."""
+        return tuple(word.replace(STAGED, copy) for word in self.argv)
+
+    def warned(self, output: Iterable[str]) -> str:
+        """The first line that is a warning; empty: none is, or they are allowed."""
+        if self.warnings is None:
+            return ""
+        found = re.compile(self.warnings)
+        return next((line for line in output if found.search(line)), "")
+
+
+STAGED = "{staged}"
+"""Stands in a check for the directory of the copy."""
 
 
 class SocketKind(StrEnum):
@@ -223,8 +275,13 @@ class ReloadSpec:
     """Seconds after which the inputs are looked at again unasked."""
     splay: float = 0.0
     """At most so many seconds, drawn by chance, are added to that: many hosts do not reload at the same moment."""
+    verify: Verify | None = None
+    """Asked when it has taken them, before the verdict."""
+    on_failure: OnFailure = OnFailure.KEEP
     missing_grace: float = 2.0
     """How long an input may be absent before a watch calls it missing."""
+    report: Question | None = None
+    """What names the settings that were not taken, or only after a restart; None: there is no such answer."""
     partial: str | None = None
     """Regular expression: the words by which the service, refusing, says that it took some of it."""
 

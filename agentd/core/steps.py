@@ -133,6 +133,8 @@ class Wanted:
     version: str
     changed: bool
     """Whether it is another configuration than the one known to be live."""
+    reads: tuple[str, ...] = ()
+    """The inputs that it must read for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +147,8 @@ class Heard:
     """READY=1 after that."""
     refused: str = ""
     """Its own word that it did not take it: ERRNO, X_AGENTD_RELOAD_RESULT, or a hash that is another one."""
+    named: bool = False
+    """It named the configuration that it runs (X_AGENTD_CONFIG_HASH), and it is the one that it was to take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +171,10 @@ class Sight:
     """And what it had answered before the act; the core's too."""
     wanted: Wanted | None = None
     """The core's too."""
+    opened: frozenset[str] | None = None
+    """The inputs that its processes have opened since the signal; None: nobody can tell."""
+    blind: str = ""
+    """Why not, as a clause."""
 
 
 class Judgement(StrEnum):
@@ -175,8 +183,15 @@ class Judgement(StrEnum):
     CONFIRMED = "confirmed"
     NOT_YET = "not_yet"
     CONTRADICTED = "contradicted"
+    AGREED = "agreed"
+    """It agrees, and is no proof this time, whatever its grade: it counts as observed."""
     UNABLE = "unable"
     """It does not contradict, and more looks would show nothing that was not so before the act."""
+
+    @property
+    def yes(self) -> bool:
+        """Whether it says that the reload took effect, with a proof or without."""
+        return self in (Judgement.CONFIRMED, Judgement.AGREED)
 
 
 class Evidence(Protocol):
@@ -186,6 +201,8 @@ class Evidence(Protocol):
     grade: ClassVar[Grade]
     workers: ClassVar[bool]
     """Whether it needs the workers in the baseline and each sight."""
+    opens: ClassVar[bool]
+    """Whether it needs to know who opens the inputs from the baseline on."""
 
     @property
     def pattern(self) -> str | None:

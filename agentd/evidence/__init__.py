@@ -11,6 +11,7 @@ from agentd.evidence.delivered import Delivered
 from agentd.evidence.log import Log
 from agentd.evidence.notify import Notify
 from agentd.evidence.reply import Reply
+from agentd.evidence.reread import Reread
 from agentd.evidence.version import Changes, Version
 from agentd.evidence.workers import Workers
 
@@ -23,11 +24,12 @@ __all__ = [
     "Log",
     "Notify",
     "Reply",
+    "Reread",
     "Version",
     "Workers",
 ]
 
 KINDS: dict[str, type[Kind]] = {
-    kind.name: kind for kind in (Notify, Reply, Workers, Log, Delivered)
+    kind.name: kind for kind in (Notify, Reply, Workers, Reread, Log, Delivered)
 }
 """Those that are declared by their name; ``version`` and ``changes`` are made from the question that is declared."""

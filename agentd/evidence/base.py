@@ -23,6 +23,8 @@ class Hints:
     """Regular expression: in such a line, or in the answer of what was asked, the server says that it took some of it and not the rest."""
     settle: float = 0.0
     """Seconds that a worker must have lived to count: for servers whose workers load what may fail only after they were started."""
+    synchronous: bool = False
+    """Its yes to a reload that is asked for by a command or a request is said only when the configuration was taken."""
 
 
 class Kind(Evidence, Protocol):
@@ -37,9 +39,10 @@ class Kind(Evidence, Protocol):
 
 
 class Silent:
-    """What evidence has in common that asks the service nothing."""
+    """What evidence has in common that asks the service nothing, and does not look who opens its files."""
 
     __slots__ = ()
+    opens: ClassVar[bool] = False
 
     @property
     def question(self) -> Question | None:

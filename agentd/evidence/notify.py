@@ -1,8 +1,8 @@
 """Evidence ``notify``: the service itself says that it has reloaded, by the handshake of systemd.service(5), Type=notify-reload.
 
 RELOADING=1 with a MONOTONIC_USEC of the moment before the signal or later, then READY=1. systemd has no word for a reload that failed,
-so services send READY=1 then too; ERRNO, X_AGENTD_RELOAD_RESULT=failed, a STATUS such as "Reload failed!" and an X_AGENTD_CONFIG_HASH that
-is another one say it here.
+so services send READY=1 then too: by itself it is observed, and proof only with an X_AGENTD_CONFIG_HASH that is the one to take. ERRNO,
+X_AGENTD_RELOAD_RESULT=failed, a STATUS such as "Reload failed!" and a hash that is another one say no.
 Which messages belong to this reload is decided in ``agentd.core.reload_confirm``.
 """
 
@@ -26,4 +26,6 @@ class Notify(Bare):
         """A complaint counts as soon as it is heard; what is not finished is no success."""
         if not now.alive or now.heard.refused:
             return Judgement.CONTRADICTED
-        return Judgement.CONFIRMED if now.heard.done else Judgement.NOT_YET
+        if not now.heard.done:
+            return Judgement.NOT_YET
+        return Judgement.CONFIRMED if now.heard.named else Judgement.AGREED

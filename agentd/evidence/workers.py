@@ -56,7 +56,7 @@ class Workers(Silent):
         if not now.alive or now.matched is not None:
             return Judgement.CONTRADICTED
         former = {(w.pid, w.started) for w in before.workers}
-        serving = [w for w in now.workers if self._serves(w)]
+        serving = [w for w in now.workers if serves(w, self.worker, self.draining)]
         if any((w.pid, w.started) in former for w in serving):
             return Judgement.NOT_YET
         born = any(w.started >= before.ticks for w in serving)
@@ -68,8 +68,9 @@ class Workers(Silent):
         """The baseline is from just before the signal, so a worker is at least as old as this says."""
         return w.started > before.ticks + (now.since_sent - self.settle) * TICKS
 
-    def _serves(self, w: Worker) -> bool:
-        """Right after the fork a child still has the title of its parent, so it counts only when it has its own."""
-        if self.worker is not None and not re.search(self.worker, w.title):
-            return False
-        return self.draining is None or not re.search(self.draining, w.title)
+
+def serves(w: Worker, worker: str | None, draining: str | None) -> bool:
+    """By the titles that are known. Right after the fork a child still has that of its parent, so it counts only when it has its own."""
+    if worker is not None and not re.search(worker, w.title):
+        return False
+    return draining is None or not re.search(draining, w.title)

@@ -13,10 +13,12 @@ from agentd.ports import (
     Logs,
     Members,
     Notify,
+    Opens,
     Output,
     Probes,
     Processes,
     ProcessTable,
+    Stages,
     States,
 )
 
@@ -38,3 +40,5 @@ class Machine:
     calls: Calls
     states: States
     held: HeldSockets
+    opens: Opens
+    stages: Stages

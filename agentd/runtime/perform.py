@@ -17,6 +17,7 @@ from agentd.core.context import traceparent
 from agentd.core.effects import (
     Arm,
     Ask,
+    AskReport,
     Cancel,
     CloseSockets,
     Count,
@@ -34,6 +35,7 @@ from agentd.core.effects import (
     Switch,
     TakeBaseline,
     TakeSnapshot,
+    Unwatch,
     Withdraw,
     WriteDown,
 )
@@ -46,6 +48,7 @@ from agentd.core.events import (
     Emptied,
     Exited,
     Probed,
+    Reported,
     Restored,
     Sighted,
     SnapshotDone,
@@ -58,7 +61,7 @@ from agentd.core.question import Question, Said
 from agentd.core.saying import heard
 from agentd.core.spec import Check, Spec
 from agentd.core.steps import Baseline, Sight
-from agentd.ports import AdapterError, CommandOrder, CommandResult, Key, Message
+from agentd.ports import AdapterError, CommandOrder, CommandResult, Key, Message, MovedError
 from agentd.runtime.acts import Acts
 from agentd.runtime.births import Births
 from agentd.runtime.environment import inherited
@@ -105,7 +108,7 @@ class Performer:
         for task in tuple(self._under_way.values()):
             task.cancel()
 
-    def perform(self, effect: Effect) -> None:  # noqa: C901, PLR0912 - one case per effect, nothing else
+    def perform(self, effect: Effect) -> None:  # noqa: C901, PLR0912, PLR0915 - one case per effect, nothing else
         """Start one effect."""
         match effect:
             case Arm(token=token, delay=delay):
@@ -125,6 +128,10 @@ class Performer:
                 self._machine.listeners.release(Key(service, generation))
             case TakeBaseline():
                 self._start(effect.token, self._baseline(effect))
+            case AskReport():
+                self._start(effect.token, self._report(effect))
+            case Unwatch(service=service):
+                self._machine.opens.drop(service)
             case Look(inquiry=None):
                 self._look(effect, ())
             case Look():
@@ -199,7 +206,10 @@ class Performer:
         answers: tuple[Said | None, ...] = ()
         if effect.inquiry is not None:
             answers = await self._answers(effect.inquiry, effect.pid)
-        baseline = self._seen(effect.token.service, effect.pid, effect.workers)
+        service = effect.token.service
+        if effect.watch:
+            self._machine.opens.watch(service, effect.pid, effect.watch)
+        baseline = self._seen(service, effect.pid, effect.workers)
         self._runtime.post(BaselineDone(effect.token, replace(baseline, answers=answers)))
 
     async def _answers(self, inquiry: Inquiry, pid: int) -> tuple[Said | None, ...]:
@@ -221,6 +231,7 @@ class Performer:
         """What is there now."""
         table = self._machine.table
         found = table.workers(pid) if workers else ()
+        self._machine.opens.fresh(service)
         return Baseline(table.ticks(), found, self._machine.logs.offset(service))
 
     def _switch(self, effect: Switch) -> None:
@@ -247,6 +258,16 @@ class Performer:
         assert effect.inquiry is not None
         self._look(effect, await self._answers(effect.inquiry, effect.pid))
 
+    async def _report(self, effect: AskReport) -> None:
+        """What it did not take."""
+        spec, probes = effect.spec, self._machine.probes
+        own = self._machine.held.own(Key(spec.name, effect.generation), effect.pid)
+        found = await probes.names(effect.question, effect.pid, spec.process, own=own)
+        if isinstance(found, Said):
+            self._runtime.post(Reported(effect.token, None, found.why))
+        else:
+            self._runtime.post(Reported(effect.token, found))
+
     def _look(self, effect: Look, answers: tuple[Said | None, ...]) -> None:
         table = self._machine.table
         sight = Sight(
@@ -254,6 +275,9 @@ class Performer:
             since_sent=self._loop.time() - effect.sent_at,
             workers=table.workers(effect.pid) if effect.workers else (),
         )
+        if effect.opens:
+            opened = self._machine.opens.opened(effect.token.service)
+            sight = replace(sight, opened=opened.paths, blind=opened.why)
         said = answers or (None,) * len(effect.patterns)
         sights = tuple(
             replace(sight, matched=self._matched(effect, pattern) if pattern else None, said=one)
@@ -294,11 +318,12 @@ class Performer:
 
     async def _restore(self, effect: Restore) -> None:
         try:
-            files = await self._machine.files.restore(effect.spec, effect.hash)
+            done = await self._machine.files.restore(effect.spec, effect.hash, effect.over)
         except AdapterError as error:
-            self._runtime.post(EffectFailed(effect.token, "restore_refused", error.what))
+            why = "inputs_moved" if isinstance(error, MovedError) else "restore_refused"
+            self._runtime.post(EffectFailed(effect.token, why, error.what))
         else:
-            self._runtime.post(Restored(effect.token, files))
+            self._runtime.post(Restored(effect.token, done.files, done.kept))
 
     async def _snapshot(self, effect: TakeSnapshot) -> None:
         try:
@@ -312,21 +337,29 @@ class Performer:
         spec = effect.spec
         generation = self._runtime.host.services[spec.name].instance.generation
         context = traceparent(effect.trace_id, effect.reload_id, "check/command")
-        result = await self.check(spec, effect.check, generation, {"TRACEPARENT": context})
+        more = {"TRACEPARENT": context}
+        result = await self.check(spec, effect.check, effect.hash, generation, more)
         self._runtime.post(
             CheckDone(effect.token, result.exit_code, result.timed_out, result.error, result.output)
         )
 
     async def check(
-        self, spec: Spec, check: Check, generation: int, more: Mapping[str, str]
+        self, spec: Spec, check: Check, digest: str, generation: int, more: Mapping[str, str]
     ) -> CommandResult:
-        """Run a check as the service's user."""
+        """Run a check as the service's user; ``digest`` is what a staged copy is made of."""
+        copy = ""
         try:
             env = await self._births.environment(spec, generation, more)
-            order = CommandOrder(check.argv, spec.process, tuple(env.items()), check.timeout)
+            if check.staged:
+                ids = await self._births.owner(spec)
+                copy = await self._machine.stages.make(spec, digest, *ids)
+            order = CommandOrder(check.on(copy), spec.process, tuple(env.items()), check.timeout)
             return await self._machine.commands.run(order)
         except AdapterError as error:
             return CommandResult(None, timed_out=False, error=error.what, output=())
+        finally:
+            if copy:
+                await self._machine.stages.discard(copy)
 
     async def _probe(self, effect: Ask) -> None:
         try:

@@ -23,7 +23,7 @@ from agentd.core.effects import (
     SendReloadSignal,
     WriteDown,
 )
-from agentd.core.events import Ask, EffectFailed, Event, SnapshotDone, Token
+from agentd.core.events import Ask, EffectFailed, Event, SnapshotDone, Token, WorkersSeen
 from agentd.core.host import Host, Step, step
 from agentd.core.instance import ALIVE
 from agentd.core.manifest import Manifest, Missing
@@ -117,10 +117,22 @@ class Runtime:
         finally:
             self._replies.pop(number, None)
 
-    async def check(self, service: str, check: Check) -> CommandResult:
-        """Run a service's check now, apart from any reload."""
+    async def check(self, service: str, check: Check, digest: str) -> CommandResult:
+        """Run a service's check now, apart from any reload; ``digest`` is of what was just read."""
         known = self.host.services[service]
-        return await self._performer.check(known.spec, check, known.instance.generation, {})
+        generation = known.instance.generation
+        return await self._performer.check(known.spec, check, digest, generation, {})
+
+    def look_round(self, services: Sequence[str]) -> None:
+        """Notice reloads that nobody here asked for: a look at the workers of those whose evidence they are."""
+        for name in services:
+            s = self.host.services[name]
+            process = s.instance.process
+            if process is None or s.running is not None:
+                continue
+            if any(evidence.workers for evidence in s.spec.reload.confirm):
+                workers = self.machine.table.workers(process.pid)
+                self.post(WorkersSeen(name, s.instance.generation, workers))
 
     # What the adapters report.
 

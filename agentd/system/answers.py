@@ -6,11 +6,8 @@ Decides where in an answer the value stands, and words why it is not there. What
 from __future__ import annotations
 
 import json
-import re
 
 from agentd.core.question import Question, Said, kept
-
-_INDEX = re.compile(r"\[([0-9]+)\]")
 
 
 def understood(question: Question, text: str) -> Said:
@@ -27,8 +24,6 @@ def listed(question: Question, text: str) -> tuple[str, ...]:
     if not question.path:
         return tuple(kept(line) for line in text.splitlines() if line.strip())
     found = _at(_document(text), question.path)
-    if found is None or found is False:
-        return ()
     if not isinstance(found, list):
         raise ValueError(f"{question.path} is no list")  # noqa: TRY004 - of the answer, not of ours
     return tuple(kept(_text(one.get("name") if isinstance(one, dict) else one)) for one in found)
@@ -53,14 +48,16 @@ def _document(text: str) -> object:
 
 
 def _at(document: object, path: str) -> object:
-    found = document
-    for key in _INDEX.sub(r".\1", path).split("."):
-        if isinstance(found, dict) and key in found:
-            found = found[key]
-        elif isinstance(found, list) and key.isdecimal() and int(key) < len(found):
-            found = found[int(key)]
-        else:
-            raise ValueError(f"there is no {path} in the answer")
+    """What a JMESPath expression finds; null is nothing."""
+    import jmespath  # noqa: PLC0415 - few services are asked in JSON
+    from jmespath.exceptions import JMESPathError  # noqa: PLC0415
+
+    try:
+        found: object = jmespath.search(path, document)
+    except (JMESPathError, RecursionError, TypeError):
+        found = None
+    if found is None:
+        raise ValueError(f"there is no {path} in the answer")
     return found
 
 

@@ -22,8 +22,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
 from agentd.core.manifest import Entry, Manifest, Missing
-from agentd.ports import AdapterError
+from agentd.core.spec import OnFailure
+from agentd.ports import AdapterError, MovedError, PutBack
 from agentd.system import document
+from agentd.system.care import Overwriting
 from agentd.system.expand import Expansion
 from agentd.system.gitversion import Repository, commit, repository
 from agentd.system.hashing import Digest, Moved, Stamp, canonical, chunks
@@ -83,12 +85,17 @@ class OsFiles:
         snapshots: Path,
         host_key: Path,
         *,
+        rejected: Path | None = None,
         file_limit: int = 64 * _MIB,
         total_limit: int = 256 * _MIB,
         wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        """Nothing is created before it is needed. Limits are bytes, of one input and of a service's inputs together."""
+        """Nothing is created before it is needed. ``rejected``: where overwritten edits are kept.
+
+        Limits are bytes, of one input and of a service's inputs together.
+        """
         self.snapshots = Snapshots(snapshots)
+        self._rejected = rejected or snapshots.parent / "rejected"
         self._host_key = host_key
         self._file_limit = file_limit
         self._total_limit = total_limit
@@ -126,11 +133,22 @@ class OsFiles:
             self._pool, lambda: _name(_context(spec, paths), paths, manifest.hash)
         )
 
-    async def restore(self, spec: Spec, digest: str) -> int:
+    async def restore(self, spec: Spec, digest: str, over: str = "") -> PutBack:
         """See ``Files.restore``. What is there now is kept before it is overwritten, where it can be read."""
         now = await self.snapshot(spec, keep=True)
-        present = tuple(e.path for e in now.entries) if isinstance(now, Manifest) else ()
-        return await asyncio.to_thread(restore, self.snapshots, digest, present)
+        if not over:
+            present = tuple(e.path for e in now.entries) if isinstance(now, Manifest) else ()
+            return PutBack(await asyncio.to_thread(restore, self.snapshots, digest, present))
+        if not isinstance(now, Manifest) or now.hash not in (over, digest):
+            raise MovedError("the inputs changed since they were found bad, and were left alone")
+        return await asyncio.to_thread(self._put_back, spec, digest, now)
+
+    def _put_back(self, spec: Spec, digest: str, now: Manifest) -> PutBack:
+        """Nobody asked for it: with care, unless the definition says otherwise."""
+        force = spec.reload.on_failure is OnFailure.FORCE
+        unasked = Overwriting(self.snapshots, self._rejected, spec.name, now, through=force)
+        files = restore(self.snapshots, digest, [e.path for e in now.entries], unasked)
+        return PutBack(files, unasked.kept)
 
     def watcher(self) -> InputWatcher:
         """What ``FileWatch`` is built on; it surveys in the threads of these files."""

@@ -40,7 +40,8 @@ class Repository(NamedTuple):
 
 def repository(paths: Iterable[str]) -> Repository | None:
     """The one trusted work tree that all these files lie in, by their physical place; None when there is none such."""
-    tops = {_top(directory) for directory in {os.path.dirname(os.path.realpath(p)) for p in paths}}  # noqa: PTH120
+    directories = {os.path.dirname(os.path.realpath(p)) for p in paths}  # noqa: PTH120
+    tops = {work_tree(directory) for directory in directories}
     top = tops.pop() if len(tops) == 1 else None
     if top is None:
         return None
@@ -57,30 +58,34 @@ def commit(repo: Repository, paths: Sequence[str]) -> str | None:
     """
     if len(paths) > _MAX_PATHS:
         return None
-    command = ["git", "--no-optional-locks", "-c", "core.fsmonitor=false", "-C", repo.top]
-    command += ["status", "--porcelain=v2", "--branch", "-z", "--untracked-files=all"]
-    command += ["--ignored=matching", "--", *(os.path.realpath(p) for p in paths)]
+    options = ("--porcelain=v2", "--branch", "-z", "--untracked-files=all", "--ignored=matching")
     try:
-        done = subprocess.run(
-            command,
-            env=_ENV,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=_TIMEOUT,
-            start_new_session=True,
-            check=True,
-        )
+        said = asked(repo, "status", *options, "--", *(os.path.realpath(p) for p in paths))
     except (OSError, subprocess.SubprocessError):  # no git, a refusal, a hung file system
         return None
-    lines = [line for line in done.stdout.decode("ascii", "replace").split("\0") if line]
+    lines = [line for line in said if line]
     if any(not line.startswith("# ") for line in lines):
         return None
     oid = next((line[13:] for line in lines if line.startswith("# branch.oid ")), "")
     return oid[:12] if len(oid) >= 40 else None  # noqa: PLR2004 - "(initial)" before the first commit
 
 
-def _top(directory: str) -> str | None:
+def asked(repo: Repository, *words: str) -> list[str]:
+    """What git answers, at its zero bytes. Raises OSError and subprocess.SubprocessError."""
+    done = subprocess.run(
+        ["git", "--no-optional-locks", "-c", "core.fsmonitor=false", "-C", repo.top, *words],
+        env=_ENV,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        timeout=_TIMEOUT,
+        start_new_session=True,
+        check=True,
+    )
+    return done.stdout.decode("utf-8", "surrogateescape").split("\0")
+
+
+def work_tree(directory: str) -> str | None:
     """The nearest directory upwards with a ``.git``."""
     while not os.path.lexists(f"{directory}/.git"):
         if directory in ("/", ""):

@@ -20,6 +20,8 @@ from agentd.system import sockopen, steer
 
 _TOLD_APART = 4
 """So many members that vanished at once are put in every order; more cannot be followed."""
+_DOUBTS = 24
+"""So many orders are thought possible at once."""
 
 Attach = Callable[[socket.socket, tuple[steer.Code, ...]], None]
 
@@ -62,6 +64,8 @@ class Held:
         """The current one of each instance, by its number."""
         self.open: set[int] = set()
         """The instances that get their share; the others start, or have crashed while others serve."""
+        self.doubts: list[list[Member]] = []
+        """What the order may be instead: harmless while those that get connections have the same places in all of them."""
         self.ordered = spec.kind is SocketKind.TCP
         self.before: dict[int, tuple[Member, float]] = {}
         """Who was current of each instance before its current one, and until when, in seconds of CLOCK_MONOTONIC."""
@@ -88,7 +92,7 @@ class Held:
         self.look()
         if not self.members:  # a process shut it down, and it was the only one
             opened = sockopen.open_first(self._service, self.spec, ProcessSpec(()))
-            self.members, self.ordered = [member(opened)], True
+            self.members, self.doubts, self.ordered = [member(opened)], [], True
             self.places, self.open = {slot: self.members[0]}, {slot}
         found = self.of(generation)
         if found is None or found.sock is None:
@@ -105,6 +109,7 @@ class Held:
             found.users.add(generation)
             found.slot = slot
             self.places.setdefault(slot, found)
+            self._shut(found)
         return found
 
     def _prepare(self, slot: int) -> None:
@@ -146,13 +151,21 @@ class Held:
         for slot, one in self.places.items():
             one.slot = slot
 
+    def doubt(self, noted: Iterable[tuple[int, ...]]) -> None:
+        """Other orders that an earlier agent had thought possible."""
+        known = {m.inode: m for m in self.members}
+        self.doubts = [
+            [known[inode] for inode in order] for order in noted if set(order) == set(known)
+        ]
+
     def found(self, got: socket.socket, generation: int) -> None:
         """Taken back from a process of this generation."""
         inode = os.fstat(got.fileno()).st_ino
         one = next((m for m in self.members if m.inode == inode), None)
         if one is None:  # the note is older than the listener
             one = Member(inode)
-            self.members.append(one)
+            for order in (self.members, *self.doubts):
+                order.append(one)
         if one.sock is None:
             one.sock = got
         else:
@@ -167,6 +180,7 @@ class Held:
         mine = self.of(generation)
         if mine is None or mine.users != {generation} or self.spec.kind is not SocketKind.TCP:
             return False
+        self._hear(mine)
         was_open = mine.slot in self.open
         former = self.places.get(mine.slot, mine)
         self.open.add(mine.slot)
@@ -256,35 +270,68 @@ class Held:
         through = next((m.sock for m in self.members if m.sock is not None), None)
         if not self.ordered or through is None:
             return False
-        index = {id(m): i for i, m in enumerate(self.members)}
-        aside = [steer.Aside(a, p, index[id(m)]) for a, p, m in self._aside if id(m) in index]
+        aside = [
+            steer.Aside(a, p, at) for a, p, m in self._aside if (at := self._at(m)) is not None
+        ]
+        current = self._certain()
+        if not current:
+            return False
         try:
-            current = [index[id(m)] for m in self.served]
             self._attach(through, steer.program(current, aside))
         except OSError:
             return False
         return True
+
+    def _shut(self, one: Member) -> None:
+        """Who is not to get connections yet hears of none, also when no agent lives and the group has changed.
+
+        One that is not born yet would die with what had come to it.
+        """
+        several = len(self.members) > 1 and self.spec.kind is SocketKind.TCP and self.ordered
+        if several and one not in self.served and len(one.users) == 1 and one.sock is not None:
+            with contextlib.suppress(OSError):  # not permitted: it stays as it was
+                steer.deafen(one.sock)
+
+    def _hear(self, one: Member) -> None:
+        if one.sock is not None:
+            with contextlib.suppress(OSError):  # ENOENT: it hears
+                steer.hear(one.sock)
+
+    def _certain(self) -> list[int]:
+        """The places that somebody who is to get connections has in every order that is thought possible."""
+        wanted = {id(m) for m in self.served}
+        orders = (self.members, *self.doubts)
+        each = [{at for at, m in enumerate(order) if id(m) in wanted} for order in orders]
+        return sorted(set.intersection(*each))
+
+    def _at(self, one: Member) -> int | None:
+        """Its place, where that is known."""
+        places = {order.index(one) for order in (self.members, *self.doubts) if one in order}
+        return places.pop() if len(places) == 1 else None
 
     @contextlib.contextmanager
     def aside(self, source: str, port: int, to: Member) -> Iterator[bool]:
         """While it lasts, connections from this place go to a member that is not current; whether they do."""
         entry = (source, port, to)
         self._aside.append(entry)
+        self._hear(to)
         try:
-            yield self.point()
+            yield self.point() and self._at(to) is not None
         finally:
             self._aside.remove(entry)
             self.point()
+            if not any(other is to for _, _, other in self._aside):
+                self._shut(to)
 
     def lose_order(self) -> None:
         """Nothing can be steered until one listener is left; that is said."""
-        self.ordered = False
+        self.ordered, self.doubts = False, []
         what = "the order of its listeners is not known, so the kernel spreads connections over all of them"
         self._say(f"{self._service}: {self.spec.address}: {what} until one is left")
 
     def spread(self) -> None:
         """Let the kernel spread over all members, so that nobody waits in a queue that is not served."""
-        self.ordered = False
+        self.ordered, self.doubts = False, []
         for one in self.members:
             if one.sock is not None:
                 with contextlib.suppress(OSError):  # ENOENT: nothing was attached
@@ -321,7 +368,8 @@ class Held:
     def _join(self) -> Member:
         """A listener more, the last of the group."""
         made = member(sockopen.open_beside(self._service, self.spec))
-        self.members.append(made)
+        for order in (self.members, *self.doubts):
+            order.append(made)
         return made
 
     def _retire(self, one: Member) -> None:
@@ -330,44 +378,68 @@ class Held:
         The current one must not be moved while the program points at it, or for a moment connections would go anywhere: with
         a fresh listener behind it, that is moved instead, and the next generation gets it. Of two it may be: one is left.
         """
-        last = self.members[-1]
-        if self.ordered and last in self.served and last is not one and len(self.members) > 2:  # noqa: PLR2004
+        last = {id(order[-1]) for order in (self.members, *self.doubts)}
+        moves = any(id(m) in last for m in self.served if m is not one)
+        if self.ordered and moves and len(self.members) > 2:  # noqa: PLR2004
             self._join()
         if one.sock is not None:
             with contextlib.suppress(OSError):
                 one.sock.shutdown(socket.SHUT_RDWR)
             one.sock.close()
-        self.members = _without(self.members, one)
+        self._think([_without(order, one) for order in (self.members, *self.doubts)])
         self.ordered = self.ordered or len(self.members) == 1
+        if not self.ordered:
+            self._recover()
         self.point()
 
+    def _think(self, orders: list[list[Member]]) -> None:
+        """These are the orders that are possible from now on."""
+        different: list[list[Member]] = []
+        for order in orders:
+            if order not in different:
+                different.append(order)
+        self.members, *self.doubts = different
+
+    def _recover(self) -> None:
+        """Where all that listen are to get connections, their order does not matter: any is possible, and all are steered to."""
+        if len(self.members) > _TOLD_APART or len(self.members) != len(self.served):
+            return
+        self._think([list(order) for order in itertools.permutations(self.members)])
+        self.ordered = bool(self._certain())
+
     def _compare(self, there: set[int]) -> None:
-        known = {m.inode for m in self.members}
+        inodes = {m.inode for m in self.members}
         gone = [m for m in self.members if m.inode not in there]
-        strangers = there - known
+        strangers = there - inodes
         if not gone and not strangers and (self.ordered or len(self.members) > 1):
             return
-        orders = _orders(self.members, gone) if self.ordered else []
-        self.members = orders[0] if orders else [m for m in self.members if m not in gone]
+        orders = [made for order in (self.members, *self.doubts) for made in _orders(order, gone)]
+        known = self.ordered and bool(orders) and not strangers
+        self._think(orders if known else [[m for m in self.members if m not in gone]])
         for one in gone:
             if one.sock is not None:
                 one.sock.close()
         self.members += [Member(inode) for inode in sorted(strangers)]
         if not self.members:
             return
+        self._replace_lost()
+        if len(self.members) == 1:
+            self.ordered = True
+        elif self.ordered and not (known and self._certain() and len(self.doubts) < _DOUBTS):
+            self.lose_order()
+        if not self.ordered and not strangers:
+            self._recover()
+        if not self.ordered or not self.point():
+            self.spread()
+
+    def _replace_lost(self) -> None:
+        """An instance whose listener is gone gets another one with its next start; the only one, what is left."""
         for slot in [slot for slot, m in self.places.items() if m not in self.members]:
             if len(self.places) > 1:
                 del self.places[slot]
             else:
                 found = next((m for m in self.members[::-1] if m.sock), self.members[-1])
                 self.places[slot], found.slot = found, slot
-        known_order = not strangers and len(orders) == 1
-        if len(self.members) == 1:
-            self.ordered = True
-        elif self.ordered and not known_order:
-            self.lose_order()
-        if not self.ordered or not self.point():
-            self.spread()
 
 
 def _without(order: list[Member], one: Member) -> list[Member]:

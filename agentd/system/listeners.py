@@ -192,6 +192,7 @@ class OsListeners:
                 tuple((m.inode, tuple(m.users)) for m in one.members),
                 one.current.inode,
                 tuple((slot, m.inode, slot in one.open) for slot, m in one.places.items()),
+                tuple(tuple(m.inode for m in order) for order in one.doubts),
             )
             for name, one in known.held.items()
         }
@@ -238,6 +239,7 @@ class OsListeners:
         held.current = next((m for m in held.members if m.inode == current), held.current)
         if noted is not None:
             held.place(noted.places)
+            held.doubt(noted.doubts)
         if held.ordered and noted is None and len(order) > 1:
             held.lose_order()
         return held

@@ -24,6 +24,8 @@ class Noted(NamedTuple):
     """Inode of the one that gets new connections; of several instances that of the first."""
     places: tuple[tuple[int, int, bool], ...] = ()
     """The current one of each instance: number, inode, and whether it gets its share."""
+    doubts: tuple[tuple[int, ...], ...] = ()
+    """Inodes in what the order may be instead."""
 
 
 class ListenFile:
@@ -53,9 +55,10 @@ class ListenFile:
                     tuple((int(inode), tuple(map(int, users))) for inode, users in members),
                     int(current),
                     tuple((int(slot), int(inode), bool(open_)) for slot, inode, open_ in places),
+                    tuple(tuple(map(int, order)) for order in doubts),
                 )
                 for name, (address, members, current, *rest) in known["sockets"].items()
-                for places in (rest[0] if rest else (),)
+                for places, doubts in ((*rest, (), ())[:2],)
             }
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return {}

@@ -19,7 +19,7 @@ from agentd.core.question import Question, Said
 from agentd.core.spec import ExecProbe, HttpProbe, Probe, ProcessSpec, TcpProbe, WorkersProbe
 from agentd.ports import CommandOrder, CommandResult, Commands, Own, Probes, ProcessTable
 from agentd.system import holders, sockdiag
-from agentd.system.answers import understood
+from agentd.system.answers import listed, understood
 from agentd.system.http import Streams, addresses, get, hang_up, split, words
 
 if TYPE_CHECKING:
@@ -63,12 +63,30 @@ class OsProbes(Probes):
     ) -> Said:
         """What it answers; never raises for anything the service does. See ``Probes.ask``."""
         del pid
+        found = await self._text(question, process, own)
+        return understood(question, found) if isinstance(found, str) else found
+
+    async def names(
+        self, question: Question, pid: int, process: ProcessSpec, own: Own | None = None
+    ) -> tuple[str, ...] | Said:
+        """What it lists. See ``Probes.names``."""
+        del pid
+        found = await self._text(question, process, own)
+        if not isinstance(found, str):
+            return found
+        try:
+            return listed(question, found)
+        except ValueError as why:
+            return Said(why=str(why))
+
+    async def _text(self, question: Question, process: ProcessSpec, own: Own | None) -> str | Said:
+        """The whole answer; without one, why."""
         probe = question.probe
         if isinstance(probe, ExecProbe):
             result = await self._run(probe, process)
             if why := _no(result, probe.timeout):
                 return Said(why=why, known=not result.timed_out)
-            return understood(question, "\n".join(result.output))
+            return "\n".join(result.output)
         try:
             async with asyncio.timeout(probe.timeout):
                 found = await _answer(probe.url, own)
@@ -78,7 +96,7 @@ class OsProbes(Probes):
             return Said(why=words(error))
         if isinstance(found, str):
             return Said(why=found, known=not found.startswith(_STRANGER))
-        return understood(question, found.decode(errors="replace"))
+        return found.decode(errors="replace")
 
     async def _exec(self, probe: ExecProbe, process: ProcessSpec) -> str | None:
         return _no(await self._run(probe, process), probe.timeout)
@@ -114,11 +132,11 @@ async def _bounded(question: Coroutine[None, None, str | None], seconds: float) 
 
 
 async def _tcp(host: str, port: int, own: Own | None) -> str | None:
-    _, writer = await _connect(host, port, own)
+    streams = await _connect(host, port, own)
     try:
-        return None if own is None else await _stranger(writer, own)
+        return None if own is None else await _stranger(streams, own)
     finally:
-        await hang_up(writer)
+        await hang_up(streams[1])
 
 
 async def _http(url: str, own: Own | None) -> str | None:
@@ -177,18 +195,19 @@ async def _get(
     why: list[str | None] = []
 
     async def known() -> bool:
-        why.append(await _stranger(streams[1], own))
+        why.append(await _stranger(streams, own))
         return why[0] is None
 
     found = await get(streams, host, target, known, body=body)
     return why[0] if why and why[0] is not None else found
 
 
-async def _stranger(writer: asyncio.StreamWriter, own: Own) -> str | None:
+async def _stranger(streams: Streams, own: Own) -> str | None:
     """None as soon as a process of the generation has the other end; why it does not count when another one has it.
 
     The kernel does not tell when a connection is accepted, so it is asked again until the probe's own time is over.
     """
+    reader, writer = streams
     transport = writer.get_extra_info("socket")
     unix = transport.family == socket.AF_UNIX
     me = os.fstat(transport.fileno()).st_ino
@@ -205,7 +224,8 @@ async def _stranger(writer: asyncio.StreamWriter, own: Own) -> str | None:
             inode = row.inode
         if inode:
             break
-        if writer.transport.is_closing():
+        # Of a Unix socket nothing else tells "accepted, and gone" from "not accepted yet".
+        if writer.transport.is_closing() or reader.at_eof():
             return "closed without an answer"
         await asyncio.sleep(pause)
         pause = min(pause * 2, _LATE)

@@ -3,7 +3,7 @@
 It decides what cannot be put back and says so before anything is touched: bytes that are not kept (secret inputs, pruned
 snapshots), symbolic links (what they lead to belongs to somebody else), also on the way to a file when another user made
 them, what is no plain file. Owner and mode are those of the snapshot. Files that the kept configuration does not have are
-removed; the caller has kept their bytes.
+removed; the caller has kept their bytes. What else must hold when nobody has asked for it is the caller's (``Unasked``).
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import contextlib
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from agentd.ports import AdapterError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from agentd.system.snapshots import Kept, Snapshots
 
@@ -25,7 +25,26 @@ _MOST_LINKS = 40
 """As the kernel follows."""
 
 
-def restore(snapshots: Snapshots, digest: str, present: Iterable[str]) -> int:
+class Unasked(Protocol):
+    """What stands between a roll-back that nobody asked for and the files. Each may raise AdapterError."""
+
+    @property
+    def through(self) -> bool:
+        """Whether the target of a symbolic link may be written."""
+
+    def refuse(self, paths: Sequence[str]) -> None:
+        """What must not be touched."""
+
+    def keep(self, paths: Sequence[str]) -> None:
+        """These are going to be overwritten or removed."""
+
+    def still(self, paths: Sequence[str]) -> None:
+        """They are about to be: the last look."""
+
+
+def restore(
+    snapshots: Snapshots, digest: str, present: Iterable[str], unasked: Unasked | None = None
+) -> int:
     """How many files were written or removed. ``present``: the inputs as they are now. Raises AdapterError: nothing was changed."""
     kept = snapshots.kept(digest)
     if kept is None:
@@ -34,30 +53,52 @@ def restore(snapshots: Snapshots, digest: str, present: Iterable[str]) -> int:
     wanted = {one.entry.path for one in kept}
     surplus = sorted(path for path in present if path not in wanted)
     changed = [one for one in kept if not _is_there(one)]
-    for path in (*(one.entry.path for one in changed), *surplus):
+    touched = [*(one.entry.path for one in changed), *surplus]
+    if unasked is not None:
+        unasked.refuse(touched)
+    through = unasked is not None and unasked.through
+    places = {path: _target(path) if through else path for path in touched}
+    for path in places.values():
         _refuse_what_is_special(path)
     secret = next((one.entry.path for one in changed if not one.stored), None)
     if secret is not None:
         raise AdapterError(
             f"{secret} is secret: its bytes are never kept, so it cannot be put back"
         )
-    _replace(snapshots, changed, surplus)
-    return len(changed) + len(surplus)
+    if unasked is not None:
+        unasked.keep(touched)
+    _replace(snapshots, [(places[one.entry.path], one) for one in changed], surplus, unasked)
+    return len(touched)
 
 
-def _replace(snapshots: Snapshots, changed: Iterable[Kept], surplus: Iterable[str]) -> None:
+def _target(path: str) -> str:
+    """Where a symbolic link leads that root or the agent's own user has made."""
+    with contextlib.suppress(OSError):
+        found = os.lstat(path)
+        if stat.S_ISLNK(found.st_mode) and found.st_uid in (0, os.geteuid()):
+            return os.path.realpath(path)
+    return path
+
+
+def _replace(
+    snapshots: Snapshots,
+    changed: Sequence[tuple[str, Kept]],
+    surplus: Sequence[str],
+    unasked: Unasked | None,
+) -> None:
     written: list[tuple[int, str, str]] = []
     path = ""
     with contextlib.ExitStack() as undo:
         try:
-            for one in changed:
-                path = one.entry.path
+            for path, one in changed:
                 where, name = _place(path, undo)
                 beside = f"{name}.agentd-{os.getpid()}"
                 undo.callback(_forget, where, beside)
                 _write(where, beside, snapshots.read(one.entry), one)
                 written.append((where, beside, name))
             unwanted = [_place(path, undo) for path in surplus]
+            if unasked is not None:
+                unasked.still([*(one.entry.path for _, one in changed), *surplus])
             for where, beside, name in written:
                 path = name
                 os.rename(beside, name, src_dir_fd=where, dst_dir_fd=where)

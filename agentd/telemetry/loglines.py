@@ -180,10 +180,12 @@ def _plain(fact: Fact) -> _Line | None:  # noqa: C901, PLR0912 - a case for each
             if found:
                 return _Line(f"{name} taken over, pid {pid}", "info", name)
             return _Line(f"{name} ended while no agent was there, pid {pid}", "warning", name)
-        case facts.Restored(service=name, hash=hash_, files=files):
+        case facts.Restored(service=name, hash=hash_, files=files, kept=kept):
             short = hash_.removeprefix("sha256:")[:12]
-            what = _count(files, "file")
+            what = _count(files, "file") + (f"; what was there is kept in {kept}" if kept else "")
             return _Line(f"{name} inputs put back to {short}, {what}", "info", name)
+        case facts.RollingBack(service=name, version=version, message=why):
+            return _Line(f"{name} rolls back to {version}: {why}", "warning", name)
         case facts.Confirmed(service=name, reload_id=id_, user=user) if user:
             return _Line(f"{name} reload {id_} confirmed{_by(user)}", "info", name)
         case facts.DefinitionsTaken(user=user, changed=changed):
@@ -203,6 +205,8 @@ def _plain(fact: Fact) -> _Line | None:  # noqa: C901, PLR0912 - a case for each
             )
         case facts.LiveChanged(service=name, hash=None, why=why) if why != "not running":
             return _Line(f"{name} runs an unknown configuration: {why}", "warning", name)
+        case facts.LateEvidence(service=name, reload_id=id_, confirmation=how, version=version):
+            return _Line(f"{name} runs {version} after all: late {how} of {id_}", "info", name)
         case facts.Quarantined(service=name, hash=hash_, reason=reason):
             short = hash_.removeprefix("sha256:")[:12]
             return _Line(f"{name} will not try {short} again unasked: {reason}", "warning", name)

@@ -63,6 +63,8 @@ class Now(NamedTuple):
     drift: bool | None
     """The inputs are not what runs; None: one of the two is not known."""
     quarantined: bool
+    rejected: bool
+    """The inputs on disk are those: the next start meets them."""
     restarts: int
 
 
@@ -116,8 +118,14 @@ def now(s: Service, disk: Manifest | Missing | None) -> Now:
         (live.version, live.hash) if live else None,
         drift,
         s.quarantine is not None,
+        _meets(s, there),
         s.restarts,
     )
+
+
+def _meets(s: Service, there: Manifest | None) -> bool:
+    q = s.quarantine
+    return bool(q and there and (q.hash, q.digest) == (there.hash, s.spec.digest))
 
 
 def families(
@@ -184,6 +192,11 @@ def _standing(services: Iterable[Now], tally: Tally) -> tuple[Family, ...]:
             "config.quarantined", "reload_config_quarantined", Kind.GAUGE, "1",
             "Whether some bytes are not tried again unasked, since they were rejected.", _SERVICE,
             tuple(((s.service,), int(s.quarantined)) for s in every), 0,
+        ),
+        Family(
+            "config.next_start.rejected", "reload_config_next_start_rejected", Kind.GAUGE, "1",
+            "Whether the inputs on disk are such bytes, which the next start would meet.", _SERVICE,
+            tuple(((s.service,), int(s.rejected)) for s in every), 0,
         ),
         Family(
             "instance.restarts", "reload_instance_restarts", Kind.COUNTER, "{restart}",

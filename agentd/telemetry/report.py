@@ -53,6 +53,8 @@ class Report:
     instances: tuple[tuple[str, Outcome], ...]
     output: tuple[str, ...]
     downtime_ms: float | None = None
+    outage_ms: float | None = None
+    not_taken: tuple[str, ...] = ()
     joined: bool = False
 
     @property
@@ -85,6 +87,7 @@ class Report:
             "requested_at": iso(self.requested_ns),
             "duration_ms": self.duration_ms,
             "downtime_ms": self.downtime_ms,
+            "outage_ms": self.outage_ms,
             "phase": self.phase,
             "phases": [
                 {"name": name, "ms": ms, "instance": instance} for name, ms, instance in self.phases
@@ -101,6 +104,7 @@ class Report:
                 for id_, one in self.instances
             ],
             "output": list(self.output),
+            "not_taken": list(self.not_taken),
             "joined": self.joined,
         }
 
@@ -154,7 +158,9 @@ def _report(told: Story, host_id: str) -> Report:
         ),
         instances=instances,
         output=judged.output if judged else (),
+        not_taken=judged.not_taken if judged else (),
         downtime_ms=told.downtime_ms,
+        outage_ms=told.outage_ms,
     )
 
 

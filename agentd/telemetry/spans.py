@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 from agentd.core.context import Context, parse_traceparent, parse_tracestate, span_id
 from agentd.telemetry import said
 from agentd.telemetry.span import Event, Kind, Link, Span
-from agentd.telemetry.story import Part, Story, Turn, story
+from agentd.telemetry.story import ROLLBACK, Part, Story, Turn, story
 from agentd.wire import Trigger, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from agentd.core.facts import Record
+    from agentd.core.facts import Record, RollingBack, SnapshotTaken
     from agentd.telemetry.resource import Attributes, Resource, Value
 
 _LINKS = 100
@@ -103,10 +103,15 @@ class _Tree:
 
     def _phase(self, phase: Part, above: Span) -> Span:
         found: dict[str, Value] = {}
-        taken = self.told.snapshot
+        taken: SnapshotTaken | RollingBack | None = self.told.snapshot
+        if (phase.is_back or phase.name == ROLLBACK) and self.told.back is not None:
+            taken = self.told.back
         if taken is not None and phase.name != "settle":
             found["config.version"] = taken.version
             found["config.hash"] = taken.hash
+        if phase.verified is not None:
+            found["reload.verify.passes"] = phase.verified.passes
+            found["reload.verify.failures"] = phase.verified.failures
         return self._child(above, phase, f"reload.{phase.name}", Kind.INTERNAL, found)
 
     def _check(self, phase: Part, above: Span) -> Span:
@@ -147,11 +152,11 @@ class _Tree:
 
     def _drains(self, made: dict[str, Span]) -> list[Span]:
         """Below the act; they end when they end, if need be after everything else."""
-        above = next((made[p.path] for p in reversed(self.told.phases) if p.name == "apply"), None)
-        if above is None:
-            return []
+        acts = [made[p.path] for p in self.told.phases if p.name == "apply"]
         asked, spans = self.told.asked, []
-        for n, drain in enumerate(self.told.drains):
+        for n, drain in enumerate(self.told.drains if acts else ()):
+            began = [act for act in acts if act.start_ns <= drain.began_ns]
+            above = (began or acts)[-1]
             part = Part(f"apply/drain.{drain.generation}", "reload.drain", drain.began_ns, 0)
             counts: dict[str, Value] = {
                 "reload.drain.open": drain.open,
@@ -186,9 +191,10 @@ class _Tree:
         judged = self.told.judged
         if judged is None or judged.pid is None or self.told.turns:
             return None
-        last = {phase.name: phase.path for phase in self.told.phases}
+        acted = [p for p in self.told.phases if p.is_back and p.name in ("apply", "confirm")]
+        last = {phase.name: phase.path for phase in acted or self.told.phases}
         place = last.get("confirm")
-        if place is None and judged.handle in _STARTS:
+        if place is None and (acted or judged.handle in _STARTS):
             place = last.get("apply")
         return place
 
@@ -258,6 +264,7 @@ class _Tree:
                 ("reload.confirmation_grade", judged.grade.value if judged.grade else None),
             ]
             found.append(("reload.downtime_ms", told.downtime_ms))
+            found.append(("reload.outage_ms", told.outage_ms))
             if self._error() is not None:
                 found.append(("error.type", judged.error_type or judged.verdict.value))
         found += said.attributes(told.asked.attributes_before, told.attributes_now).items()

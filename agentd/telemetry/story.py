@@ -19,11 +19,13 @@ from agentd.core.facts import (
     PhaseBegan,
     PhaseEnded,
     Requested,
+    RollingBack,
     SnapshotTaken,
     StepBegan,
     StepEnded,
     TurnBegan,
     TurnEnded,
+    Verified,
 )
 
 if TYPE_CHECKING:
@@ -47,8 +49,14 @@ class Part:
     pid: int | None = None
     check: CheckEnded | None = None
     check_ns: int = 0
+    verified: Verified | None = None
     steps: list[Part] = field(default_factory=list)
     within: Part | None = None
+
+    @property
+    def is_back(self) -> bool:
+        """Whether it is a part of the way back."""
+        return self.within is not None and self.within.name == ROLLBACK
 
     def end(self, at_ns: int, error_type: str = "") -> None:
         """Only the first end counts; never before the beginning."""
@@ -94,6 +102,10 @@ class Story:
     flip_ns: int | None = None
     """When new connections went to the next generation."""
     drains: list[Drain] = field(default_factory=list)
+    back: RollingBack | None = None
+    """What was put back within it."""
+    back_ns: int = 0
+    """When that began."""
     turns: list[Turn] = field(default_factory=list)
 
     @property
@@ -113,6 +125,17 @@ class Story:
         return next((t.instance for t in self.turns if t.part is phase.within), None)
 
     @property
+    def outage_ms(self) -> float | None:
+        """From the death of the service until it was ready with what was put back; None where it did not die, or is still down."""
+        if self.back is None or not self.back.down:
+            return None
+        steps = [step for phase in self.phases if phase.is_back for step in phase.steps]
+        start = next((step for step in reversed(steps) if step.name == "process.start"), None)
+        if start is None or start.ended_ns is None or start.error_type:
+            return None
+        return (start.ended_ns - self.back_ns) / 1e6
+
+    @property
     def running(self) -> Part | None:
         """The phase that has not ended."""
         if self.judged is not None:
@@ -121,9 +144,9 @@ class Story:
 
     @property
     def failed_phase(self) -> str:
-        """Where it went wrong: the last phase with an error, else the one that was cut off."""
-        failed = [p.name for p in self.phases if p.error_type]
-        cut = [p.name for p in self.phases if p.ended_ns is None]
+        """Where it went wrong: the last phase with an error, else the one that was cut off; of a way back the whole counts as one."""
+        failed = [p.name for p in self.phases if p.error_type and not p.is_back]
+        cut = [p.name for p in self.phases if p.ended_ns is None and not p.is_back]
         return (failed or cut or [""])[-1]
 
     @property
@@ -193,7 +216,14 @@ def _tell(told: Story, record: Record, at_ns: int) -> None:  # noqa: C901, PLR09
             if part is not None:
                 part.end(at_ns, error_type)
         case SnapshotTaken() as taken:
-            told.snapshot = taken
+            if told.back is None:
+                told.snapshot = taken
+        case RollingBack() as back:
+            told.back, told.back_ns = back, at_ns
+        case Verified() as verified:
+            part = _open(told.phases, "verify")
+            if part is not None:
+                part.verified = verified
         case CheckEnded() as check:
             told.check = check
             part = _open(told.phases, "check")

@@ -37,6 +37,8 @@ def proof(reload: Document) -> str:
 def gap(reload: Document) -> str:
     """How long nobody was there to serve: "41 ms down"; empty when there was no gap."""
     ms = reload.get("downtime_ms")
+    if ms is None:
+        ms = reload.get("outage_ms")
     return "" if ms is None else f"{milliseconds(ms)} down"
 
 

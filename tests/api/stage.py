@@ -8,7 +8,7 @@ import functools
 import hashlib
 import json
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -264,6 +264,10 @@ class Runtime:
         self.news = asyncio.Event()
         """Somebody has asked."""
 
+    def look_round(self, services: Sequence[str]) -> None:
+        """Nobody has done anything behind the agent's back."""
+        self.looked_round = tuple(services)
+
     async def done(self, event: Any) -> Done:
         return Done()
 
@@ -275,7 +279,7 @@ class Runtime:
     def post(self, event: Any) -> None:
         self.posted.append(event)
 
-    async def check(self, service: str, check: Check) -> CommandResult:
+    async def check(self, service: str, check: Check, digest: str) -> CommandResult:
         return self.checked
 
     def put(self, s: Service) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from agentd import recipes
 from agentd.config.access import Access, Anyone, User
+from agentd.config.build import WARNING
 from agentd.config.definitions import AgentSpec, OnTerminate
 from agentd.config.loader import ConfigErrors, Definitions, describe, load
 from agentd.core import spec as s
@@ -234,7 +236,19 @@ def test_watch_may_be_a_word(tmp_path: Path, word: str, watch: s.WatchSpec | Non
         ),
         (
             'reload.confirm = ["worker"]',
-            'reload.confirm[0]: "worker" is unknown; known: delivered, log, notify, reply, workers',
+            'reload.confirm[0]: "worker" is unknown; known: delivered, log, notify, reply, reread, workers',
+        ),
+        (
+            'reload.check = ["c", "{staged}"]\nsnapshot = false',
+            "reload.check: cannot be staged: of secret inputs, and with snapshot = false, no copy is kept",
+        ),
+        (
+            'reload.check = { command = ["c"], warnings = "(" }',
+            'reload.check.warnings: "(" is not a regular expression: missing ), unterminated subpattern at position 0',
+        ),
+        (
+            'reload = { handle = "restart", report = { exec = ["pending"] } }',
+            'reload.report: handle = "restart" starts a new process, which takes everything',
         ),
         (
             'reload.confirm = ["version"]',
@@ -460,15 +474,49 @@ def digest(folder: Path, text: str) -> str:
 
 
 @pytest.mark.parametrize(
+    ("lines", "warnings"),
+    [
+        ('check = ["c"]', None),
+        ('check = { command = ["c"], warnings = "W" }', None),
+        ('check = { command = ["c"], warnings = "W" }\nwarnings_as_errors = true', "W"),
+        ('check = ["c"]\nwarnings_as_errors = true', WARNING),
+    ],
+)
+def test_a_warning_is_looked_for_only_where_it_is_an_error(
+    tmp_path: Path, lines: str, warnings: str | None
+) -> None:
+    text = f'[service.web]\ncommand = ["web"]\n[service.web.reload]\n{lines}\n'
+    assert loaded(tmp_path, text).services[0].reload.check == s.Check(("c",), 30.0, warnings)
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("nginx: [warn] conflicting server name", True),
+        ("[WARNING]  (12) : parsing [/etc/haproxy.cfg:3]", True),
+        ("the option is deprecated", True),
+        ("3 warnings", True),
+        ("Configuration file is valid", False),
+        ("forwarned is forearmed", False),
+    ],
+)
+def test_what_a_warning_looks_like(line: str, *, found: bool) -> None:
+    assert (re.search(WARNING, line) is not None) is found
+
+
+@pytest.mark.parametrize(
     ("entry", "evidence"),
     [
         (
             '{ http = "http://h:1/v", expect = "{hash}" }',
-            Version(Question(s.HttpProbe("http://h:1/v")), "{hash}"),
+            Version(Question(s.HttpProbe("http://h:1/v"), names=True), "{hash}"),
         ),
         (
             '{ http = "http+unix://%2Frun%2Fs/v", path = "a.b", expect = "{version}", timeout = "1s" }',
-            Version(Question(s.HttpProbe("http+unix://%2Frun%2Fs/v", 1.0), "a.b"), "{version}"),
+            Version(
+                Question(s.HttpProbe("http+unix://%2Frun%2Fs/v", 1.0), "a.b", names=True),
+                "{version}",
+            ),
         ),
         (
             '{ exec = ["ask"], metric = "ok", expect = "1", changes = "when" }',

@@ -208,7 +208,7 @@ def test_a_file_that_moves_is_read_again(world: World, tmp_path: Path, which: st
     world.files.snapshots = store
     world.manifest(spec(a))  # a is known; what follows reads b after it
     store.times = 2
-    found = world.manifest(spec(a, b, name="other"))
+    found = world.manifest(spec(a, b))
     assert target.stat().st_size == 3
     assert {e.path: e.size for e in found.entries}[str(target)] == 3
 

@@ -19,7 +19,7 @@ import pytest
 
 from agentd.core.spec import Family, ProcessSpec, SocketKind, SocketSpec, Spec
 from agentd.ports import AdapterError, Key
-from agentd.system import sockopen
+from agentd.system import sockopen, steer
 from agentd.system.listeners import OsListeners
 from tests.contract import checks_listeners
 from tests.contract.checks_listeners import G1, G2, G3, lend
@@ -57,6 +57,13 @@ class RealRig:
             return False
         self.clients.enter_context(client)
         return True
+
+    def connect_soon(self, count: int) -> None:
+        """Clients that do not wait until they are let in."""
+        for _ in range(count):
+            client = self.clients.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex((self.host, self.port))
 
     def accept(self, descriptor: int) -> int:
         return len(self.accepted(descriptor))
@@ -218,6 +225,35 @@ def test_of_three_none_gets_a_connection_but_the_current_one(tmp_path: Path) -> 
                 assert made.accept(fds[2]) == 30
             for fd in fds:
                 os.close(fd)
+
+
+def test_two_that_end_at_once_leave_a_doubt_that_does_no_harm(tmp_path: Path) -> None:
+    with rig(tmp_path) as made:
+        keys = [Key("web", n) for n in range(1, 6)]
+        former = [lend(made, keys[0]), lend(made, keys[1], slot=1)]
+        made.listeners.switch(keys[1])
+        serve = [lend(made, key, beside=True, slot=n) for n, key in enumerate(keys[2:4])]
+        for key in keys[2:4]:
+            assert made.listeners.switch(key)
+        waits = lend(made, keys[4], beside=True, slot=0)
+        for one in former:  # which of them left first nobody can tell
+            with socket.socket(fileno=os.dup(one)) as listener:
+                listener.shutdown(socket.SHUT_RDWR)
+        made.listeners.switch(keys[3])
+        for _ in range(60):
+            assert made.connect()
+        assert made.accept(waits) == 0
+        assert sum(map(made.accept, serve)) == 60
+        assert made.said == []
+
+
+def test_one_that_waits_for_its_switch_hears_nobody_even_unsteered(tmp_path: Path) -> None:
+    with rig(tmp_path) as made:
+        first, second = lend(made, G1), lend(made, G2, beside=True)
+        with socket.socket(fileno=os.dup(first)) as listener:
+            steer.detach(listener)  # as when no agent lives and the group has changed
+        made.connect_soon(20)
+        assert made.accept(second) == 0
 
 
 def test_unix_sockets(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ class Etc:
         return found.hash
 
     def restore(self, digest: str) -> int:
-        return asyncio.run(asyncio.wait_for(self.files.restore(self.spec, digest), 10))
+        return asyncio.run(asyncio.wait_for(self.files.restore(self.spec, digest), 10)).files
 
 
 @pytest.fixture

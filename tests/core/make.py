@@ -38,6 +38,7 @@ class Says:
     workers: ClassVar[bool] = True
     pattern: ClassVar[None] = None
     question: ClassVar[None] = None
+    opens: ClassVar[bool] = False
 
     def judge(self, before: Baseline, now: Sight) -> Judgement:
         return Judgement(now.matched or "not_yet")
@@ -208,7 +209,7 @@ def survivor(
             id_ = getattr(note.fact, "reload_id", None)
             if isinstance(note.fact, facts.Judged):
                 stories.pop(note.fact.reload_id)
-            elif id_ is not None and not isinstance(note.fact, facts.Drained):
+            elif id_ is not None and not isinstance(note.fact, facts.Drained | facts.LateEvidence):
                 stories.setdefault(id_, []).append(Record(1, 0, note.at, "boot", note.fact))
     memories = {
         s.spec.name: replace(s.memory, boot="boot", **changes) for s in a.host.services.values()

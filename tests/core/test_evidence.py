@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,10 +28,12 @@ from agentd.evidence import (
     Log,
     Notify,
     Reply,
+    Reread,
     Version,
     Workers,
 )
 
+AGREED = Judgement.AGREED
 CONFIRMED, NOT_YET, CONTRADICTED = Judgement.CONFIRMED, Judgement.NOT_YET, Judgement.CONTRADICTED
 UNABLE = Judgement.UNABLE
 ASKED = Question(HttpProbe("http://h/"))
@@ -112,7 +116,7 @@ def test_what_was_there_before_never_confirms(old: list[Worker], extra: list[Wor
 @pytest.mark.parametrize(
     "evidence",
     [
-        *(NGINX, Workers(), Log("ok"), Delivered(), Notify(), Reply()),
+        *(NGINX, Workers(), Log("ok"), Delivered(), Notify(), Reply(), Reread()),
         *(Version(ASKED, "{hash}"), Version(MARKED, "1"), Changes(ASKED)),
     ],
 )
@@ -174,11 +178,21 @@ def test_delivery_counts_only_after_the_grace() -> None:
     [
         (Heard(), NOT_YET),
         (Heard(reloading=True), NOT_YET),
-        (Heard(reloading=True, done=True), CONFIRMED),
+        (Heard(reloading=True, done=True), AGREED),
+        (Heard(reloading=True, named=True), NOT_YET),
+        (Heard(reloading=True, done=True, named=True), CONFIRMED),
         (Heard(reloading=True, refused="line 3"), CONTRADICTED),
         (Heard(reloading=True, done=True, refused="line 3"), CONTRADICTED),
     ],
-    ids=["silent", "it reloads", "done", "a complaint before its end", "done, and it failed"],
+    ids=[
+        "silent",
+        "it reloads",
+        "done, which it may say of a failure too",
+        "it names what it runs and is not done",
+        "done, and it names what it runs",
+        "a complaint before its end",
+        "done, and it failed",
+    ],
 )
 def test_what_the_service_says_of_itself(heard: Heard, judgement: Judgement) -> None:
     now = Sight(alive=True, since_sent=9.0, heard=heard, replied=True)
@@ -188,7 +202,14 @@ def test_what_the_service_says_of_itself(heard: Heard, judgement: Judgement) -> 
 def test_a_yes_of_the_last_step_is_enough_and_its_absence_is_not_a_no() -> None:
     done = Heard(reloading=True, done=True)
     assert Reply().judge(BEFORE, Sight(alive=True, since_sent=9.0, heard=done)) is NOT_YET
-    assert Reply().judge(BEFORE, Sight(alive=True, since_sent=0.0, replied=True)) is CONFIRMED
+    assert Reply().judge(BEFORE, Sight(alive=True, since_sent=0.0, replied=True)) is AGREED
+
+
+def test_a_yes_is_proof_only_of_a_server_that_is_known_not_to_say_it_too_early() -> None:
+    known = Reply.declared(None, Hints(synchronous=True))
+    assert known.judge(BEFORE, Sight(alive=True, since_sent=9.0)) is NOT_YET
+    assert known.judge(BEFORE, Sight(alive=True, since_sent=0.0, replied=True)) is CONFIRMED
+    assert Reply.declared(None, Hints()) == Reply()
 
 
 def answered(said: Said | None, was: Said | None = WAS, *, changed: bool = True) -> Sight:
@@ -278,6 +299,42 @@ def test_the_result_of_the_last_reload_with_its_moment(
 
 
 @pytest.mark.parametrize(
+    ("workers", "since", "judgement"),
+    [
+        ([Worker(20, 101, SERVING), Worker(21, 101, SERVING)], 0.0, CONFIRMED),
+        ([Worker(10, 50, SERVING), Worker(20, 101, SERVING)], 0.4, NOT_YET),
+        ([Worker(10, 50, SERVING), Worker(20, 101, SERVING)], 0.5, AGREED),
+        ([Worker(10, 50, SERVING), Worker(11, 50, SERVING)], 0.5, AGREED),
+        ([Worker(10, 50, SERVING)], 0.0, CONFIRMED),
+        ([Worker(10, 50, DRAINING), Worker(20, 101, SERVING)], 0.0, CONFIRMED),
+        ([Worker(10, 50, CACHE), Worker(20, 101, SERVING)], 0.0, CONFIRMED),
+        ([Worker(10, 101, SERVING), Worker(20, 101, SERVING)], 0.0, CONFIRMED),
+    ],
+    ids=[
+        "all are new",
+        "one of before is there: it may be leaving",
+        "it does not leave, and might say something else",
+        "they take it in place, and one of them spoke",
+        "there is nobody else who could have spoken",
+        "the other one drains",
+        "the other one serves nobody",
+        "a new one has the pid of an old one",
+    ],
+)
+def test_an_answer_speaks_for_the_process_that_gave_it(
+    workers: list[Worker], since: float, judgement: Judgement
+) -> None:
+    hints = Hints(worker=NGINX.worker, draining=NGINX.draining)
+    result = Sight(True, since, tuple(workers), said=Said("1", "20"), before=Said("1", "10"))
+    for evidence, now in (
+        (Version(ASKED, "{hash}"), replace(result, said=Said(NEW), before=Said(OLD))),
+        (Version(MARKED, "1"), result),
+    ):
+        told = replace(now, wanted=Wanted(NEW, "v2", changed=True))
+        assert evidence.told(hints).judge(BEFORE, told) is judgement
+
+
+@pytest.mark.parametrize(
     ("said", "was", "judgement"),
     [
         (None, Said("7"), NOT_YET),
@@ -293,6 +350,24 @@ def test_a_counter_that_moved(said: Said | None, was: Said | None, judgement: Ju
     assert Changes(ASKED).judge(BEFORE, answered(said, was, changed=False)) is judgement
 
 
+@pytest.mark.parametrize(
+    ("opened", "since", "judgement"),
+    [
+        ({"/a", "/b", "/c"}, 0.2, CONFIRMED),
+        ({"/a", "/b"}, 0.1, NOT_YET),
+        ({"/a"}, 9.0, NOT_YET),
+        (None, 9.0, UNABLE),
+    ],
+    ids=["all of them", "it may die of them yet", "one was never opened", "nobody can tell"],
+)
+def test_who_opened_the_files(opened: set[str] | None, since: float, judgement: Judgement) -> None:
+    seen = None if opened is None else frozenset(opened)
+    wanted = Wanted(NEW, "v2", True, ("/a", "/b"))
+    now = Sight(True, since, wanted=wanted, opened=seen)
+    assert Reread().judge(BEFORE, now) is judgement
+    assert Reread().judge(BEFORE, Sight(True, since, opened=seen)) is UNABLE
+
+
 def test_what_is_kept_of_an_answer() -> None:
     assert kept("  v2\n") == "v2"
     assert kept("x" * 80) == "x" * 80
@@ -306,7 +381,7 @@ def test_what_is_kept_of_an_answer() -> None:
 def test_kinds_and_grades() -> None:
     made = (Version(ASKED, "{hash}"), Changes(ASKED))
     assert [(e.name, e.grade, e.workers, e.pattern, e.question) for e in made] == [
-        ("version", Grade.PROVEN, False, None, ASKED),
+        ("version", Grade.PROVEN, True, None, ASKED),
         ("changes", Grade.OBSERVED, False, None, ASKED),
     ]
     assert {e.question for e in (Workers(), Log("x"), Delivered(), Notify(), Reply())} == {None}
@@ -314,6 +389,7 @@ def test_kinds_and_grades() -> None:
         "notify": Grade.PROVEN,
         "reply": Grade.PROVEN,
         "workers": Grade.OBSERVED,
+        "reread": Grade.OBSERVED,
         "log": Grade.OBSERVED,
         "delivered": Grade.DECLARED,
     }

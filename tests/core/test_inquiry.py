@@ -7,11 +7,12 @@ import pytest
 from agentd.core import effects as fx
 from agentd.core import events as ev
 from agentd.core import facts
+from agentd.core.manifest import Entry, Manifest
 from agentd.core.question import Question, Said
 from agentd.core.spec import ExecProbe, HttpProbe
 from agentd.core.steps import Baseline, Evidence, Sight, Worker
 from agentd.core.value import replace
-from agentd.evidence import Changes, Version
+from agentd.evidence import Changes, Reread, Version
 from agentd.wire import Verdict
 from tests.core.make import Agent, Says, agent, spec, survivor, unchecked
 
@@ -183,3 +184,72 @@ def test_a_reload_that_an_agent_died_of_without_a_reading_waits_for_its_end() ->
     a.host = replace(a.host, services=services)
     says(a, Said("2"), since=0.3)
     assert a.service().running is not None
+
+
+def files(**entries: str) -> Manifest:
+    """A reading of these inputs, by the name and what is in them."""
+    read = tuple(Entry(f"/{name}", text, 1) for name, text in sorted(entries.items()))
+    return Manifest("sha256:" + "".join(entries.values()), "v", read)
+
+
+def reading(*confirm: Evidence, **env: tuple[str, ...]) -> Agent:
+    s = unchecked(spec("web", *confirm))
+    a = agent(replace(s, process=replace(s.process, **env)))
+    first = files(a="1", b="1", env="1")
+    a.read(first)
+    a.spawned()
+    a.ready()
+    a.read(first)
+    a.reload()
+    return a
+
+
+def test_who_opens_what_changed_is_watched_until_the_verdict() -> None:
+    a = reading(Reread(), env_file=("/env",))
+    new = files(a="1", b="2", env="2")
+    a.read(new)
+    assert a.last(fx.TakeBaseline).watch == ("/b",), "what only a start reads is not waited for"
+    before(a, None)
+    assert a.last(fx.Look).opens
+    opened = Sight(True, 0.2, opened=frozenset({"/b"}))
+    a.feed(ev.Sighted(a.last(fx.Look).token, (opened,)))
+    a.read(new)
+    assert (a.judged.verdict, a.judged.confirmation) == ("applied", "reread")
+    assert a.effects[-1] == fx.Unwatch("web")
+
+
+def test_where_nothing_changed_everything_is_to_be_opened() -> None:
+    a = reading(Reread())
+    a.read(files(a="1", b="1", env="1"))
+    assert a.last(fx.TakeBaseline).watch == ("/a", "/b", "/env")
+
+
+def test_what_nobody_can_tell_ends_unverified_and_says_why() -> None:
+    a = reading(Reread())
+    a.read(files(a="2", b="1", env="1"))
+    before(a, None)
+    blind = Sight(True, 0.2, opened=None, blind="it cannot be seen")
+    a.feed(ev.Sighted(a.last(fx.Look).token, (blind,)))
+    assert a.judged.verdict is Verdict.UNVERIFIED
+    assert a.judged.message == "delivered, but reread proves nothing: it cannot be seen"
+
+
+def test_it_is_watched_no_more_when_it_ends_on_the_way() -> None:
+    a = reading(Reread())
+    a.read(files(a="2", b="1", env="1"))
+    a.failed(fx.TakeBaseline)
+    assert fx.Unwatch("web") in a.effects
+    b = reading(Says())
+    b.read(files(a="2", b="1", env="1"))
+    assert not b.last(fx.TakeBaseline).watch
+    b.failed(fx.TakeBaseline)
+    assert fx.Unwatch("web") not in b.effects
+
+
+def test_of_a_live_that_is_not_known_the_last_good_one_tells_what_changed() -> None:
+    a = reading(Reread())
+    a.host = replace(
+        a.host, services={**a.host.services, "web": replace(a.service(), live=None, last_good=None)}
+    )
+    a.read(files(a="2", b="1", env="1"))
+    assert a.last(fx.TakeBaseline).watch == ("/a", "/b", "/env")

@@ -15,7 +15,16 @@ from agentd.core.instance import ALIVE, GOING, Instance, Phase
 from agentd.core.memory import Want
 from agentd.core.process import Exit
 from agentd.core.reload_value import Act, Stage
-from agentd.core.spec import Check, ReloadSpec, Restart, SocketKind, SocketSpec
+from agentd.core.spec import (
+    Check,
+    OnFailure,
+    ReloadSpec,
+    Restart,
+    SocketKind,
+    SocketSpec,
+    TcpProbe,
+    Verify,
+)
 from agentd.core.steps import Baseline, Replace, RunCommand, SendSignal, Sight, Step
 from agentd.core.steps import Restart as ByRestart
 from agentd.core.value import replace
@@ -33,6 +42,8 @@ ANSWERED = (
     fx.Perform,
     fx.Switch,
     fx.Count,
+    fx.Ask,
+    fx.Restore,
 )
 HANDLES: dict[str, tuple[Step, ...]] = {
     "signal": (SendSignal("HUP"),),
@@ -41,7 +52,7 @@ HANDLES: dict[str, tuple[Step, ...]] = {
     "replace": (Replace(),),
 }
 TCP = SocketSpec("http", SocketKind.TCP, "127.0.0.1", 80)
-TAKEN = (Verdict.APPLIED, Verdict.UNVERIFIED)
+TAKEN = (Verdict.APPLIED, Verdict.UNVERIFIED, Verdict.ROLLED_BACK)
 ENDING = (Phase.STOPPING, Phase.KILLING)
 BY_INSTANCE = (Stage.LAUNCHING, Stage.REPLACING)
 """The stages whose end is the instance's to tell; it has a timer."""
@@ -55,11 +66,24 @@ class HostMachine(RuleBasedStateMachine):
         handle=st.sampled_from([*HANDLES, "replace", "replace"]),
         room=st.sampled_from([2, 3]),
         held=st.booleans(),
+        well=st.sampled_from([None, Verify(TcpProbe("h", 1), 0.5, 0.2, 1)]),
+        on_failure=st.sampled_from(OnFailure),
         several=st.sampled_from([1, 1, 2, 3]),
     )
-    def begin(self, restart: Restart, handle: str, room: int, several: int, *, held: bool) -> None:
+    def begin(
+        self,
+        restart: Restart,
+        handle: str,
+        room: int,
+        several: int,
+        *,
+        held: bool,
+        well: Verify | None,
+        on_failure: OnFailure,
+    ) -> None:
         check = Check(("check",), 9.0)
         taken = ReloadSpec(handle, HANDLES[handle], check, (Says(),), timeout=5.0)
+        taken = replace(taken, on_failure=on_failure)
         sockets = (TCP,) if held else ()
         more = {
             "restart": restart,
@@ -71,6 +95,8 @@ class HostMachine(RuleBasedStateMachine):
         if handle != "signal":
             for slot in range(several):
                 self.agent.up(pid=7 + slot)  # the long way there is the signal's to walk
+        verified = replace(self.agent.specs[0], reload=replace(taken, verify=well))
+        self.agent.feed(ev.DefinitionsLoaded((verified,), PERSON))
 
     @property
     def generations(self) -> list[Instance]:
@@ -132,6 +158,8 @@ class HostMachine(RuleBasedStateMachine):
             fx.Perform: ev.Performed(token, self.agent.now, n - 1, timed_out=said is None),
             fx.Switch: ev.Switched(token, self.agent.now, moved=n < 3),
             fx.Count: ev.Counted(token, (n - 1) // 2, 0),
+            fx.Ask: ev.Probed(token, None if n < 3 else "answered 500"),
+            fx.Restore: ev.Restored(token, 1),
         }
         return answers[type(effect)]
 

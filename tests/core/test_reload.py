@@ -13,7 +13,7 @@ from agentd.core.manifest import Change, Entry, Manifest, Missing
 from agentd.core.memory import Memory
 from agentd.core.reload_act import OUTPUT_LINES
 from agentd.core.reload_confirm import FIRST_LOOK, GRACE, SLOWEST_LOOK
-from agentd.core.spec import ReadyAfter, ReadyProbe, ReloadSpec, TcpProbe, WatchSpec
+from agentd.core.spec import Check, ReadyAfter, ReadyProbe, ReloadSpec, TcpProbe, WatchSpec
 from agentd.core.steps import Baseline, Evidence, Grade, SendSignal
 from agentd.wire import Trigger, Verdict
 from tests.core.make import (
@@ -134,6 +134,7 @@ def test_what_is_told_of_the_steps() -> None:
     ("answer", "error_type", "quarantined"),
     [
         ({"exit_code": 1}, "check_failed", True),
+        ({"exit_code": 0}, "check_warned", True),
         ({"exit_code": None, "timed_out": True}, "check_timeout", False),
         ({"exit_code": None, "error": "no such file"}, "check_unavailable", False),
     ],
@@ -141,7 +142,11 @@ def test_what_is_told_of_the_steps() -> None:
 def test_a_check_that_does_not_say_yes(
     answer: dict[str, object], error_type: str, *, quarantined: bool
 ) -> None:
-    a = up()
+    strict = spec("web", Says())
+    strict = replace(
+        strict, reload=replace(strict.reload, check=Check(("check",), 9.0, "line [0-9]"))
+    )
+    a = agent(strict).up()
     a.reload()
     a.read(2)
     a.check(**answer, output=("line 3: what is this",))  # type: ignore[arg-type]
@@ -158,10 +163,31 @@ def test_a_check_that_does_not_say_yes(
     assert phases(a)[-2:] == [f"-check!{error_type}", "rejected"]
     said = {
         "check_failed": "check says no (exit code 1)",
+        "check_warned": "check accepts it with a warning",
         "check_timeout": "check did not end within 9s",
         "check_unavailable": "no such file",
     }
     assert a.judged.message == said[error_type]
+
+
+def test_a_check_knows_its_warnings_and_its_copy() -> None:
+    strict = Check(("nginx", "-t", "-c", "{staged}/etc/nginx.conf"), warnings=r"\[warn\]")
+    assert strict.staged
+    assert strict.on("/tmp/x") == ("nginx", "-t", "-c", "/tmp/x/etc/nginx.conf")
+    assert (
+        strict.warned(("fine", "nginx: [warn] duplicate", "[warn] more"))
+        == "nginx: [warn] duplicate"
+    )
+    assert strict.warned(("fine",)) == ""
+    assert Check(("nginx",)).warned(("[warn]",)) == ""
+    assert not Check(("nginx",)).staged
+
+
+def test_what_was_read_is_what_is_checked() -> None:
+    a = up()
+    a.reload()
+    a.read(2)
+    assert a.last(fx.RunCheck).hash == "sha256:2"
 
 
 def test_a_check_that_was_ended_is_not_also_called_unavailable() -> None:
@@ -399,7 +425,7 @@ def test_a_dead_service_is_not_judged_by_its_evidence() -> None:
     assert a.service().running is not None
     a.exited(BAD)
     assert (a.judged.verdict, a.judged.error_type) == (Verdict.FAILED, "service_died")
-    assert a.judged.message == "web died: exit code 3"
+    assert a.judged.message == "web died: exit code 3; next restart loads FAILED 2"
     assert a.judged.output == ("last words",)
     assert a.service().live is None
 

@@ -106,7 +106,7 @@ def test_a_call_says_yes_by_any_success_or_as_declared() -> None:
 
 
 def test_a_command_is_performed_and_its_yes_is_the_evidence() -> None:
-    a = asking(confirm=(Reply(),))
+    a = asking(confirm=(Reply(synchronous=True),))
     r, asked = a.service().running, a.last(fx.Perform)
     assert r is not None
     assert (asked.step, asked.generation, asked.timeout) == (COMMAND, 1, 5.0)
@@ -362,7 +362,7 @@ def asked_again(a: Agent) -> None:
     a.sight(None)
 
 
-def test_the_handshake_is_proof_and_is_not_waited_for_longer_than_needed() -> None:
+def test_the_handshake_is_evidence_and_is_not_waited_for_longer_than_needed() -> None:
     a = confirming()
     looks = names(a.effects).count("Look")
     says(a, reloading=10.5)
@@ -373,8 +373,28 @@ def test_the_handshake_is_proof_and_is_not_waited_for_longer_than_needed() -> No
     asked_again(a)
     a.read(replace(manifest(2), hash=HASH))
     assert (a.judged.verdict, a.judged.confirmation) == (Verdict.APPLIED, "notify")
-    assert a.judged.grade is Grade.PROVEN
+    assert a.judged.grade is Grade.OBSERVED
     assert a.phase() == "ready"
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_the_handshake_with_the_hash_of_what_it_took_is_proof(*, first: bool) -> None:
+    a = confirming()
+    says(a, reloading=10.5, hash=HASH if first else "")
+    says(a, ready=True, hash="" if first else HASH)
+    a.sight(None)
+    asked_again(a)
+    a.read(replace(manifest(2), hash=HASH))
+    assert (a.judged.verdict, a.judged.grade) == (Verdict.APPLIED, Grade.PROVEN)
+
+
+def test_a_stronger_evidence_that_only_agreed_is_no_stronger_than_the_others() -> None:
+    a = sending(Says(), Notify())
+    a.feed(ev.Signalled(a.last(fx.SendReloadSignal).token, 10.0))
+    says(a, reloading=10.0, ready=True)
+    a.sight("confirmed", None)
+    a.read(replace(manifest(2), hash=HASH))
+    assert (a.judged.confirmation, a.judged.grade) == ("says", Grade.OBSERVED)
 
 
 def test_both_words_may_come_in_one_datagram() -> None:

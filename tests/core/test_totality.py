@@ -14,7 +14,7 @@ from agentd.core.instance import Instance, Phase
 from agentd.core.manifest import Missing
 from agentd.core.process import Exit
 from agentd.core.reload_value import PHASE, Act, Reload, Stage, View
-from agentd.core.spec import ReadyNotify, ReadyProbe, TcpProbe
+from agentd.core.spec import ReadyNotify, ReadyProbe, TcpProbe, Verify
 from agentd.core.steps import Baseline, RunCommand, Sight
 from agentd.core.value import replace
 from tests.core.make import PERSON, Says, identity, manifest, spec
@@ -54,6 +54,7 @@ SAMPLES: dict[type[Any], Any] = {
     ev.CheckDone: ev.CheckDone(TOKEN, 0),
     ev.BaselineDone: ev.BaselineDone(TOKEN, Baseline(0)),
     ev.Signalled: ev.Signalled(TOKEN, 0.0),
+    ev.Reported: ev.Reported(TOKEN, ()),
     ev.Sighted: ev.Sighted(TOKEN, (Sight(alive=True, since_sent=0.0),)),
 }
 INSTANCE_EVENTS = [e for kind in get_args(ev.InstanceEvent) for e in (get_args(kind) or (kind,))]
@@ -90,10 +91,12 @@ def test_a_reload_has_a_row_or_refuses_by_name(stage: Stage, kind: type, act: Ac
     r = Reload("id", "trace", PERSON, 0.0, act, stage=stage, timer=5, awaiting=5)
     r = replace(r, baseline=Baseline(0), manifest=manifest(), looks=1)
     declared = spec("web", Says())
+    well = Verify(TcpProbe("h", 1))
+    declared = replace(declared, reload=replace(declared.reload, verify=well))
     if stage is Stage.PERFORMING:
         steps = (RunCommand(("/bin/x",)),)
         declared = replace(declared, reload=replace(declared.reload, steps=steps))
-    view = View(declared, 1, 7, None, None, None, None)
+    view = View(declared, 1, 7, None, None, None, None, next_pid=8)
     if (stage, kind) in reload.TABLE:
         after, _, _ = reload.step(r, SAMPLES[kind], view, 1.0)
         assert isinstance(after, Reload)

@@ -24,7 +24,7 @@ command = ["/bin/sh", "-c", "echo the password is hunter2; trap : HUP; while :; 
 inputs = ["@DIR@/web.conf"]
 ready = { after = "0s" }
 [service.web.reload]
-check = ["/bin/sh", "-c", "grep ok @DIR@/web.conf"]
+check = ["/bin/sh", "-c", "cat @DIR@/web.conf; grep -q ok @DIR@/web.conf"]
 confirm = ["delivered"]
 """
 
@@ -76,7 +76,7 @@ def test_who_may_only_read_sees_no_output_and_no_secret_anywhere(tmp_path: Path)
     with public() as running:
         (running.dir / "web.conf").write_text("hunter2")
         code, rejected = running.ctl("reload", "web", "--reason", "a good one")
-        assert code == 150
+        assert (code, rejected["output"]) == (150, ["hunter2"])
         for path in (
             "/v1/status",
             "/v1/services/web",

@@ -93,14 +93,14 @@ def test_nginx_that_cannot_load_the_file_says_no_by_the_command_itself(tmp_path:
         assert running.service("web")["config"]["live"] == before["config"]["live"]
 
 
-def test_exit_code_zero_is_a_yes_and_proves_something_only_where_that_is_declared(
+def test_exit_code_zero_is_a_yes_and_says_something_only_where_that_is_declared(
     tmp_path: Path,
 ) -> None:
     with host(tmp_path, asked(tmp_path, "exit 0", 'confirm = ["reply"]')) as running:
         running.ready("app")
         code, reload = reloaded(running)
         assert (code, reload["verdict"]) == (0, "applied"), reload
-        assert (reload["confirmation"], reload["confirmation_grade"]) == ("reply", "proven")
+        assert (reload["confirmation"], reload["confirmation_grade"]) == ("reply", "observed")
         step = spans(running, reload["reload_id"])["reload.sh"]
         assert "secret-argument" not in json.dumps(step)
     with host(tmp_path, asked(tmp_path, "exit 0")) as running:

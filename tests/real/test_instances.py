@@ -200,6 +200,6 @@ def test_the_agent_is_killed_in_the_middle_of_a_replacement_of_three(tmp_path: P
                 there = serving(running)
                 assert [number(i["pid"]) for i in there] == ["0", "1", "2"]
         verdicts = Counter(r["verdict"] for r in running.history("app", 1000))
-        print(verdicts, counts)
+        print(verdicts, counts, running.log().count("the order of its"))
         assert (counts["bad"], counts["kept"]["bad"]) == ({}, {})
         assert set(who(port)) == {str(i["pid"]) for i in serving(running)}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +84,21 @@ def test_an_edit_under_watch_is_applied_and_a_syntax_error_touches_nothing(tmp_p
         until(lambda: nginx.get() == "four", "the mended file is served")
         names = [s["name"] for s in spans(running, bad["last_reload"]["reload_id"])]
         assert "signal SIGHUP" not in names
+
+
+def test_a_reload_behind_the_agents_back_is_noticed(tmp_path: Path) -> None:
+    nginx = Nginx(tmp_path)
+    with host(tmp_path, nginx.definition) as running:
+        assert running.ready("web")["config"]["in_sync"]
+        nginx.serve("two")
+        os.kill(running.pid("web"), signal.SIGHUP)
+        until(lambda: running.service("web")["config"]["live"] is None, "live is not known")
+        log = running.log()
+        assert "reloaded behind the agent's back: its workers are new ones" in log
+        code, reload = running.ctl("reload", "web")
+        assert (code, reload["verdict"], reload["hash_before"]) == (0, "applied", None)
+        assert running.service("web")["config"]["in_sync"]
+        assert log.count("behind") == 1
 
 
 def test_touching_without_changing_is_counted_and_not_traced(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from urllib.parse import quote
 
 import pytest
 from apps_run import HOME, Told
-from host import Host, Nginx, free_port, host
+from host import Host, Nginx, free_port, host, until
 
 BY_TEXT = '{ http = "http://127.0.0.1:@PORT@/version", expect = "{version}" }'
 BY_JSON = '{ http = "http://127.0.0.1:@PORT@/json", path = "config.version", expect = "{version}" }'
@@ -95,6 +96,45 @@ def test_one_that_is_deaf_says_what_it_still_runs_until_the_timeout(tmp_path: Pa
         assert "it last answered 1" in running.text("show", "app").stdout
 
 
+def test_evidence_that_comes_late_makes_live_known_and_the_verdict_stays(tmp_path: Path) -> None:
+    with naming(tmp_path, BY_TEXT, "late") as (running, told):
+        told(version="2")
+        code, reload = running.ctl("reload", "app")
+        assert (code, reload["verdict"]) == (153, "timed_out")
+        after = until(
+            lambda: (s := running.service("app"))["config"]["live"] and s, "late evidence"
+        )
+        assert (after["config"]["version"], after["last_reload"]["verdict"]) == ("2", "timed_out")
+        assert f"app runs 2 after all: late version of {reload['reload_id']}" in running.log()
+
+
+REPORT = 'report = { http = "http://127.0.0.1:@PORT@/pending" }'
+
+
+def test_what_was_not_taken_is_named_and_the_reload_is_partial(tmp_path: Path) -> None:
+    with naming(tmp_path, BY_TEXT, more=REPORT) as (running, told):
+        told(version="2", settings=["max_connections", "shared_buffers"])
+        code, reload = running.ctl("reload", "app")
+        assert (code, reload["verdict"], reload["status"]) == (157, "partial", "partial")
+        assert reload["not_taken"] == ["max_connections", "shared_buffers"]
+        assert (reload["confirmation"], reload["confirmation_grade"]) == ("version", "proven")
+        assert running.service("app")["config"]["version"] == "2"
+        shown = running.text("show", "app").stdout
+        assert "not taken, or only after a restart: max_connections, shared_buffers" in shown
+        told(version="3")
+        code, reload = running.ctl("reload", "app")
+        assert (code, reload["verdict"], reload["not_taken"]) == (0, "applied", [])
+
+
+def test_without_the_report_nobody_knows_whether_all_was_taken(tmp_path: Path) -> None:
+    report = 'report = { exec = ["false"] }'
+    with naming(tmp_path, BY_TEXT, more=report) as (running, told):
+        told(version="2")
+        code, reload = running.ctl("reload", "app")
+        assert (code, reload["verdict"], reload["error"]) == (154, "unverified", "no_report")
+        assert "cannot be asked: exit code 1" in running.text("show", "app").stdout
+
+
 def test_a_result_that_turns_false_is_a_refusal(tmp_path: Path) -> None:
     with naming(tmp_path, BY_RESULT) as (running, told):
         before = running.service("app")["config"]["live"]
@@ -129,6 +169,25 @@ def test_an_answer_of_another_process_counts_for_nothing(tmp_path: Path) -> None
             code, reload = running.ctl("reload", "app")
             assert (code, reload["verdict"]) == (153, "timed_out"), reload
             assert "answered by another process" in running.text("show", "app").stdout
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="who opens a file is told to root only")
+def test_who_reads_its_file_after_the_signal_is_observed(tmp_path: Path) -> None:
+    with naming(tmp_path, '"reread"') as (running, told):
+        told(version="2")
+        code, reload = running.ctl("reload", "app")
+        assert (code, reload["verdict"]) == (0, "applied"), reload
+        assert (reload["confirmation"], reload["confirmation_grade"]) == ("reread", "observed")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="who opens a file is told to root only")
+def test_who_does_not_read_its_file_times_out_whoever_else_reads_it(tmp_path: Path) -> None:
+    with naming(tmp_path, '"reread"', "deaf") as (running, told):
+        told(version="2")
+        reload = running.ctl("reload", "app", "--no-wait")[1]
+        while running.ctl("show", reload["reload_id"])[1]["verdict"] is None:
+            told.path.read_bytes()
+        assert running.ctl("wait", reload["reload_id"])[0] == 153
 
 
 def test_nginx_says_its_version_on_a_private_socket(tmp_path: Path) -> None:

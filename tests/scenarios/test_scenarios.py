@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 SCENARIOS = tomllib.loads((ROOT / "tests/scenarios/scenarios.toml").read_text())["scenario"]
-KEYS = {"part", "expect", "tests", "without", "why"}
+KEYS = {"part", "expect", "tests", "without", "also", "why"}
 
 
 @cache
@@ -34,13 +34,16 @@ def test_a_scenario_is_guarded_or_says_why_not(scenario: dict[str, Any]) -> None
     tests = scenario.get("tests", [])
     assert tests or scenario.get("why"), "neither a test nor a reason"
     assert tests or "without" not in scenario
+    assert "without" in scenario or "also" not in scenario
     for test in tests:
         path, _, name = test.partition("::")
         assert name in names_in(path), f"there is no {test}"
 
 
 @pytest.mark.parametrize(
-    "without", [s["without"] for s in SCENARIOS if "without" in s], ids=lambda w: w[1][:40]
+    "without",
+    [w for s in SCENARIOS if "without" in s for w in (s["without"], *s.get("also", []))],
+    ids=lambda w: w[1][:40],
 )
 def test_what_is_taken_out_is_there_once(without: list[str]) -> None:
     path, text, instead = without

@@ -14,9 +14,11 @@ from fakes import (
     FakeFiles,
     FakeListeners,
     FakeNotify,
+    FakeOpens,
     FakeOutput,
     FakeProbes,
     FakeProcesses,
+    FakeStages,
     FakeStates,
     FakeStore,
     World,
@@ -54,7 +56,7 @@ class Life:
             processes=processes,
             table=processes,
             commands=commands,
-            probes=FakeProbes(),
+            probes=FakeProbes(agent),
             output=output,
             logs=output,
             notify=FakeNotify(),
@@ -64,6 +66,8 @@ class Life:
             held=listeners,
             calls=FakeCalls({}),
             states=FakeStates(),
+            opens=FakeOpens(agent),
+            stages=FakeStages(),
         )
         last = max((r.seq for r in world.records), default=0)
         journal = Journal(store, BOOT, last, lambda: int(loop.time() * 1e9))

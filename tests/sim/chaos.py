@@ -14,6 +14,7 @@ from agentd.core.spec import (
     Backoff,
     Check,
     HttpProbe,
+    OnFailure,
     ProcessSpec,
     Ready,
     ReadyAfter,
@@ -25,12 +26,13 @@ from agentd.core.spec import (
     Spec,
     StartLimit,
     TcpProbe,
+    Verify,
     WatchSpec,
 )
 from agentd.core.steps import Evidence, Grade, Replace, Restart, RunCommand, SendSignal, Step
-from agentd.evidence import Notify, Reply, Version
+from agentd.evidence import Notify, Reply, Reread, Version
 from agentd.wire import Trigger
-from tests.sim import invariants
+from tests.sim import invariants, machine
 from tests.sim.children import FOREVER, Lived, Script, Taken
 from tests.sim.world import PERSON, WATCH, World
 
@@ -44,6 +46,7 @@ READY: tuple[Ready, ...] = (
     ReadyProbe(TcpProbe("h", 1), 0.1),
 )
 NAMES = Version(Question(HttpProbe("http://h/version")), "{version}")
+REPORT = Question(HttpProbe("http://h/pending"))
 CONFIRM: tuple[tuple[Evidence, ...], ...] = (
     (),
     (Lived(),),
@@ -53,6 +56,7 @@ CONFIRM: tuple[tuple[Evidence, ...], ...] = (
     (Notify(),),
     (NAMES,),
     (NAMES, Taken()),
+    (Reread(),),
 )
 STEPS: tuple[tuple[Step, ...], ...] = (
     (SendSignal("HUP"),),
@@ -96,12 +100,15 @@ def spec(rng: random.Random, name: str, earlier: list[str]) -> Spec:
         reload=ReloadSpec(
             handle=HANDLE[type(steps[0])],
             steps=steps,
-            check=Check((f"check-{name}",), 1.0)
+            check=Check((f"check-{name}", *rng.choice(((), ("{staged}/x",)))), 1.0)
             if Lived() in confirm or rng.random() < 0.7
             else None,
             confirm=confirm,
+            report=rng.choice((None, None, REPORT)),
             timeout=2.0,
             missing_grace=0.5,
+            verify=rng.choice((None, Verify(TcpProbe("h", 1), 0.5, 0.1, 2))),
+            on_failure=rng.choice((OnFailure.KEEP, OnFailure.RESTORE, OnFailure.FORCE)),
         ),
     )
 
@@ -128,6 +135,7 @@ def script(rng: random.Random, s: Spec) -> Script:
         takes=reads,
         dies_of_bad=rng.random() < 0.2,
         busy=rng.choice((0, 0, 1, 5, 100)),
+        keeps=rng.choice(((), (), ("port",))),
         term=None if rng.random() < 0.1 else rng.random() * 0.1,
         leaves=rng.choice((None, None, None, 0.3, FOREVER)),
         member_obeys=rng.random() < 0.7,
@@ -158,6 +166,7 @@ class Chaos:
             (self.busy, self._somebody_asks),
             (self.busy * 4, self._edit),
             (self.busy * 6, self._hint),
+            (self.busy * 6, self._look_round),
             (20.0, self._journal),
             (self.busy * 40, self._define),
             (5.0 + self.busy * 20, self._death),
@@ -254,7 +263,7 @@ class Chaos:
             w.inputs[name] = None
             w.after(rng.random() * 1.5, self._put_back, name)
         else:
-            w.write(name, bad=rng.random() < 0.25)
+            w.write(name, bad=rng.random() < 0.25, sick=rng.random() < 0.2)
         if rng.random() < 0.8:
             w.after(rng.random() * 0.05, self._saw, name)
 
@@ -271,6 +280,15 @@ class Chaos:
 
     def _hint(self) -> None:
         self._saw(self.rng.choice(list(self.world.children)))
+
+    def _look_round(self) -> None:
+        """Somebody asks how a service stands, and its workers are looked at."""
+        w = self.world
+        name = self.rng.choice(list(w.children))
+        there = w.host is not None and name in w.host.services
+        if there and (child := w.main(name)) is not None:
+            workers = machine.seen_workers(w, name, child.identity.pid)
+            w.feed(ev.WorkersSeen(name, child.generation, workers))
 
     def _journal(self) -> None:
         w = self.world

@@ -33,6 +33,8 @@ class Script:
     """How many counts find it with a connection, once it is former."""
     reads_when_asked: bool = False
     """Asked what it runs, it names what is on disk."""
+    keeps: tuple[str, ...] = ()
+    """Settings that it takes only when it is started again."""
     early: bool = False
     """Says READY before the agent is told that exec succeeded."""
 
@@ -54,6 +56,8 @@ class Child:
     """The hash of the bytes it runs."""
     takes: int = 0
     counted: int = 0
+    meddled: bool = False
+    """Somebody else made it read its inputs, and the agent cannot have noticed yet."""
     asked: int = 0
     """Reload signals so far; a later one begins the reading again."""
     slot: int = 0
@@ -72,6 +76,7 @@ class Taken:
     name: ClassVar[str] = "taken"
     workers: ClassVar[bool] = True
     question: ClassVar[None] = None
+    opens: ClassVar[bool] = False
 
     @property
     def pattern(self) -> str | None:
@@ -93,6 +98,7 @@ class Lived:
     grade: ClassVar[Grade] = Grade.DECLARED
     workers: ClassVar[bool] = False
     question: ClassVar[None] = None
+    opens: ClassVar[bool] = False
 
     @property
     def pattern(self) -> str | None:

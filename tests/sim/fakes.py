@@ -17,6 +17,7 @@ from agentd.core.facts import Fact, Judged, Record, Requested
 from agentd.core.manifest import Entry, Manifest, Missing
 from agentd.core.memory import Memory
 from agentd.core.process import Exit, Identity
+from agentd.core.question import Question, Said
 from agentd.core.spec import Probe, ProcessSpec, Spec
 from agentd.core.steps import Worker
 from agentd.ports import (
@@ -27,8 +28,11 @@ from agentd.ports import (
     Key,
     Load,
     Message,
+    MovedError,
+    Opened,
     Own,
     Permit,
+    PutBack,
     SpawnError,
     SpawnOrder,
     Usage,
@@ -60,6 +64,7 @@ class Child:
     workers: Worker
     alive: bool = True
     group: bool = True
+    reads: int = 0
     handles: list[asyncio.TimerHandle] = field(default_factory=list)
 
 
@@ -201,6 +206,7 @@ class World:
             if child.script.takes_hup:
                 child.config = digest(self.text[child.key.service])
                 child.workers = self.worker()
+                child.reads += 1
         elif reaction is not None:
             code = reaction[1]
             end = Exit(code=code) if code >= 0 else Exit(signal=signal)
@@ -301,15 +307,17 @@ class FakeFiles:
         value = digest(text)
         return Manifest(value, value[7:19], (Entry(f"/{spec.name}.conf", value[7:], len(text)),))
 
-    async def restore(self, spec: Spec, digest: str) -> int:
+    async def restore(self, spec: Spec, digest: str, over: str = "") -> PutBack:
         world = self._a.world
         await asyncio.sleep(0.001)
         known = {globals()["digest"](text): text for text in ("v1", "v2", "v3")}
         if digest not in known:
             raise AdapterError(f"{digest} is not kept")
+        if over and globals()["digest"](world.text[spec.name]) not in (over, digest):
+            raise MovedError("they changed")
         world.text[spec.name] = known[digest]
         world.acted()
-        return 1
+        return PutBack(1, "/rejected" if over else "")
 
     def watched(self, spec: Spec) -> tuple[str, ...]:
         return spec.inputs
@@ -342,11 +350,60 @@ class FakeCommands:
 
 
 class FakeProbes:
+    """``Probes``: everybody is ready, and says truthfully which bytes it has read."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._a = agent
+
     async def probe(
         self, probe: Probe, pid: int, process: ProcessSpec, own: Own | None = None
     ) -> str | None:
         await asyncio.sleep(0.001)
         return None
+
+    async def ask(
+        self, question: Question, pid: int, process: ProcessSpec, own: Own | None = None
+    ) -> Said:
+        await asyncio.sleep(0.001)
+        children = self._a.world.children.values()
+        return next(
+            (Said(c.config) for c in children if c.identity.pid == pid and c.alive),
+            Said(why="connection refused"),
+        )
+
+    async def names(
+        self, question: Question, pid: int, process: ProcessSpec, own: Own | None = None
+    ) -> tuple[str, ...] | Said:
+        await asyncio.sleep(0.001)
+        return ()
+
+
+class FakeOpens:
+    """``Opens``: a child opens its one input whenever it takes a signal."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._a = agent
+        self.watched: dict[str, tuple[int, frozenset[str]]] = {}
+        """Of each service: how often its child had read when it began, and which files."""
+
+    def watch(self, service: str, pid: int, paths: Sequence[str]) -> None:
+        self.watched[service] = (self._reads(service), frozenset(paths))
+
+    def fresh(self, service: str) -> None:
+        if service in self.watched:
+            self.watched[service] = (self._reads(service), self.watched[service][1])
+
+    def opened(self, service: str) -> Opened:
+        if service not in self.watched:
+            return Opened(None, "nobody watched")
+        before, paths = self.watched[service]
+        return Opened(paths if self._reads(service) > before else frozenset())
+
+    def drop(self, service: str) -> None:
+        self.watched.pop(service, None)
+
+    def _reads(self, service: str) -> int:
+        return sum(c.reads for c in self._a.world.children.values() if c.key.service == service)
 
 
 class FakeOutput:
@@ -488,6 +545,21 @@ class FakeNotify:
 class FakeStates:
     def write(self, service: str, text: str, uid: int, gid: int) -> str:
         return f"/run/{service}.json"
+
+
+class FakeStages:
+    """``Stages``: a copy is a name; one that is not discarded is a mistake."""
+
+    def __init__(self) -> None:
+        self.there: set[str] = set()
+
+    async def make(self, spec: Spec, digest: str, uid: int, gid: int) -> str:
+        await asyncio.sleep(0.001)
+        self.there.add(f"/staged/{spec.name}/{digest}")
+        return f"/staged/{spec.name}/{digest}"
+
+    async def discard(self, directory: str) -> None:
+        self.there.remove(directory)
 
 
 class FakeStore:

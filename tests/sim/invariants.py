@@ -32,6 +32,8 @@ class Open:
         self.step: dict[str, str] = {}
         self.at: dict[str, float] = {}
         self.over: set[str] = set()
+        self.back: set[str] = set()
+        """Those that turned back: once each."""
 
     @classmethod
     def of(cls, stored: Mapping[str, Sequence[Record]]) -> Open:
@@ -53,7 +55,7 @@ class Open:
     def _tell(self, at: float, fact: facts.Fact) -> None:
         id_ = getattr(fact, "reload_id", None)
         if id_ is None or isinstance(
-            fact, facts.Drained | facts.Confirmed
+            fact, facts.Drained | facts.Confirmed | facts.LateEvidence
         ):  # told after the verdict
             return
         if isinstance(fact, facts.Requested):
@@ -64,6 +66,13 @@ class Open:
         assert at >= self.at[id_] or isinstance(fact, facts.StepEnded), f"{fact} is out of order"
         self.at[id_] = max(at, self.at[id_])
         match fact:
+            case facts.PhaseBegan(phase="rollback"):
+                assert not self.phase[id_], f"{fact} inside {self.phase[id_]}"
+                assert id_ not in self.back, "a roll-back of a roll-back"
+                self.back.add(id_)
+            case facts.PhaseEnded(phase="rollback"):
+                assert not self.phase[id_], f"{fact} around {self.phase[id_]!r}"
+                assert id_ in self.back
             case facts.PhaseBegan(phase=phase):
                 assert not self.phase[id_], f"{fact} inside {self.phase[id_]}"
                 self.phase[id_] = phase
@@ -94,6 +103,17 @@ def _applied_is_true(w: World, fact: facts.Judged) -> None:
             taken = one.became == "taken" and w.child(fact.service, one.generation)
             assert not taken or taken.taken == fact.hash_after, f"{fact} but {taken}"
         assert fact.grade is not None
+    if fact.verdict is Verdict.ROLLED_BACK:
+        assert w.host is not None
+        s, child = w.host.services[fact.service], w.child(fact.service, fact.generation)
+        assert fact.reload_id in w.open.back
+        assert s.last_good is not None
+        assert child.taken == s.last_good.hash, f"{fact} but it runs {child.taken}"
+        assert child.taken not in w.sick or s.spec.reload.verify is None
+        assert s.live == s.last_good
+        assert s.quarantine is not None
+        overdue = s.running is not None and s.running.restore  # a trial ended in the same moment
+        assert overdue or s.quarantine.hash == fact.hash_after
 
 
 def check(w: World, before: Host | None, done: Step) -> None:
@@ -114,7 +134,8 @@ def check(w: World, before: Host | None, done: Step) -> None:
         if len(judged) == 1 and judged[0].verdict in LEAVES_LIVE:
             was = before.services[judged[0].service].live
             s = done.host.services[judged[0].service]
-            assert was == s.live or not s.serves or s.others, f"{judged} moved {was}"
+            several = s.others or before.services[judged[0].service].others
+            assert was == s.live or not s.serves or several, f"{judged} moved {was}"
 
 
 def _process(w: World, s: Service) -> None:
@@ -162,6 +183,7 @@ def _timers(w: World, s: Service) -> None:
     there = (s.instance, *s.others, s.next, *s.former)
     machines = [(i.machine, i.timer) for i in there if i is not None]
     machines.append(("reload", s.running.timer if s.running else None))
+    machines.append(("late", s.late.timer if s.late else None))
     machines.append(("waiting", s.waiting.timer if s.waiting else None))
     for machine, timer in machines:
         armed = w.armed.get((name, machine))
@@ -193,10 +215,14 @@ def _live(w: World, s: Service) -> None:
     r = s.running
     if s.live is None or (r and r.act is Act.RECIPE and r.stage in ACTED) or (r and r.taken):
         return
+    if r and r.fault and r.fault.verdict is Verdict.FAILED:
+        return
     for i in s.slots:
         starts = s.others and r and r.act is not Act.RECIPE and i is s.instance
         if i.phase is Phase.READY and not starts:
             child = w.child(s.spec.name, i.generation)
+            if child.meddled:
+                continue
             assert child.taken == s.live.hash, f"live is {s.live.hash} but it runs {child.taken}"
 
 
@@ -204,6 +230,8 @@ def paused(w: World, name: str, slot: int) -> None:
     """No second start without a pause, unless somebody asked."""
     at = w.paused.pop((name, slot), None)
     running = w.host.services[name].running if w.host else None
+    if running and running.fault:  # the last good bytes are started once, and at once
+        return
     if name in w.redefined and w.host and w.host.services[name].others:
         return
     if at is not None and running and running.handle == "start" and not running.cause.user:
@@ -232,8 +260,10 @@ def rest(w: World) -> None:
             assert s.next_start is None
         asked = [r for r, whose in w.callers.items() if whose == name]
         assert blocked or not asked, f"{name}: nobody answered {asked}"
+        assert s.late is None, f"{name}: {s.late}"
         armed = [machine for whose, machine in w.armed if whose == name and machine != "hold"]
         assert not set(armed) - {"confirm"}, f"{name}: {armed}"
+    assert not w.watched, f"{w.watched} is watched for nobody"
     still = [t for t in w.outstanding if t.machine != "hold"]
     assert not still, f"unanswered {still}"
     for id_ in w.open.phase:

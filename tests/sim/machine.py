@@ -150,6 +150,8 @@ def send_reload_signal(w: World, e: fx.SendReloadSignal) -> None:
         return
     assert child.identity.pid == e.pid
     child.asked += 1
+    if e.token.service in w.watched:
+        watch(w, e.token.service)
     if child.script.takes is not None:
         w.after(child.script.takes, reads, w, child, child.asked)
     before = Baseline(0, seen_workers(w, e.token.service, e.pid))
@@ -205,8 +207,9 @@ def performs(w: World, e: fx.Perform, child: Child, at: float) -> None:
 
 
 def switch(w: World, e: fx.Switch) -> None:
-    """At once; whoever is gone cannot be switched to."""
-    if w.main(e.token.service, e.generation) is None or w.fault(0.03):
+    """At once; whoever is gone cannot be switched to. Back to who had the place a moment ago it does not fail."""
+    back = w.host is not None and w.host.services[e.token.service].instance.generation
+    if w.main(e.token.service, e.generation) is None or (back != e.generation and w.fault(0.03)):
         w.fail(e.token, "switch_failed")
         return
     slot = w.slot[e.token.service, e.generation]
@@ -250,6 +253,9 @@ def restore(w: World, e: fx.Restore) -> None:
         w.fail(e.token, "restore_refused")
         return
     name = e.spec.name
+    if e.over and w.hash(name) not in (e.over, e.hash):
+        w.fail(e.token, "inputs_moved")
+        return
     w.inputs[name] = w.kept[e.hash]
     w.agent_after(0.001, w.feed, ev.ReloadAsked(name, Cause(Trigger.WATCH), if_changed=True))
     w.answer(e.token, w.soon(), ev.Restored(e.token, 1))
@@ -263,7 +269,7 @@ def take_snapshot(w: World, e: fx.TakeSnapshot) -> None:
 
 
 def run_check(w: World, e: fx.RunCheck) -> None:
-    value = w.inputs[e.spec.name]
+    value = w.kept[e.hash] if e.check.staged else w.inputs[e.spec.name]
     token, after = e.token, w.rng.random() * 0.02
     if w.fault(0.05):
         done = ev.CheckDone(token, None, timed_out=True)
@@ -298,7 +304,26 @@ def answers(w: World, inquiry: fx.Inquiry | None) -> tuple[Said | None, ...]:
     return tuple(said if question else None for question in inquiry.questions)
 
 
+def watch(w: World, name: str) -> None:
+    """From now on it matters whether the child reads its input."""
+    child = w.main(name)
+    w.watched[name] = child.takes if child else 0
+
+
+def unwatch(w: World, e: fx.Unwatch) -> None:
+    assert w.watched.pop(e.service, None) is not None, f"{e} is watched by nobody"
+
+
+def opened(w: World, name: str) -> frozenset[str] | None:
+    before, child = w.watched.get(name), w.main(name)
+    if before is None or w.fault(0.02):
+        return None
+    return frozenset({f"/etc/{name}.conf"} if child and child.takes > before else ())
+
+
 def take_baseline(w: World, e: fx.TakeBaseline) -> None:
+    if e.watch:
+        watch(w, e.token.service)
     seen = Baseline(0, seen_workers(w, e.token.service, e.pid), answers=answers(w, e.inquiry))
     if w.fault(0.02):
         w.fail(e.token, "baseline_failed")
@@ -314,13 +339,23 @@ def look(w: World, e: fx.Look) -> None:
         w.fail(e.token, "look_failed")
     else:
         said = answers(w, e.inquiry) or (None,) * len(e.patterns)
+        if e.opens:
+            sight = replace(sight, opened=opened(w, e.token.service))
         sights = tuple(replace(sight, said=one) for one in said)
         w.answer(e.token, hung, ev.Sighted(e.token, sights))
+
+
+def ask_report(w: World, e: fx.AskReport) -> None:
+    child = w.main(e.token.service, e.generation)
+    names = None if child is None or w.fault(0.03) else child.script.keeps
+    w.answer(e.token, w.soon(), ev.Reported(e.token, names, "connection refused"))
 
 
 def probe(w: World, e: fx.Ask) -> None:
     child = w.main(e.token.service, e.generation)
     why = None if child and child.ready else "connection refused"
+    if child and e.token.machine == "reload":  # whether it is well with what it runs
+        why = "answered 500" if child.taken in w.sick or w.fault(0.1) else None
     if w.fault(0.02):
         w.fail(e.token, "probe_failed")
     else:
@@ -357,6 +392,8 @@ DOES: dict[type, Callable[[World, Any], None]] = {
     fx.TakeSnapshot: take_snapshot,
     fx.RunCheck: run_check,
     fx.TakeBaseline: take_baseline,
+    fx.Unwatch: unwatch,
+    fx.AskReport: ask_report,
     fx.Look: look,
     fx.Ask: probe,
     fx.Answer: answer,

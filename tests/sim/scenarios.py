@@ -10,6 +10,7 @@ from agentd.core import events as ev
 from agentd.core.spec import (
     Backoff,
     Check,
+    OnFailure,
     ProcessSpec,
     ReadyNotify,
     ReadyProbe,
@@ -19,12 +20,13 @@ from agentd.core.spec import (
     Spec,
     StartLimit,
     TcpProbe,
+    Verify,
     WatchSpec,
 )
 from agentd.core.steps import Evidence, Grade, Replace, Restart, RunCommand, SendSignal, Step
-from agentd.evidence import Notify, Reply
-from tests.sim import invariants
-from tests.sim.chaos import HANDLE, NAMES
+from agentd.evidence import Notify, Reply, Reread
+from tests.sim import invariants, machine
+from tests.sim.chaos import HANDLE, NAMES, REPORT
 from tests.sim.children import FOREVER, Script, Taken
 from tests.sim.world import PERSON, WATCH, World
 
@@ -112,6 +114,29 @@ def release(w: World) -> object:
     return w.ask(ev.ReleaseAsked("web", PERSON))
 
 
+def meddle(w: World) -> None:
+    """Somebody else makes it read its file."""
+    w.write("web")
+    child = w.main("web")
+    if child is not None:
+        child.meddled = True
+        machine.reads(w, child, child.asked)
+
+
+def look_round(w: World) -> None:
+    """Somebody asks how it stands: what others did is noticed."""
+    child, s = w.main("web"), w.host.services["web"] if w.host else None
+    if child is None or s is None:
+        return
+    workers = machine.seen_workers(w, "web", child.identity.pid)
+    w.feed(ev.WorkersSeen("web", child.generation, workers))
+    known = s.workers
+    if child.meddled and known and workers != known:
+        assert w.host is not None
+        assert w.host.services["web"].live is None, "it was not noticed"
+        child.meddled = False
+
+
 def shutdown(w: World) -> object:
     return w.feed(ev.ShutdownAsked(leave=False))
 
@@ -137,9 +162,38 @@ def by(step: Step, *confirm: Evidence, **more: Any) -> Spec:
     return replace(s, reload=replace(s.reload, handle=HANDLE[type(step)], steps=(step,)))
 
 
+def verified(s: Spec, on_failure: OnFailure = OnFailure.RESTORE, *, check: bool = True) -> Spec:
+    """It is asked for half a second whether it is well, and what is bad is put back."""
+    told = replace(s.reload, verify=Verify(TcpProbe("h", 1), 0.5, 0.1, 2), on_failure=on_failure)
+    return replace(s, reload=told if check else replace(told, check=None))
+
+
+def sicken(w: World) -> object:
+    w.write("web", sick=True)
+    return reload(w)
+
+
+def spoil_unseen(w: World) -> object:
+    w.write("web", bad=True)
+    return None
+
+
 SEVERAL = (replace(declared(), instances=3),)
 NAMING = declared(confirm=(NAMES,))
+
+
+def reporting() -> Spec:
+    s = declared()
+    return replace(s, reload=replace(s.reload, report=REPORT))
+
+
+def staged() -> Spec:
+    s = declared()
+    return replace(s, reload=replace(s.reload, check=Check(("check", "{staged}/x"))))
+
+
 REPLACED = (by(Replace()),)
+WELL = (verified(declared()),)
 BUSY = Script(busy=4)
 TWICE = ((1, write), (1, reload), (1.2, write), (1.2, reload), (1.4, write), (1.4, reload))
 
@@ -220,6 +274,83 @@ STORIES: dict[str, Story] = {
         scripts=(Script(takes=0.2),),
         deeds=((1, write), (1, reload)),
     ),
+    "verified": Story(specs=WELL, deeds=((1, write), (1, reload))),
+    "verified replace": Story(
+        specs=(verified(by(Replace())),), deeds=((1, write), (1, reload), (1.3, reload))
+    ),
+    "not well, and kept": Story(
+        specs=(verified(declared(), OnFailure.KEEP),), deeds=((1, sicken), (3, edit))
+    ),
+    "not well, and put back": Story(specs=WELL, deeds=((1, sicken),)),
+    "not well, put back, and mended": Story(specs=WELL, deeds=((1, sicken), (3, edit))),
+    "not well, put back and edited meanwhile": Story(specs=WELL, deeds=((1, sicken), (1.12, edit))),
+    "next one not well, and kept": Story(
+        specs=(verified(by(Replace()), OnFailure.KEEP),),
+        scripts=(BUSY,),
+        deeds=((1, sicken), (3, edit)),
+    ),
+    "next one not well, and put back": Story(
+        specs=(verified(by(Replace())),), scripts=(BUSY,), deeds=((1, sicken),)
+    ),
+    "next one dies while it is verified": Story(
+        specs=(verified(by(Replace())),),
+        scripts=(Script(), Script(exits=0.3, code=1), Script()),
+        deeds=((1, write), (1, reload)),
+    ),
+    "both die while the next one is verified": Story(
+        specs=(verified(by(Replace())),),
+        scripts=(Script(exits=1.2, code=1), Script(exits=0.3, code=1), Script()),
+        deeds=((1, write), (1, reload)),
+    ),
+    "not well after a restart, and put back": Story(
+        specs=(verified(by(Restart())),), deeds=((1, sicken),)
+    ),
+    "dies of its reload, and is put back": Story(
+        specs=(verified(declared(), check=False),),
+        scripts=(Script(takes=0.1, dies_of_bad=True), Script()),
+        deeds=((1, spoil),),
+    ),
+    "dies of its reload, leaves a member behind, and is put back": Story(
+        specs=(verified(declared(), check=False),),
+        scripts=(
+            Script(takes=0.1, dies_of_bad=True, leaves=FOREVER, member_obeys=False),
+            Script(),
+        ),
+        deeds=((1, spoil),),
+    ),
+    "dies while it is verified, and is put back": Story(
+        specs=WELL, scripts=(Script(exits=1.3, code=1), Script()), deeds=((1, write), (1, reload))
+    ),
+    "put back in vain": Story(
+        specs=(verified(declared(), check=False),),
+        scripts=(Script(takes=0.1, dies_of_bad=True), CRASH, Script()),
+        deeds=((1, spoil),),
+    ),
+    "bad restart, and put back": Story(
+        specs=(verified(by(Restart()), check=False),), deeds=((1, spoil),)
+    ),
+    "crash with a bad file on the disk": Story(
+        specs=(verified(declared(), check=False),),
+        scripts=(Script(exits=2.0, code=1), Script()),
+        deeds=((1, spoil_unseen),),
+    ),
+    "crash with a rejected file on the disk": Story(
+        specs=WELL, scripts=(Script(exits=2.0, code=1), Script()), deeds=((1, spoil),)
+    ),
+    "stop while it is put back": Story(specs=WELL, deeds=((1, sicken), (1.115, stop)), up=False),
+    "restart while it is put back": Story(specs=WELL, deeds=((1, sicken), (1.115, restart))),
+    "refused, and put back": Story(
+        specs=(verified(declared(confirm=(Notify(),)), check=False),), deeds=((1, spoil),)
+    ),
+    "reloaded behind the agent's back": Story(
+        deeds=((1, look_round), (2, meddle), (3, look_round), (4, reload))
+    ),
+    "reloaded behind the agent's back after one of ours": Story(
+        deeds=((1, write), (1, reload), (2, meddle), (3, look_round), (4, reload))
+    ),
+    "by who reads the file": Story(
+        specs=(declared(confirm=(Reread(),)),), deeds=((1, write), (1, reload), (2, reload))
+    ),
     "three instances": Story(specs=SEVERAL),
     "three instances take it in turn": Story(
         specs=SEVERAL, deeds=((1, write), (1, reload), (2, edit))
@@ -284,6 +415,20 @@ STORIES: dict[str, Story] = {
     "rejected": Story(deeds=((1, spoil),), up=False),
     "rejected and mended": Story(deeds=((1, spoil), (2, write), (2, reload))),
     "timed out": Story(scripts=(Script(takes=None),), deeds=((1, reload),), up=False),
+    "checked on a copy while it is edited": Story(
+        specs=(staged(),), deeds=((1, write), (1, reload), (1.005, write))
+    ),
+    "some settings want a restart": Story(
+        specs=(reporting(),),
+        scripts=(Script(keeps=("port",)),),
+        deeds=((1, write), (1, reload), (2, restart)),
+    ),
+    "evidence that comes late": Story(
+        scripts=(Script(takes=5.0),), deeds=((1, write), (1, reload), (20, reload))
+    ),
+    "evidence that comes late, and another edit": Story(
+        scripts=(Script(takes=5.0),), deeds=((1, write), (1, reload), (4, write)), up=False
+    ),
     "unverified": Story(specs=(declared(confirm=()),), deeds=((1, reload),), up=False),
     "dies of its reload": Story(
         scripts=(Script(takes=0.1, dies_of_bad=True), Script()),

@@ -57,6 +57,8 @@ class World:
         self.children: dict[str, list[Child]] = {spec.name: [] for spec in specs}
         self.inputs: dict[str, int | None] = dict.fromkeys(self.children, 1)
         self.bad: set[int] = set()
+        self.sick: set[str] = set()
+        """Hashes of bytes that are taken and then do no good."""
         self.version = 1
         self.armed: dict[tuple[str, str], ev.Token] = {}
         self.issued: set[ev.Token] = set()
@@ -77,6 +79,8 @@ class World:
         """Which instance each generation is of."""
         self.kept: dict[str, int] = {}
         """The bytes behind each hash that was read."""
+        self.watched: dict[str, int] = {}
+        """The services of which it matters whether they read, and how often they had before."""
         self.serving: dict[str, dict[int, int]] = {}
         """Which generation the new connections of each instance go to."""
         self._durable: list[fx.Effect] = []
@@ -122,7 +126,7 @@ class World:
         self.life += 1
         self.armed, self.issued, self.cancelled, self.outstanding = {}, set(), set(), {}
         self._staged, self._remembered, self._durable, self._committing = [], {}, [], False
-        self.born, self.paused, self.callers = {}, {}, {}
+        self.born, self.paused, self.callers, self.watched = {}, {}, {}, {}
         self.left = False
         self.open = invariants.Open.of(self.stored)
         found = [name for name, m in self.memories.items() if self._alive(name, m.process)]
@@ -166,8 +170,11 @@ class World:
 
     def define(self, specs: Sequence[Spec]) -> None:
         """The operator's files say this from now on."""
+        there = {spec.name for spec in self.specs}
         self.specs = tuple(specs)
         for spec in specs:
+            if spec.name not in there:  # somebody has asked for it
+                self.paused.pop(spec.name, None)
             self.children.setdefault(spec.name, [])
             self.inputs.setdefault(spec.name, 1)
         self.redefined = set(self.children)
@@ -217,7 +224,9 @@ class World:
             self.paused[fact.service, slot] = self.now
         if isinstance(fact, facts.Judged) and "down" in {one.became for one in fact.instances}:
             self.unpause(fact.service)  # there are new bytes to try
-        if hasattr(fact, "reload_id") and not isinstance(fact, facts.Drained | facts.Confirmed):
+        if hasattr(fact, "reload_id") and not isinstance(
+            fact, facts.Drained | facts.Confirmed | facts.LateEvidence
+        ):
             self._staged.append(Record(self._seq, 0, note.at, self.boot_id, fact))
 
     def _slot(self, service: str, generation: int) -> int:
@@ -363,12 +372,14 @@ class World:
         self.kept[hash_] = self.inputs[service] or 0
         return Manifest(hash_, hash_[7:], (Entry(f"/etc/{service}.conf", hash_, 1),))
 
-    def write(self, service: str, *, bad: bool = False) -> None:
+    def write(self, service: str, *, bad: bool = False, sick: bool = False) -> None:
         """New bytes, never seen before."""
         self.version += 1
         self.inputs[service] = self.version
         if bad:
             self.bad.add(self.version)
+        if sick:
+            self.sick.add(f"sha256:{service}{self.version}")
 
     def reboot(self) -> None:
         """The whole host: nothing survives but the disk."""

@@ -25,11 +25,13 @@ SHAPES = {
     "Confirmed": "reload_id service user",
     "DefinitionsTaken": "changed trigger user",
     "Drained": "began cut generation open pid reload_id service",
+    "External": "generation service why",
     "Flipped": "at generation moved reload_id service",
     "HoldSet": "held reason service user",
     "Joined": "cause confirm_within must_act reload_id require_proof service",
-    "Judged": "confirmation error_type generation grade handle hash_after instances message output pid reload_id service"
+    "Judged": "confirmation error_type generation grade handle hash_after instances message not_taken output pid reload_id service"
     " trigger verdict version_after",
+    "LateEvidence": "confirmation grade hash reload_id service version",
     "LiveChanged": "hash service version why",
     "PhaseBegan": "phase reload_id service",
     "PhaseEnded": "error_type phase reload_id service",
@@ -38,12 +40,14 @@ SHAPES = {
     "Requested": "attributes_before cause confirm_within handle hash_before link must_act reload_id require_proof"
     " restore service trace_id version_before",
     "Skipped": "service trigger why",
-    "Restored": "files hash reload_id service",
+    "Restored": "files hash kept reload_id service",
+    "RollingBack": "down error_type hash message output reload_id service verdict version",
     "SnapshotTaken": "attributes changed files hash reload_id service version",
     "StepBegan": "pid reload_id service step",
     "StepEnded": "at error_type pid reload_id service step",
     "TurnBegan": "generation instance pid reload_id service",
     "TurnEnded": "error_type generation instance pid reload_id service",
+    "Verified": "failures generation passes reload_id service why",
     "WantSet": "service user want",
 }
 """Of codec VERSION 2. A new field with a default is added here; anything else needs a new version and a migration."""

@@ -212,6 +212,37 @@ def restored() -> tuple[f.Record, ...]:
     return t.judged(6, Verdict.UNVERIFIED, trigger=Trigger.ROLLBACK).records()
 
 
+def rolled_back() -> tuple[f.Record, ...]:
+    """It was taken and did no good; the last good configuration was put back and is well."""
+    t = delivered(CLI).phase("confirm", 18, 30)
+    t.phase("verify", 30, 50, f.Verified("web", ID, 3, 1, 3, "answered 500"), error="verify_failed")
+    why = (Verdict.FAILED, "verify_failed", "web took it and is not well")
+    t.at(50, f.RollingBack("web", ID, *OLD, *why), f.PhaseBegan("web", ID, "rollback"))
+    t.phase("restore", 50, 52, f.Restored("web", ID, OLD[0], 1, "/state/rejected/web/2"))
+    t.phase("snapshot", 52, 53, f.SnapshotTaken("web", ID, *OLD, 3, CHANGED))
+    t.at(53, f.PhaseBegan("web", ID, "apply"), f.StepBegan("web", ID, "signal SIGHUP", 4121))
+    t.at(54, f.StepEnded("web", ID, "signal SIGHUP", 1000.054, "", 4121))
+    t.at(54, f.PhaseEnded("web", ID, "apply")).phase("confirm", 54, 60)
+    t.phase("verify", 60, 90, f.Verified("web", ID, 3, 9, 0)).phase("commit", 90, 91)
+    t.at(91, f.PhaseEnded("web", ID, "rollback"))
+    return t.judged(91, Verdict.ROLLED_BACK, error_type="verify_failed", **AFTER).records()
+
+
+def died_of_it() -> tuple[f.Record, ...]:
+    """It was started at once with what was put back."""
+    t = delivered(CLI).phase("confirm", 18, 30, error="service_died")
+    why = (Verdict.FAILED, "service_died", "web died: exit code 3")
+    t.at(30, f.RollingBack("web", ID, *OLD, *why, down=True), f.PhaseBegan("web", ID, "rollback"))
+    t.phase("restore", 30, 32, f.Restored("web", ID, OLD[0], 1))
+    t.phase("snapshot", 32, 33, f.SnapshotTaken("web", ID, *OLD, 3, CHANGED))
+    t.at(33, f.PhaseBegan("web", ID, "apply"), f.StepBegan("web", ID, "process.start"))
+    t.at(73, f.StepEnded("web", ID, "process.start", 1000.073, "", 4200))
+    t.at(73, f.PhaseEnded("web", ID, "apply")).phase("commit", 73, 74)
+    t.at(74, f.PhaseEnded("web", ID, "rollback"))
+    t.judged(74, Verdict.ROLLED_BACK, error_type="service_died", generation=4, pid=4200, **AFTER)
+    return t.records()
+
+
 def running() -> tuple[f.Record, ...]:
     return delivered(CLI).at(18, f.PhaseBegan("web", ID, "confirm")).records()
 
@@ -276,6 +307,8 @@ ALL = {
     "another boot": interrupted("boot-2"),
     "started": started(),
     "running": running(),
+    "rolled back": rolled_back(),
+    "died of it": died_of_it(),
     "restarted": restarted(),
     "exec": asked_for("exec nginx"),
     "http": asked_for("http POST"),

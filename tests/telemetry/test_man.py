@@ -89,7 +89,7 @@ def test_every_attribute_of_the_page_is_in_the_code() -> None:
 
 
 def test_every_metric_is_on_the_page_and_no_other() -> None:
-    service = Now("web", True, ("v", "h"), True, False, 0)
+    service = Now("web", True, ("v", "h"), True, False, False, 0)
     sending = Sending("traces", 0, None, 0, 0, 0, 0)
     made = families(Tally(1), [service], [sending], agent_ns=1, wall_ns=2)
     part = PAGE.partition('.\\" metrics: begin')[2].partition('.\\" metrics: end')[0]

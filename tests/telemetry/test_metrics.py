@@ -34,8 +34,16 @@ from .stories import AGENT, ALL, WALL
 BEGAN = WALL - 10**12
 NASTY = 'a"b\\c\nd'
 SERVICES = (
-    Now("web", active=True, live=("3f3f", "sha256:3f"), drift=True, quarantined=False, restarts=2),
-    Now("down", active=False, live=None, drift=None, quarantined=True, restarts=0),
+    Now(
+        "web",
+        active=True,
+        live=("3f3f", "sha256:3f"),
+        drift=True,
+        quarantined=False,
+        rejected=False,
+        restarts=2,
+    ),
+    Now("down", active=False, live=None, drift=None, quarantined=True, rejected=True, restarts=0),
 )
 OUTBOX = (
     Sending("traces", 3, WALL - 5 * 10**9, 1, 7, 2, 4),
@@ -334,12 +342,14 @@ def test_how_a_service_stands() -> None:
     s = Service(
         Spec("web", ProcessSpec(("x",))), instance=Instance(Phase.READY, 1), live=OLD, restarts=3
     )
-    assert now(s, OLD) == Now("web", False, ("aa", "sha256:aa"), False, False, 3)
+    assert now(s, OLD) == Now("web", False, ("aa", "sha256:aa"), False, False, False, 3)
     assert now(s, NEW).drift is True
     assert now(s, None).drift is None
     assert now(s, Missing("missing_input", "gone")).drift is True
     assert now(replace(s, live=None), NEW).drift is None
     assert now(replace(s, quarantine=Quarantine("h", "v", "d", "no")), OLD).quarantined
+    poisoned = replace(s, quarantine=Quarantine("sha256:bb", "bb", s.spec.digest, "no"))
+    assert (now(poisoned, NEW).rejected, now(poisoned, OLD).rejected) == (True, False)
 
 
 def test_every_trigger_and_reason_has_its_series() -> None:

@@ -40,6 +40,7 @@ def test_an_applied_reload_whole() -> None:
         "requested_at": "2026-11-22T10:00:00.000000Z",
         "duration_ms": 182.4,
         "downtime_ms": None,
+        "outage_ms": None,
         "phase": None,
         "phases": [
             {"name": "snapshot", "ms": 4.0, "instance": None},
@@ -59,6 +60,7 @@ def test_an_applied_reload_whole() -> None:
             }
         ],
         "output": [],
+        "not_taken": [],
         "joined": False,
     }
 
@@ -99,6 +101,12 @@ def test_it_agrees_with_the_trace(name: str) -> None:
 def test_the_gap_of_a_restart_is_told_and_a_replace_has_none() -> None:
     made = [report(told, WALL) for told in (stories.restarted(), stories.replaced())]
     assert [one and one.to_json()["downtime_ms"] for one in made] == [73.0, None]
+
+
+def test_the_outage_of_one_that_died_of_it_is_told() -> None:
+    died = report(stories.died_of_it(), WALL)
+    assert died is not None
+    assert died.to_json()["outage_ms"] == 43.0
 
 
 def test_no_reload_no_report() -> None:

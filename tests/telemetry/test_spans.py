@@ -256,17 +256,46 @@ def test_a_released_reload_is_linked_to_the_one_that_was_held() -> None:
 
 
 def test_a_rollback_holds_what_it_does_again() -> None:
-    teller = stories.delivered(stories.CLI).phase("verify", 18, 20, error="verify_failed")
-    teller.at(20, f.PhaseBegan("web", ID, "rollback")).phase("apply", 21, 22).phase(
-        "verify", 22, 23
-    )
-    teller.at(24, f.PhaseEnded("web", ID, "rollback"))
-    records = teller.judged(24, Verdict.ROLLED_BACK, error_type="verify_failed").records()
-    lines = drawn(records)
-    at = lines.index("  reload.rollback INTERNAL")
-    assert lines[at + 1 : at + 3] == ["    reload.apply INTERNAL", "    reload.verify INTERNAL"]
-    made = spans(records, AGENT)
-    assert len({span.span_id for span in made}) == len(made)
+    told = spans(stories.rolled_back(), AGENT)
+    made = {span.name: span for span in told}
+    lines = drawn(stories.rolled_back())
+    assert lines[lines.index("  reload.verify INTERNAL") :] == [
+        "  reload.verify INTERNAL",
+        "  reload.rollback INTERNAL",
+        "    reload.restore INTERNAL",
+        "    reload.snapshot INTERNAL",
+        "    reload.apply INTERNAL",
+        "      signal SIGHUP PRODUCER",
+        "    reload.confirm INTERNAL",
+        "      reload.instance INTERNAL",
+        "    reload.verify INTERNAL",
+        "    reload.commit INTERNAL",
+    ]
+    root = made["reload web"]
+    assert (root.get("reload.phase"), root.get("error.type")) == ("verify", "verify_failed")
+    assert root.get("config.hash") == root.get("config.previous_hash") == stories.OLD[0]
+    assert root.get("reload.outage_ms") is None
+    back = made["reload.rollback"]
+    assert (back.get("config.version"), back.error) == (stories.OLD[1], None)
+    verified = [s for s in told if s.name == "reload.verify"]
+    counts = [(s.get("reload.verify.passes"), s.get("reload.verify.failures")) for s in verified]
+    assert counts == [(1, 3), (9, 0)]
+    assert [s.error for s in verified] == ["verify_failed", None]
+    assert [s.get("config.version") for s in verified] == [stories.NEW[1], stories.OLD[1]]
+    assert root.get("config.files") is not None
+
+
+def spans_of_apply(records: tuple[f.Record, ...]) -> list[str]:
+    return [s.span_id for s in spans(records, AGENT) if s.name == "reload.apply"]
+
+
+def test_the_outage_of_one_that_died_ends_with_what_was_put_back() -> None:
+    made = {span.name: span for span in spans(stories.died_of_it(), AGENT)}
+    assert made["reload web"].get("reload.outage_ms") == pytest.approx(43.0)
+    assert made["reload.instance"].get("reload.outage_ms") == pytest.approx(43.0)
+    assert made["reload.instance"].parent_id == spans_of_apply(stories.died_of_it())[-1]
+    still = [r for r in stories.died_of_it() if not isinstance(r.fact, f.StepEnded)]
+    assert spans(still, AGENT)[0].get("reload.outage_ms") is None
 
 
 @pytest.mark.parametrize("name", ALL)

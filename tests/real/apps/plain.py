@@ -43,6 +43,9 @@ class Handler(BaseHTTPRequestHandler):
                 self.wfile.write(b"0\r\n\r\n")
             else:
                 time.sleep(seconds)
+                if path == "/healthz" and SAID.unwell:
+                    self.send_error(500)
+                    return
                 said = str(os.getpid()) if path == "/pid" else SAID.version
                 self._head("Content-Length", str(len(said)))
                 self.wfile.write(said.encode())

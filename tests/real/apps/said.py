@@ -2,11 +2,11 @@
 
 ``$APP_FILE`` names a JSON file, read once at the start, as a server's configuration is:
 
-    {"version": "3", "crash": true, "never_ready": true, "slow_start_s": 0.5}
+    {"version": "3", "crash": true, "never_ready": true, "slow_start_s": 0.5, "unwell": true}
 
 ``crash`` ends the process at once, ``never_ready`` makes it hold its socket and neither accept nor say a word, ``slow_start_s`` is
-what its start takes. Each serves ``/`` (the version), ``/slow?s=2`` (the version, later) and ``/stream?s=2`` (the version in ``PARTS``
-chunks over that time), and nothing else.
+what its start takes, ``unwell`` makes plain.py answer ``/healthz`` with 500. Each serves ``/`` (the version), ``/slow?s=2`` (the
+version, later) and ``/stream?s=2`` (the version in ``PARTS`` chunks over that time), and nothing else.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ class Said:
     crash: bool = False
     never_ready: bool = False
     slow_start_s: float = 0.0
+    unwell: bool = False
 
 
 def read() -> Said:
