@@ -106,7 +106,9 @@ def seen(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     if confirm and witnessed and all(j.yes for j in said):
         earned = [(e.name, _earned(e, j)) for e, j in zip(confirm, said, strict=True)]
         best = min(earned, key=_strength)
-        return confirmed(replace(r, confirmed=_weaker(r.confirmed, best)), view, now)
+        if r.taken:  # of several instances the one about which least is known speaks for all
+            best = max(_heard(r, view), best, key=_strength)
+        return confirmed(replace(r, confirmed=best), view, now)
     if witnessed and _nothing_more(said) and sights[0].since_sent >= GRACE:
         return _unable(r, said.index(Judgement.UNABLE), sights, view, now)
     return look_later(r, view, now)
@@ -128,9 +130,10 @@ def _strength(one: tuple[str, Grade]) -> int:
     return list(Grade).index(one[1])
 
 
-def _weaker(former: tuple[str, Grade] | None, now: tuple[str, Grade]) -> tuple[str, Grade]:
-    """Of several instances the one about which least is known speaks for all."""
-    return now if former is None else max(former, now, key=_strength)
+def _heard(r: Reload, view: View) -> tuple[str, Grade]:
+    """What was seen to agree before; when an earlier agent saw it, how much it was worth is not known any more."""
+    told = ((e.name, _earned(e, Judgement.AGREED)) for e in view.spec.reload.confirm)
+    return r.confirmed or min(told, key=_strength)
 
 
 def _informed(r: Reload, sights: tuple[Sight, ...], view: View) -> list[Sight]:
@@ -328,10 +331,7 @@ def confirmation(r: Reload, view: View) -> tuple[str, Grade | None]:
                 return "ready", Grade.DECLARED
             case _:
                 return "ready", Grade.OBSERVED
-    if r.confirmed is not None or not spec.reload.confirm:
-        return r.confirmed or ("none", None)
-    # An earlier agent saw them agree; how much that was worth is not known any more.
-    return min(((e.name, _earned(e, Judgement.AGREED)) for e in spec.reload.confirm), key=_strength)
+    return _heard(r, view) if spec.reload.confirm else ("none", None)
 
 
 def effect_failed_late(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
