@@ -130,7 +130,9 @@ def weighed(r: Reload, said: list[Judgement], view: View) -> Reload:
     """What confirmed it, and how strong that is."""
     earned = [(e.name, _earned(e, j)) for e, j in zip(view.spec.reload.confirm, said, strict=False)]
     best = min(earned, key=_strength)
-    return replace(r, confirmed=_weaker(r.confirmed, best))
+    if r.taken:  # of several instances the one about which least is known speaks for all
+        best = max(_heard(r, view), best, key=_strength)
+    return replace(r, confirmed=best)
 
 
 def judge(r: Reload, seen: tuple[Sight, ...], view: View) -> tuple[Reload, list[Judgement]]:
@@ -159,9 +161,10 @@ def _strength(one: tuple[str, Grade]) -> int:
     return list(Grade).index(one[1])
 
 
-def _weaker(former: tuple[str, Grade] | None, now: tuple[str, Grade]) -> tuple[str, Grade]:
-    """Of several instances the one about which least is known speaks for all."""
-    return now if former is None else max(former, now, key=_strength)
+def _heard(r: Reload, view: View) -> tuple[str, Grade]:
+    """What was seen to agree before; when an earlier agent saw it, how much it was worth is not known any more."""
+    told = ((e.name, _earned(e, Judgement.AGREED)) for e in view.spec.reload.confirm)
+    return r.confirmed or min(told, key=_strength)
 
 
 def _informed(r: Reload, sights: tuple[Sight, ...], view: View) -> list[Sight]:
@@ -435,10 +438,7 @@ def confirmation(r: Reload, view: View) -> tuple[str, Grade | None]:
                 return "ready", Grade.DECLARED
             case _:
                 return "ready", Grade.OBSERVED
-    if r.confirmed is not None or not spec.reload.confirm:
-        return r.confirmed or ("none", None)
-    # An earlier agent saw them agree; how much that was worth is not known any more.
-    return min(((e.name, _earned(e, Judgement.AGREED)) for e in spec.reload.confirm), key=_strength)
+    return _heard(r, view) if spec.reload.confirm else ("none", None)
 
 
 def effect_failed_late(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:

@@ -37,6 +37,14 @@ def test_the_example_of_every_recipe_is_a_whole_service(tmp_path: Path, name: st
     assert service.inputs
 
 
+@pytest.mark.parametrize("name", recipes.names())
+def test_a_recipe_that_takes_a_yes_for_proof_knows_that_it_comes_after_the_fact(name: str) -> None:
+    recipe = recipes.load(name)
+    known = (recipe.service, recipe.held)
+    if any("reply" in one.get("reload", {}).get("confirm", ()) for one in known):
+        assert recipe.hints.synchronous
+
+
 def test_nginx_knows_how_it_starts_stops_reloads_and_shows_it(tmp_path: Path) -> None:
     spec = service(tmp_path, 'command = ["nginx", "-g", "daemon off;"]')
     assert spec.ready == ReadyProbe(WorkersProbe())

@@ -12,7 +12,7 @@ from agentd.core import events as ev
 from agentd.core import facts
 from agentd.core.instance import Phase
 from agentd.core.spec import Backoff, SocketKind, SocketSpec, StartLimit
-from agentd.core.steps import Replace, RunCommand
+from agentd.core.steps import Grade, Replace, RunCommand
 from agentd.core.steps import Restart as ByRestart
 from agentd.wire import ExitCode, Verdict
 from tests.core.make import (
@@ -33,9 +33,9 @@ TCP = SocketSpec("http", SocketKind.TCP, "127.0.0.1", 80)
 STEPS = {"restart": (ByRestart(),), "replace": (Replace(),), "exec": (RunCommand(("take",)),)}
 
 
-def declared(n: int = 3, handle: str = "signal", **more: Any) -> Any:
+def declared(n: int = 3, handle: str = "signal", grade: Grade = Grade.OBSERVED, **more: Any) -> Any:
     """A service with so many instances and no check."""
-    made = replace(unchecked(spec("web", Says(), instances=n)), **more)
+    made = replace(unchecked(spec("web", Says(grade), instances=n)), **more)
     if handle in STEPS:
         made = replace(
             made, reload=replace(made.reload, handle=handle, steps=STEPS[handle], confirm=())
@@ -792,6 +792,37 @@ def test_what_is_left_had_taken_it_when_the_agent_died() -> None:
     b.read(2)
     assert b.judged.verdict is Verdict.APPLIED
     assert became(b) == ["taken", "down"]
+
+
+@pytest.mark.parametrize(
+    ("said", "grade"),
+    [
+        (("confirmed", "confirmed"), Grade.PROVEN),
+        (("agreed", "confirmed"), Grade.OBSERVED),
+        (("confirmed", "agreed"), Grade.OBSERVED),
+    ],
+)
+def test_it_is_proven_when_it_is_proven_of_each(said: tuple[str, ...], grade: Grade) -> None:
+    a = up(2, grade=Grade.PROVEN)
+    a.reload()
+    a.read(2)
+    for one in said:
+        signal(a, one)
+    a.read(2)
+    assert (a.judged.verdict, a.judged.grade) == (Verdict.APPLIED, grade)
+
+
+def test_what_an_earlier_agent_heard_of_one_is_no_proof() -> None:
+    a = up(2, grade=Grade.PROVEN)
+    a.reload()
+    a.read(2)
+    signal(a)
+    a.baseline()
+    a.signalled()
+    b = after(a)
+    b.sight("confirmed")
+    b.read(2)
+    assert (b.judged.verdict, b.judged.grade) == (Verdict.APPLIED, Grade.OBSERVED)
 
 
 def test_a_replacement_beside_one_that_is_down_goes_back() -> None:

@@ -181,6 +181,9 @@ def reloaded(running: Host, evidence: str) -> Cell:
     _, reload = running.ctl("reload", evidence)
     if evidence == "replace":
         until(lambda: len(running.service(evidence)["instances"]) < 2, "one generation is left")
+    if reload["verdict"] == "failed":  # what the main process left behind is ended, too
+        over = ("failed", "down")
+        until(lambda: running.service(evidence)["phase"] in over, "nothing of it is left")
     return Cell(reload["verdict"], reload["confirmation_grade"], truth(running.dir / evidence))
 
 
