@@ -438,7 +438,7 @@ def confirmation(r: Reload, view: View) -> tuple[str, Grade | None]:
                 return "ready", Grade.DECLARED
             case _:
                 return "ready", Grade.OBSERVED
-    return _heard(r, view) if spec.reload.confirm else ("none", None)
+    return _heard(r, view) if r.confirmed or spec.reload.confirm else ("none", None)
 
 
 def effect_failed_late(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
