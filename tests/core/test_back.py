@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
@@ -89,6 +89,23 @@ def test_what_is_bad_is_put_back_taken_and_verified_again() -> None:
         *("+confirm", "-confirm", "+verify", "-verify", "+commit", "-commit", "-rollback"),
         "rolled_back",
     ]
+
+
+class Opens(Says):
+    opens: ClassVar[bool] = True
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_who_opens_the_files_is_asked_no_more_as_often_as_it_was(*, again: bool) -> None:
+    s = verified(on_failure=BACK)
+    a = bad(replace(s, reload=replace(s.reload, confirm=(Opens(),))))
+    if again:
+        restored(a)
+        acts_again(a)
+    else:
+        a.failed(fx.Restore, "inputs_moved")
+    watched = [e for e in a.effects if isinstance(e, fx.TakeBaseline) and e.watch]
+    assert len(watched) == len([e for e in a.effects if isinstance(e, fx.Unwatch)]) == 1 + again
 
 
 def test_its_own_write_triggers_nothing_and_the_same_bytes_are_not_tried_again() -> None:

@@ -174,7 +174,7 @@ class World:
         self.specs = tuple(specs)
         for spec in specs:
             if spec.name not in there:  # somebody has asked for it
-                self.paused.pop(spec.name, None)
+                self.unpause(spec.name)
             self.children.setdefault(spec.name, [])
             self.inputs.setdefault(spec.name, 1)
         self.redefined = set(self.children)
@@ -221,7 +221,8 @@ class World:
         self.open.tell(note, self)
         if isinstance(fact, facts.PhaseEntered) and fact.phase == "backoff":
             slot = self._slot(fact.service, fact.generation)
-            self.paused[fact.service, slot] = self.now
+            if slot is not None:  # it is one of those that are declared still
+                self.paused[fact.service, slot] = self.now
         if isinstance(fact, facts.Judged) and "down" in {one.became for one in fact.instances}:
             self.unpause(fact.service)  # there are new bytes to try
         if hasattr(fact, "reload_id") and not isinstance(
@@ -229,9 +230,9 @@ class World:
         ):
             self._staged.append(Record(self._seq, 0, note.at, self.boot_id, fact))
 
-    def _slot(self, service: str, generation: int) -> int:
+    def _slot(self, service: str, generation: int) -> int | None:
         slots = self.host.services[service].slots if self.host else ()
-        return next((i.slot for i in slots if i.generation == generation), 0)
+        return next((i.slot for i in slots if i.generation == generation), None)
 
     def _commit(self) -> None:
         """Everything so far is on disk; then what had to wait for that is done."""
