@@ -19,6 +19,10 @@ from agentd.evidence import Hints
 _HERE = Path(__file__).parent
 _WHATEVER_HANDLE = {"check", "timeout", "on_failure", "verify", "warnings_as_errors"}
 """Keys of [service.NAME.reload] that a recipe keeps giving where the operator chose another handle than the recipe's."""
+_IN_PLACE = ("exec", "http", "notify", "signal")
+"""Handles after which the same process goes on."""
+_OF_THE_HANDLE = ("reply", "notify")
+"""Evidence that is the handle's own; any other is about the server, whoever told it to reload."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +103,7 @@ class Recipe:
         if not isinstance(theirs, dict):
             return filled
         if theirs.get("handle", mine.get("handle")) != mine.get("handle"):
-            mine = {key: mine[key] for key in mine.keys() & _WHATEVER_HANDLE}
+            mine = _for_another(theirs.get("handle"), mine)
         for key, rule in (("check", self.check), ("command", self._exec(mine, theirs))):
             if key not in theirs and (made := _derived(rule, raw.get("command"))) is not None:
                 mine[key] = made
@@ -115,6 +119,17 @@ def _derived(rule: CommandRule | None, command: object) -> list[str] | None:
     if rule is None or not isinstance(command, list) or not command:
         return None
     return rule.derive(command) if all(isinstance(word, str) for word in command) else None
+
+
+def _for_another(handle: object, mine: dict[str, object]) -> dict[str, object]:
+    """What a recipe says of reloads, where the operator's handle is another one."""
+    kept = {key: mine[key] for key in mine.keys() & _WHATEVER_HANDLE}
+    confirm = mine.get("confirm")
+    in_place = handle in _IN_PLACE and mine.get("handle") in _IN_PLACE
+    if isinstance(confirm, list) and in_place:
+        about = [one for one in confirm if one not in _OF_THE_HANDLE]
+        kept |= {"confirm": about} if about else {}
+    return kept
 
 
 @cache

@@ -97,6 +97,12 @@ def test_another_handle_than_the_recipes_keeps_the_check_and_drops_what_is_the_h
     assert spec.reload.check == Check(("nginx", "-t", "-q"))
 
 
+def test_who_tells_it_to_reload_does_not_matter_to_what_shows_that_it_did(tmp_path: Path) -> None:
+    by_hand = 'reload = { handle = "exec", command = ["nginx", "-s", "reload"] }'
+    spec = service(tmp_path, 'command = ["nginx"]', by_hand)
+    assert [e.name for e in spec.reload.confirm] == ["workers"]
+
+
 @pytest.mark.parametrize(
     ("name", "command", "check"),
     [
