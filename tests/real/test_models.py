@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import secrets
 import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from apps_run import HOME, get
-from host import free_port, host, load
+from host import free_port, host, load, until
 
 CONFIG = """
 model_list:
@@ -16,6 +18,7 @@ model_list:
   litellm_params: {{model: {model}, api_key: not-to-be-told}}
 prompt: {{id: triage, version: {prompt}}}
 """
+LITELLM = Path(__file__).parent.parent.parent / ".venv/litellm/bin/uvicorn"
 FIRST, SWAPPED, REWORDED = (
     ("openai/small-1", "v6"),
     ("openai/small-2", "v6"),
@@ -88,3 +91,53 @@ def test_a_model_is_swapped_and_a_prompt_reworded_under_load(tmp_path: Path) -> 
         made = spans(json.loads(running.text("show", reload["reload_id"], "--otlp").stdout))
         assert made["reload llm"]["model.version"] == REWORDED[0], "the old one is live"
         assert "not-to-be-told" not in running.text("export").stdout
+
+
+@pytest.mark.skipif(not LITELLM.exists(), reason="LiteLLM is not installed: make tests/servers")
+def test_a_model_behind_litellm_is_swapped_under_load(tmp_path: Path) -> None:
+    """It reads its file when it starts, for ten seconds: the next generation does, and nobody waits for it."""
+    port, key = free_port(), f"sk-{secrets.token_hex(32)}"
+
+    def models(name: str) -> None:
+        """LiteLLM lists a model by the name that clients use; what is behind it only its file says."""
+        params = {"model": f"openai/{name}", "api_key": key, "mock_response": "hello"}
+        told = {
+            "model_list": [{"model_name": name, "litellm_params": params}],
+            "general_settings": {"master_key": "os.environ/LITELLM_MASTER_KEY"},
+        }
+        new = tmp_path / "config.new"
+        new.write_text(json.dumps(told))
+        new.rename(tmp_path / "config.yaml")
+
+    models("small-1")
+    gateway = f"""[service.gateway]
+command = ["{LITELLM}", "--fd", "3", "--log-level", "warning", "litellm.proxy.proxy_server:app"]
+recipe = "litellm"
+inputs = ["@DIR@/config.yaml"]
+env = {{ CONFIG_FILE_PATH = "@DIR@/config.yaml", LITELLM_MASTER_KEY = "{key}", LITELLM_LOCAL_MODEL_COST_MAP = "True" }}
+sockets = [{{ name = "http", listen = "127.0.0.1:{port}" }}]
+ready = {{ http = "http://127.0.0.1:{port}/health/liveliness" }}
+[service.gateway.attributes]
+"model.version" = {{ file = "@DIR@/config.yaml", path = "model_list[0].litellm_params.model" }}
+"""
+    with host(tmp_path, gateway) as running:
+        until(lambda: running.service("gateway")["config"]["live"], "it is ready", 120)
+        asking = ("--keep", "4", "--path", "/v1/models", "--header", f"Authorization: Bearer {key}")
+        with load(port, 20, *asking) as counts:
+            models("small-2")
+            code, reload = running.ctl("reload", "gateway")
+            assert (code, reload["verdict"]) == (0, "applied"), reload
+        bodies = counts.pop("bodies")
+        assert counts["bad"] == counts["kept"]["bad"] == {}
+        assert {name for name in ("small-1", "small-2") if any(name in b for b in bodies)} == {
+            "small-1",
+            "small-2",
+        }
+        made = spans(json.loads(running.text("show", reload["reload_id"], "--otlp").stdout))
+        told = made["reload gateway"]
+        assert (told["model.previous_version"], told["model.version"]) == (
+            "openai/small-1",
+            "openai/small-2",
+        )
+        assert told["gen_ai.request.model"] == "openai/small-2"
+        assert key not in running.text("export").stdout
