@@ -13,6 +13,8 @@ _HALF = 4
 _GAP = 0.2
 _AFTER = "reload.drain"
 """May go on long after its reload has ended, which it must not make too small to be seen: it is cut at the right edge."""
+_LONGEST = 60
+"""Cells of what went wrong beside a span's name."""
 _DETAIL = (
     "process.executable.name",
     "reload.signal",
@@ -112,11 +114,16 @@ def _walk(
             )
 
 
+def _short(text: str) -> str:
+    """The whole of it stands above the waterfall; here it must not push the bars off the screen."""
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
 def _label(span: Document, depth: int) -> str:
     attributes = span.get("attributes") or {}
     said = [_detail(key, attributes[key]) for key in _DETAIL if key in attributes] if depth else []
     if span["status"] == "error" and span.get("status_message"):
-        said.append(span["status_message"])
+        said.append(_short(line(span["status_message"])))
     name = span["name"]
     return line("  " * depth + "  ".join((name, *(text for text in said if text not in name))))
 

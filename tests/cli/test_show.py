@@ -263,3 +263,13 @@ def test_what_the_configuration_says_of_itself_is_shown(agent: Agent, ctl: Ctl) 
         "  says     prompt.template.id: triage",
         "  says     team.owner: none → ai\\x1b[2J",
     ]
+
+
+def test_a_long_reason_does_not_push_the_bars_away(agent: Agent, ctl: Ctl) -> None:
+    why = "the next generation is not well: " + "x" * 200
+    spans = trace(span("reload web", 1, None, 0, 100, status="error", status_message=why))
+    _, out, _ = ctl(agent(reply(reload(trace=spans, message=why))), "show", "web")
+    assert f"  {why}\n" in out
+    row = next(line for line in out.splitlines() if line.startswith("reload web"))
+    assert row.partition("…")[0] == f"reload web  {why[:59]}"
+    assert row.endswith("█" * 48)
