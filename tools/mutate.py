@@ -33,7 +33,13 @@ KNOWN = ROOT / "tools" / "mutants.toml"
 CORE = ("backoff", "boot", "host", "ids", "instance", "manifest", "order", "process", "reload")
 MORE = ("reload_act", "reload_prepare", "reload_value", "service", "value", "context")
 PARTS = ("instance_rows", "instance_value", "service_asks", "service_machines", "service_value")
-GENERATIONS = ("reload_confirm", "reload_generations", "service_generations", "service_verdict")
+GENERATIONS = (
+    "reload_commit",
+    "reload_confirm",
+    "reload_generations",
+    "service_generations",
+    "service_verdict",
+)
 NEWER = ("instance_adopt", "instance_drain", "plan", "saying", "service_clocks", "steps")
 ALL = (*CORE, *MORE, *PARTS, *GENERATIONS, *NEWER)
 FIRST = (
@@ -55,6 +61,7 @@ OWN = {
     "service_verdict": "service",
     "order": "host",
     "reload_act": "reload",
+    "reload_commit": "reload",
     "reload_confirm": "reload",
     "reload_generations": "generations",
     "reload_prepare": "reload",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from agentd.core import reload_act as act
 from agentd.core import reload_back as back
+from agentd.core import reload_commit as commit
 from agentd.core import reload_confirm as confirm
 from agentd.core import reload_generations as generations
 from agentd.core import reload_prepare as prepare
@@ -140,17 +141,17 @@ TABLE: dict[tuple[Stage, type[ReloadEvent]], Row] = {
     (_S.CONFIRMING, Sighted): confirm.seen,
     (_S.CONFIRMING, Elapsed): confirm.look_again,
     (_S.CONFIRMING, Notified): confirm.said_and_look,
-    (_S.CONFIRMING, EffectFailed): confirm.effect_failed_late,
+    (_S.CONFIRMING, EffectFailed): commit.effect_failed_late,
     (_S.VERIFYING, Probed): verify.probed,
     (_S.VERIFYING, EffectFailed): verify.not_probed,
     (_S.VERIFYING, Elapsed): verify.ask_again,
     (_S.VERIFYING, NextEnded): generations.next_ended,
-    (_S.REPORTING, Reported): confirm.reported,
-    (_S.REPORTING, EffectFailed): confirm.effect_failed_late,
+    (_S.REPORTING, Reported): commit.reported,
+    (_S.REPORTING, EffectFailed): commit.effect_failed_late,
     (_S.ROLLING, InstanceEnded): act.stay,
     (_S.ROLLING, Rolled): act.rolled,
-    (_S.COMPARING, SnapshotDone): confirm.was_compared,
+    (_S.COMPARING, SnapshotDone): commit.was_compared,
     (_S.COMPARING, NextEnded): generations.next_ended,
-    (_S.COMPARING, EffectFailed): confirm.effect_failed_late,
+    (_S.COMPARING, EffectFailed): commit.effect_failed_late,
 }
 """Every pair that is not here is refused by name."""

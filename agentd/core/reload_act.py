@@ -7,7 +7,7 @@ Decides: which effect performs a step, what its answer means, what an end on the
 
 from __future__ import annotations
 
-from agentd.core import facts, reload_confirm, reload_generations, reload_turns
+from agentd.core import facts, reload_commit, reload_confirm, reload_generations, reload_turns
 from agentd.core.effects import Effect, Note, Perform, SendReloadSignal, TakeBaseline
 from agentd.core.events import (
     Abort,
@@ -49,7 +49,7 @@ def act(r: Reload, view: View, now: float) -> Result:
         message = f"{view.spec.name} declares no way to reload; restart it instead"
         return finish(r, view, now, (), Ending(Verdict.REJECTED, "no_steps", message))
     if any(one.instance == view.slot for one in r.taken):  # before an agent died
-        return reload_confirm.compare(r, view, now)
+        return reload_commit.compare(r, view, now)
     r = replace(r, deadline=now + view.spec.reload.timeout)
     r, turn = reload_turns.begin(r, view, now)
     match view.spec.reload.steps[0]:
@@ -195,7 +195,7 @@ def rolled(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     """The service has turned to the next instance; where none is left, they are compared."""
     assert isinstance(event, Rolled)
     r = reload_turns.clean(r)
-    return act(r, view, now) if event.more else reload_confirm.compare(r, view, now)
+    return act(r, view, now) if event.more else reload_commit.compare(r, view, now)
 
 
 def died(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
@@ -218,7 +218,7 @@ def aborted(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     """Before the act it is simply not run; after it the service goes down with its configuration unknown."""
     assert isinstance(event, Abort)
     if r.taken or (r.stage in ACTED and r.act in (Act.RECIPE, Act.RESTART)):
-        return reload_confirm.lost(r, "service_stopped", event.message, view, now)
+        return reload_commit.lost(r, "service_stopped", event.message, view, now)
     if r.silent:
         return finish(r, view, now, (), Ending(Verdict.CANCELLED, silent="cancelled"))
     notes: tuple[Note, ...] = ()

@@ -6,7 +6,7 @@ and what becomes of the other one, is the service's (``service_generations``): i
 
 from __future__ import annotations
 
-from agentd.core import facts, reload_confirm, reload_turns
+from agentd.core import facts, reload_commit, reload_turns
 from agentd.core.effects import Disarm, Switch, WriteDown
 from agentd.core.events import (
     EffectFailed,
@@ -49,7 +49,7 @@ def launched(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     """The new instance is ready: its start is the evidence."""
     done = facts.StepEnded(view.spec.name, r.id, START, now, "", view.pid)
     r, notes = note(r, now, done, ended(r, view))
-    r, effects, more = reload_confirm.verify(r, view, now)
+    r, effects, more = reload_commit.verify(r, view, now)
     return r, effects, (*notes, *more)
 
 
@@ -105,7 +105,7 @@ def ended_old(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
 def never_ended(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     """Not even KILL ended its processes."""
     message = f"the processes of {view.spec.name} cannot be ended"
-    return reload_confirm.lost(r, "stop_timeout", message, view, now)
+    return reload_commit.lost(r, "stop_timeout", message, view, now)
 
 
 # A next generation beside the one that serves.
@@ -158,7 +158,7 @@ def switched(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     flip = facts.Flipped(name, r.id, view.next_generation, event.at, event.moved)
     r = replace(r, moved=event.moved)
     r, notes = note(r, now, done, flip, ended(r, view))
-    r, effects, more = reload_confirm.verify(r, view, now)
+    r, effects, more = reload_commit.verify(r, view, now)
     return r, effects, (*notes, *more)
 
 

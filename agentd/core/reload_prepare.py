@@ -6,7 +6,7 @@ Facts of a request by a watch are kept back until it is known to matter: one tha
 
 from __future__ import annotations
 
-from agentd.core import facts, reload_act, reload_back, reload_confirm, reload_generations
+from agentd.core import facts, reload_act, reload_back, reload_commit, reload_generations
 from agentd.core.effects import Restore, RunCheck, TakeSnapshot
 from agentd.core.events import (
     CheckDone,
@@ -137,7 +137,7 @@ def was_read(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     name, grade = r.started_with or ("none", None)
     proven = grade is Grade.PROVEN or not r.require_proof
     if r.started_with and proven and view.live and event.found.hash == view.live.hash:
-        return finish(r, view, now, notes, reload_confirm.applied(r, name, grade))
+        return finish(r, view, now, notes, reload_commit.applied(r, name, grade))
     r, effects, more = check(r, event.found, view, now)
     return r, effects, (*notes, *more)
 

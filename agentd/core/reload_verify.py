@@ -6,7 +6,7 @@ answer counts, the shell finds out; what becomes of what is bad is ``reload_back
 
 from __future__ import annotations
 
-from agentd.core import facts, reload_confirm, reload_generations
+from agentd.core import facts, reload_commit, reload_generations
 from agentd.core.events import EffectFailed, Probed, ReloadEvent
 from agentd.core.reload_value import (
     Act,
@@ -25,7 +25,7 @@ from agentd.wire import Verdict
 
 def ask_again(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     """The pause between two probes is over."""
-    return reload_confirm.ask(r, view)
+    return reload_commit.ask(r, view)
 
 
 def probed(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
@@ -47,7 +47,7 @@ def _weigh(r: Reload, why: str | None, view: View, now: float) -> Result:
         r = replace(r, passes=r.passes + 1, in_a_row=0, complaint="")
         if now >= r.deadline:
             r, notes = note(r, now, _verified(r, view), ended(r, view))
-            r, effects, more = reload_confirm.taken(r, view, now)
+            r, effects, more = reload_commit.taken(r, view, now)
             return r, effects, (*notes, *more)
     else:
         in_a_row = r.in_a_row + 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from agentd.core import (
     reload_back,
+    reload_commit,
     reload_confirm,
     reload_turns,
     reload_value,
@@ -243,11 +244,11 @@ def go_on(t: Turn, r: Reload) -> None:
             case Stage.CONFIRMING:
                 r, effects, notes = reload_confirm.look(r, view)
             case Stage.VERIFYING:
-                r, effects, notes = reload_confirm.verify(r, view, t.now)
+                r, effects, notes = reload_commit.verify(r, view, t.now)
             case Stage.RESTORING:
                 r, effects, notes = reload_back.put_back(r, view, t.now)
             case _:
-                r, effects, notes = reload_confirm.compare(r, view, t.now)
+                r, effects, notes = reload_commit.compare(r, view, t.now)
         t.s = replace(t.s, running=r)
         t.effects += effects
         t.notes += notes

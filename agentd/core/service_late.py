@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agentd.core import facts, reload_confirm
+from agentd.core import facts, reload_commit, reload_confirm
 from agentd.core.effects import Arm, Cancel, Disarm, Effect, TakeSnapshot
 from agentd.core.events import Completion, Elapsed, Notified, Sighted, SnapshotDone, Token
 from agentd.core.manifest import Manifest
@@ -114,7 +114,7 @@ def _compare(t: Turn, late: Reload, event: SnapshotDone) -> None:
     """Only when the inputs are still the same is it known what was taken."""
     assert late.manifest is not None
     found, tried = event.found, late.manifest.hash
-    name, grade = reload_confirm.confirmation(late, t.s.view)
+    name, grade = reload_commit.confirmation(late, t.s.view)
     if not isinstance(found, Manifest) or found.hash != tried or grade is None:
         return
     t.note(facts.LateEvidence(t.s.spec.name, late.id, name, grade, found.hash, found.version))
