@@ -7,7 +7,6 @@ good, and answers a request under the configuration that it began with.
 from __future__ import annotations
 
 import os
-import queue
 import signal
 import socket
 import sys
@@ -20,7 +19,6 @@ from typing import Any
 import yaml
 
 FILE = Path(sys.argv[2])
-HUPS: queue.SimpleQueue[int] = queue.SimpleQueue()
 
 
 def read() -> str:
@@ -55,12 +53,12 @@ def tell(*lines: str) -> None:
 
 
 def main() -> None:
-    signal.signal(signal.SIGHUP, lambda number, _: HUPS.put(number))
+    # Blocked in every thread and waited for: a handler would run only when the main thread does something, and it waits.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     gateway = Gateway(("127.0.0.1", int(sys.argv[1])), Handler)
     threading.Thread(target=gateway.serve_forever, daemon=True).start()
     tell("READY=1")
-    while True:
-        HUPS.get()
+    while signal.sigwait({signal.SIGHUP}):
         tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
             gateway.runs = read()
