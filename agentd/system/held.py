@@ -10,9 +10,10 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import select
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from agentd.core.spec import Family, ProcessSpec, SocketKind, SocketSpec
@@ -214,6 +215,7 @@ class Held:
             self._retire(mine)
         elif others:
             self._close_off(mine.slot)
+        self._clear_doubts()
 
     def withdraw(self, generation: int) -> None:
         """The instance of this generation is no more: it gets nothing new, and the listener goes with it."""
@@ -297,10 +299,10 @@ class Held:
             with contextlib.suppress(OSError):  # ENOENT: it hears
                 steer.hear(one.sock)
 
-    def _certain(self) -> list[int]:
-        """The places that somebody who is to get connections has in every order that is thought possible."""
+    def _certain(self, orders: Sequence[list[Member]] = ()) -> list[int]:
+        """The places that somebody who is to get connections has in every order: of these, or of those thought possible."""
         wanted = {id(m) for m in self.served}
-        orders = (self.members, *self.doubts)
+        orders = orders or (self.members, *self.doubts)
         each = [{at for at, m in enumerate(order) if id(m) in wanted} for order in orders]
         return sorted(set.intersection(*each))
 
@@ -392,6 +394,37 @@ class Held:
             self._recover()
         self.point()
 
+    def _clear_doubts(self) -> None:
+        """Nobody's listeners whose places are in doubt go: where all that are left are served, the order does not matter.
+
+        The last member takes the place of one that goes. So the program for afterwards is right before too, but for that place: who
+        comes there meanwhile meets a deaf listener, and tries again a second later.
+        """
+        while (spare := self._doubtful()) is not None and spare.sock is not None:
+            orders = [_without(order, spare) for order in (self.members, *self.doubts)]
+            try:
+                steer.deafen(spare.sock)
+                if _somebody_waits(spare.sock):
+                    self._hear(spare)  # somebody came before: whoever is lent it next serves them
+                    return
+                self._attach(spare.sock, steer.program(self._certain(orders)))
+            except OSError:
+                return
+            spare.sock.shutdown(socket.SHUT_RDWR)
+            spare.sock.close()
+            self._think(orders)
+            self.point()
+
+    def _doubtful(self) -> Member | None:
+        """The next listener that nobody has, whose place is in doubt, and without which somebody can be steered to."""
+        places = [*self.places.values()]
+        for one in self.members if self.doubts and self.ordered else ():
+            lost = one.users or one in places or one.sock is None or self._at(one) is not None
+            orders = [_without(order, one) for order in (self.members, *self.doubts)]
+            if not lost and self._certain(orders):
+                return one
+        return None
+
     def _think(self, orders: list[list[Member]]) -> None:
         """These are the orders that are possible from now on."""
         different: list[list[Member]] = []
@@ -440,6 +473,13 @@ class Held:
             else:
                 found = next((m for m in self.members[::-1] if m.sock), self.members[-1])
                 self.places[slot], found.slot = found, slot
+
+
+def _somebody_waits(listener: socket.socket) -> bool:
+    """Whether there is a connection to accept."""
+    asked = select.poll()
+    asked.register(listener, select.POLLIN)
+    return bool(asked.poll(0))
 
 
 def _without(order: list[Member], one: Member) -> list[Member]:

@@ -247,6 +247,22 @@ def test_two_that_end_at_once_leave_a_doubt_that_does_no_harm(tmp_path: Path) ->
         assert made.said == []
 
 
+def test_a_spare_listener_in_a_doubtful_place_keeps_nobody_from_its_share(tmp_path: Path) -> None:
+    with rig(tmp_path) as made:
+        serve = [lend(made, G1), lend(made, G2, beside=True, slot=1)]
+        assert made.listeners.switch(G2)
+        known = made.listeners._services["web"].held["http"]
+        a, b, *spares = [m.inode for m in (*known.members, known._join(), known._join())]
+        known.doubt([(spares[0], b, a, spares[1])])  # as an earlier agent may leave it
+        lend(made, G3, beside=True)
+        made.listeners.release(G3)
+        for _ in range(60):
+            assert made.connect()
+        got = [made.accept(fd) for fd in serve]
+        assert sum(got) == 60
+        assert all(got), "one of them starves"
+
+
 def test_one_that_waits_for_its_switch_hears_nobody_even_unsteered(tmp_path: Path) -> None:
     with rig(tmp_path) as made:
         first, second = lend(made, G1), lend(made, G2, beside=True)
