@@ -449,7 +449,6 @@ def test_a_definition_that_asks_for_more_is_answered_from_files_that_did_not_cha
 ) -> None:
     file = world.write("c.toml", b"a.b = 'x'")
     os.utime(file, (1e9, 1e9))
-    asyncio.run(asyncio.sleep(0))
     assert world.manifest(spec(file)).attributes == ()
     one = spec(file, attributes=(AttributeKey("a.b", file, "a.b"),))
     assert world.manifest(one).attributes == (("a.b", "x"),)

@@ -14,9 +14,10 @@ import pytest
 from agentd.core.manifest import Manifest
 from agentd.core.spec import OnFailure, ProcessSpec, ReloadSpec, Spec
 from agentd.ports import AdapterError, MovedError, PutBack
-from agentd.system import care, rejected
+from agentd.system import care
 from agentd.system.care import Overwriting
 from agentd.system.files import OsFiles
+from agentd.system.rejected import MOST
 
 OTHER = 65534
 as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can give a directory away")
@@ -84,14 +85,13 @@ def test_what_is_overwritten_is_kept_privately_and_it_is_said_where(etc: Etc) ->
     assert etc.restore() == PutBack(0, ""), "twice is once"
 
 
-def test_the_newest_few_are_kept(etc: Etc, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rejected, "MOST", 2)
+def test_the_newest_few_are_kept(etc: Etc) -> None:
     places = []
-    for n in range(4):
+    for n in range(MOST + 2):
         etc.path.write_text(f"bad {n}")
         places.append(etc.restore(over=etc.keep()).kept)
     there = {str(p) for p in (etc.root / "state/rejected/web").iterdir()}
-    assert there == set(places[-2:])
+    assert there == set(places[-MOST:])
 
 
 def test_bytes_that_are_not_those_that_were_found_bad_are_somebodys_work(etc: Etc) -> None:

@@ -458,9 +458,9 @@ def test_a_service_without_steps_that_is_not_well_is_restarted_with_what_was_goo
     assert a.judged.verdict is Verdict.ROLLED_BACK
 
 
-def test_of_several_instances_none_is_put_back_by_itself() -> None:
-    """Two configurations would run, and one of the instances is all that it was found at."""
-    a = agent(replace(verified(on_failure=BACK), instances=2))
+def two(s: Spec) -> Agent:
+    """Both instances of it, up with bytes 1."""
+    a = agent(replace(s, instances=2))
     for slot in range(2):
         a.read(1)
         a.spawned(7 + slot)
@@ -468,6 +468,12 @@ def test_of_several_instances_none_is_put_back_by_itself() -> None:
         if not slot:
             passes(a)
         a.read(1)
+    return a
+
+
+def test_of_several_instances_none_is_put_back_by_itself() -> None:
+    """Two configurations would run, and one of the instances is all that it was found at."""
+    a = two(verified(on_failure=BACK))
     taken(a)
     fails(a)
     j, s = a.judged, a.service()
@@ -480,14 +486,7 @@ def test_of_several_instances_none_is_put_back_by_itself() -> None:
 
 
 def test_of_several_instances_each_is_asked_in_its_turn() -> None:
-    a = agent(replace(verified(), instances=2))
-    for slot in range(2):
-        a.read(1)
-        a.spawned(7 + slot)
-        a.feed(ev.Notified("web", slot + 1, ready=True))
-        if not slot:
-            passes(a)
-        a.read(1)
+    a = two(verified())
     taken(a)
     passes(a)
     a.baseline()

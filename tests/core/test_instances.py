@@ -51,6 +51,14 @@ def up(n: int = 3, handle: str = "signal", **more: Any) -> Agent:
     return a
 
 
+def reading(*args: Any, **more: Any) -> Agent:
+    """``up``, and a reload that has read bytes 2."""
+    a = up(*args, **more)
+    a.reload()
+    a.read(2)
+    return a
+
+
 def phases(a: Agent) -> list[str]:
     return [i.phase.value for i in a.service().slots]
 
@@ -250,9 +258,7 @@ def test_each_turn_has_its_own_phases_and_its_own_time() -> None:
 
 
 def test_the_first_that_refuses_is_what_it_was() -> None:
-    a = up(3)
-    a.reload()
-    a.read(2)
+    a = reading(3)
     signal(a, "contradicted")
     assert a.judged.verdict is Verdict.REFUSED
     assert became(a) == ["not_taken", "untouched", "untouched"]
@@ -260,9 +266,7 @@ def test_the_first_that_refuses_is_what_it_was() -> None:
 
 
 def test_a_later_one_that_refuses_makes_it_partial() -> None:
-    a = up(3)
-    a.reload()
-    a.read(2)
+    a = reading(3)
     signal(a)
     signal(a, "contradicted")
     assert a.judged.verdict is Verdict.PARTIAL
@@ -285,9 +289,7 @@ def test_a_later_one_that_refuses_makes_it_partial() -> None:
 
 
 def test_a_later_one_that_dies_makes_it_partial() -> None:
-    a = up(2)
-    a.reload()
-    a.read(2)
+    a = reading(2)
     signal(a)
     a.baseline()
     a.signalled()
@@ -298,9 +300,7 @@ def test_a_later_one_that_dies_makes_it_partial() -> None:
 
 
 def test_one_that_took_it_and_dies_stops_the_others() -> None:
-    a = up(3)
-    a.reload()
-    a.read(2)
+    a = reading(3)
     signal(a)
     a.baseline()
     dies(a, 0)
@@ -312,9 +312,7 @@ def test_one_that_took_it_and_dies_stops_the_others() -> None:
 
 
 def test_one_that_dies_after_the_last_turn_makes_it_partial() -> None:
-    a = up(2)
-    a.reload()
-    a.read(2)
+    a = reading(2)
     signal(a)
     signal(a)
     dies(a, 0)
@@ -325,9 +323,7 @@ def test_one_that_dies_after_the_last_turn_makes_it_partial() -> None:
 
 
 def test_the_last_one_that_dies_before_the_verdict_makes_it_partial() -> None:
-    a = up(2)
-    a.reload()
-    a.read(2)
+    a = reading(2)
     signal(a)
     signal(a)
     dies(a, 1)
@@ -336,9 +332,7 @@ def test_the_last_one_that_dies_before_the_verdict_makes_it_partial() -> None:
 
 
 def test_one_that_nothing_was_done_to_may_die_and_is_left_out() -> None:
-    a = up(3)
-    a.reload()
-    a.read(2)
+    a = reading(3)
     a.baseline()
     dies(a, 1)
     a.signalled()
@@ -354,9 +348,7 @@ def test_one_that_nothing_was_done_to_may_die_and_is_left_out() -> None:
 
 
 def test_the_last_one_left_may_die_and_it_is_compared() -> None:
-    a = up(2)
-    a.reload()
-    a.read(2)
+    a = reading(2)
     a.baseline()
     dies(a, 1)
     a.signalled()
@@ -367,9 +359,7 @@ def test_the_last_one_left_may_die_and_it_is_compared() -> None:
 
 
 def test_inputs_that_moved_are_seen_once_at_the_end() -> None:
-    a = up(2)
-    a.reload()
-    a.read(2)
+    a = reading(2)
     signal(a)
     signal(a)
     a.read(3)
@@ -436,9 +426,7 @@ def test_a_reload_that_some_took_cannot_be_cancelled() -> None:
 
 
 def test_a_command_is_told_which_instance_it_is_for() -> None:
-    a = up(2, "exec")
-    a.reload()
-    a.read(2)
+    a = reading(2, "exec")
     for slot in range(2):
         a.baseline()
         asked = a.last(fx.Perform)
@@ -452,9 +440,7 @@ def test_a_command_is_told_which_instance_it_is_for() -> None:
 
 @pytest.mark.parametrize("lives", [True, False])
 def test_a_restart_stops_one_when_the_one_before_is_ready(lives: bool) -> None:  # noqa: FBT001
-    a = up(2, "restart")
-    a.reload()
-    a.read(2)
+    a = reading(2, "restart")
     for slot in range(2):
         a.feed(ev.WrittenDown(a.last(fx.WriteDown).token))
         assert phases(a)[slot] == "stopping"
@@ -479,9 +465,7 @@ def test_a_restart_stops_one_when_the_one_before_is_ready(lives: bool) -> None: 
 
 
 def test_a_replacement_takes_one_place_after_the_other() -> None:
-    a = up(3, "replace", sockets=(TCP,))
-    a.reload()
-    a.read(2)
+    a = reading(3, "replace", sockets=(TCP,))
     for slot in range(3):
         assert a.last(fx.Spawn).slot == slot
         assert a.last(fx.Spawn).beside
@@ -497,9 +481,7 @@ def test_a_replacement_takes_one_place_after_the_other() -> None:
 
 
 def test_a_next_generation_that_does_not_come_up_makes_it_partial() -> None:
-    a = up(3, "replace", sockets=(TCP,))
-    a.reload()
-    a.read(2)
+    a = reading(3, "replace", sockets=(TCP,))
     replaced(a, 20)
     a.spawned(21)
     a.feed(ev.Exited("web", a.service().next.generation, BAD, empty=True))  # type: ignore[union-attr]
@@ -510,9 +492,7 @@ def test_a_next_generation_that_does_not_come_up_makes_it_partial() -> None:
 
 
 def test_a_next_generation_that_dies_before_the_verdict_gives_way() -> None:
-    a = up(2, "replace", sockets=(TCP,))
-    a.reload()
-    a.read(2)
+    a = reading(2, "replace", sockets=(TCP,))
     replaced(a, 20)
     replaced(a, 21)
     a.feed(ev.Exited("web", a.service().next.generation, BAD, empty=True))  # type: ignore[union-attr]
@@ -524,9 +504,7 @@ def test_a_next_generation_that_dies_before_the_verdict_gives_way() -> None:
 
 
 def test_each_instance_has_its_own_former_generations() -> None:
-    a = up(2, "replace", sockets=(TCP,), max_generations=2)
-    a.reload()
-    a.read(2)
+    a = reading(2, "replace", sockets=(TCP,), max_generations=2)
     replaced(a, 20)
     replaced(a, 21)
     a.read(2)
@@ -538,9 +516,7 @@ def test_each_instance_has_its_own_former_generations() -> None:
 
 
 def test_a_replacement_that_is_stopped_midway_is_told_so() -> None:
-    a = up(2, "replace")
-    a.reload()
-    a.read(2)
+    a = reading(2, "replace")
     replaced(a, 20, moved=False)
     a.spawned(21)
     a.feed(ev.StopAsked("web", PERSON))
@@ -688,9 +664,7 @@ def test_one_that_drains_for_nobody_drains_on_under_the_next_agent() -> None:
 
 
 def test_a_reload_goes_on_with_the_instance_it_was_at() -> None:
-    a = up(3)
-    a.reload()
-    a.read(2)
+    a = reading(3)
     signal(a)
     a.baseline()
     a.signalled()
@@ -705,9 +679,7 @@ def test_a_reload_goes_on_with_the_instance_it_was_at() -> None:
 
 
 def test_a_reload_that_had_not_acted_on_the_second_begins_there() -> None:
-    a = up(3)
-    a.reload()
-    a.read(2)
+    a = reading(3)
     signal(a)
     b = after(a)
     b.read(2)
@@ -723,9 +695,7 @@ def test_a_reload_that_had_not_acted_on_the_second_begins_there() -> None:
 
 
 def test_other_bytes_than_some_took_are_for_all() -> None:
-    a = up(2)
-    a.reload()
-    a.read(2)
+    a = reading(2)
     signal(a)
     b = after(a)
     b.read(3)
@@ -738,9 +708,7 @@ def test_other_bytes_than_some_took_are_for_all() -> None:
 
 
 def test_one_that_took_it_and_died_with_the_agent_makes_it_partial() -> None:
-    a = up(3)
-    a.reload()
-    a.read(2)
+    a = reading(3)
     signal(a)
     a.baseline()
     a.signalled()
@@ -751,9 +719,7 @@ def test_one_that_took_it_and_died_with_the_agent_makes_it_partial() -> None:
 
 
 def test_a_replacement_goes_on_with_those_that_are_left() -> None:
-    a = up(2, "replace", sockets=(TCP,))
-    a.reload()
-    a.read(2)
+    a = reading(2, "replace", sockets=(TCP,))
     replaced(a, 20)
     a.spawned(21)
     b = after(a)
@@ -768,9 +734,7 @@ def test_a_replacement_goes_on_with_those_that_are_left() -> None:
 
 
 def test_the_last_replacement_is_done_again_when_it_had_no_verdict() -> None:
-    a = up(2, "replace", sockets=(TCP,))
-    a.reload()
-    a.read(2)
+    a = reading(2, "replace", sockets=(TCP,))
     replaced(a, 20)
     replaced(a, 21)
     b = after(a)
@@ -783,9 +747,7 @@ def test_the_last_replacement_is_done_again_when_it_had_no_verdict() -> None:
 
 
 def test_what_is_left_had_taken_it_when_the_agent_died() -> None:
-    a = up(2)
-    a.reload()
-    a.read(2)
+    a = reading(2)
     signal(a)
     b = survivor(a, there=set())
     b.read(2)
@@ -803,9 +765,7 @@ def test_what_is_left_had_taken_it_when_the_agent_died() -> None:
     ],
 )
 def test_it_is_proven_when_it_is_proven_of_each(said: tuple[str, ...], grade: Grade) -> None:
-    a = up(2, grade=Grade.PROVEN)
-    a.reload()
-    a.read(2)
+    a = reading(2, grade=Grade.PROVEN)
     for one in said:
         signal(a, one)
     a.read(2)
@@ -813,9 +773,7 @@ def test_it_is_proven_when_it_is_proven_of_each(said: tuple[str, ...], grade: Gr
 
 
 def test_what_an_earlier_agent_heard_of_one_is_no_proof() -> None:
-    a = up(2, grade=Grade.PROVEN)
-    a.reload()
-    a.read(2)
+    a = reading(2, grade=Grade.PROVEN)
     signal(a)
     a.baseline()
     a.signalled()
@@ -826,9 +784,7 @@ def test_what_an_earlier_agent_heard_of_one_is_no_proof() -> None:
 
 
 def test_a_replacement_beside_one_that_is_down_goes_back() -> None:
-    a = up(3, "replace", sockets=(TCP,))
-    a.reload()
-    a.read(2)
+    a = reading(3, "replace", sockets=(TCP,))
     dies(a, 1)
     a.spawned(20)
     b = after(a)
@@ -850,9 +806,7 @@ def test_one_that_was_starting_for_nobody_gets_its_share() -> None:
 
 
 def test_all_had_taken_it_when_the_agent_died() -> None:
-    a = up(2)
-    a.reload()
-    a.read(2)
+    a = reading(2)
     signal(a)
     signal(a)
     b = after(a)
@@ -864,9 +818,7 @@ def test_all_had_taken_it_when_the_agent_died() -> None:
 
 @pytest.mark.parametrize("started", [True, False])
 def test_a_restart_goes_on_with_the_instance_it_was_at(started: bool) -> None:  # noqa: FBT001
-    a = up(3, "restart")
-    a.reload()
-    a.read(2)
+    a = reading(3, "restart")
     a.feed(ev.WrittenDown(a.last(fx.WriteDown).token))
     dies(a, 0, TERM)
     a.spawned(20)
@@ -907,9 +859,7 @@ def test_a_start_of_one_goes_on_under_the_next_agent() -> None:
 
 
 def test_evidence_that_cannot_tell_of_a_later_one_makes_it_partial() -> None:
-    a = up(2)
-    a.reload()
-    a.read(2)
+    a = reading(2)
     signal(a)
     a.baseline()
     a.signalled()
@@ -920,9 +870,7 @@ def test_evidence_that_cannot_tell_of_a_later_one_makes_it_partial() -> None:
 
 @pytest.mark.parametrize("instances", [1, 2])
 def test_an_agent_that_died_among_them_leaves_nobody_who_knows_what_is_live(instances: int) -> None:
-    a = up(2, "replace", sockets=(TCP,))
-    a.reload()
-    a.read(2)
+    a = reading(2, "replace", sockets=(TCP,))
     replaced(a, 20)
     a.specs = (replace(a.specs[0], instances=instances),)
     b = after(a)

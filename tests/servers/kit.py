@@ -59,6 +59,11 @@ class Place:
         return path
 
 
+def _pairs(path: Path) -> dict[str, str]:
+    """Of NAME=VALUE lines."""
+    return dict(line.split("=", 1) for line in path.read_text().split())
+
+
 class Server:
     """One server, one file in ``known``. What is not set here is what most servers have in common."""
 
@@ -71,6 +76,8 @@ class Server:
     """One of those that run in every test of the project."""
     install: ClassVar[str]
     """What to install where it is missing."""
+    env_file: ClassVar[str] = ""
+    """Where its environment is its configuration, the file of it."""
     version_of: ClassVar[tuple[str, ...]] = ("--version",)
     speaks: ClassVar[str] = "http"
     path: ClassVar[str] = "/"
@@ -137,12 +144,14 @@ class Server:
         return []
 
     def env(self, at: Place) -> dict[str, str]:
-        """More environment."""
-        return {}
+        """More environment; that of ``env_file`` is for the bare one, since agentd reads the file anew for each start."""
+        return _pairs(at.dir / self.env_file) if self.env_file else {}
 
     def inputs(self, at: Place) -> list[str]:
         """Its configuration."""
-        raise NotImplementedError
+        if not self.env_file:
+            raise NotImplementedError
+        return [f"{at.dir}/{self.env_file}"]
 
     def service(self, at: Place) -> str:
         """More keys of [service.web], such as ready."""

@@ -13,6 +13,7 @@ WHY = "it binds by itself and is restarted: clients are refused meanwhile"
 
 class Portkey(Server):
     name = "portkey"
+    env_file = "gateway.env"
     program = "node"
     install = "make servers-all, where there is npm"
     own_words = "kill -HUP"
@@ -35,13 +36,6 @@ class Portkey(Server):
     def command(self, at: Place) -> list[str]:
         node = shutil.which("node") or "node"
         return [node, self.where(), f"--port={at.port}", "--headless"]
-
-    def env(self, at: Place) -> dict[str, str]:
-        """For the bare one; agentd reads the file anew for each start."""
-        return dict(line.split("=", 1) for line in (at.dir / "gateway.env").read_text().split())
-
-    def inputs(self, at: Place) -> list[str]:
-        return [f"{at.dir}/gateway.env"]
 
     def definition(self, at: Place, more: str = "") -> str:
         return f"""[service.web]

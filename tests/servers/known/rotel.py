@@ -12,6 +12,7 @@ test $? = 124"""
 
 class Rotel(Server):
     name = "rotel"
+    env_file = "rotel.env"
     program = "servers/rotel"
     first = True
     install = "make tests/servers"
@@ -43,14 +44,6 @@ ROTEL_OTLP_RECEIVER_TRACES_HTTP_PATH=/{word}
 
     def command(self, at: Place) -> list[str]:
         return [self.where(), "start"]
-
-    def env(self, at: Place) -> dict[str, str]:
-        """For the bare one; agentd reads the file anew for each start."""
-        lines = (at.dir / "rotel.env").read_text().split()
-        return dict(line.split("=", 1) for line in lines)
-
-    def inputs(self, at: Place) -> list[str]:
-        return [f"{at.dir}/rotel.env"]
 
     def definition(self, at: Place, more: str = "") -> str:
         return f"""[service.web]
