@@ -156,7 +156,10 @@ class Story:
         before = (asked.hash_before, asked.version_before)
         if j is None or j.verdict.status is None or j.verdict in _UNTOUCHED:
             return before
-        return (j.hash_after, j.version_after) if j.verdict in _MOVED else (None, None)
+        known = j.verdict in _MOVED or (
+            j.not_taken and not j.instances
+        )  # it runs, but for what is named
+        return (j.hash_after, j.version_after) if known else (None, None)
 
     @property
     def attributes_now(self) -> tuple[tuple[str, str], ...]:

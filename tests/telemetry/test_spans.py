@@ -362,3 +362,15 @@ def test_what_is_no_longer_said_is_only_told_of_before() -> None:
 def test_a_twin_that_is_declared_is_not_overruled() -> None:
     both = (("model.version", "a"), ("gen_ai.request.model", "b"))
     assert said.attributes((), both)["gen_ai.request.model"] == "b"
+
+
+def test_settings_that_were_not_taken_leave_no_doubt_about_the_bytes() -> None:
+    """By its own report it runs these bytes but for what it names; several instances run two configurations."""
+    named = stories.delivered(stories.CLI).judged(
+        170, Verdict.PARTIAL, hash_after=NEW[0], version_after=NEW[1], not_taken=("port",)
+    )
+    assert of(named.records())["reload web"].get("config.version") == NEW[1]
+    mixed = stories.delivered(stories.CLI).judged(
+        170, Verdict.PARTIAL, hash_after=NEW[0], version_after=NEW[1]
+    )
+    assert of(mixed.records())["reload web"].get("config.version") is None
