@@ -162,7 +162,7 @@ class _Loading:
         assert isinstance(raw, dict)
         spec = build.spec(name, table, recipe, build.digest(raw))
         self.specs[name] = spec
-        for key, doubt in build.doubts(table, spec, recipe):
+        for key, doubt in build.doubts(table, spec, recipe, raw):
             self.warnings.append(f"{source.path}: service.{name}.{key}: {doubt}")
 
     def order(self) -> None:

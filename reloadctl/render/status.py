@@ -98,14 +98,18 @@ def _troubles(service: Document) -> "list[tuple[str, str]]":
     if _drifted(config) and not service.get("running"):
         text = f"on disk is {short(config['on_disk'])}, live is {short(config['live'])}"
         found.append((f"{text} (reloadctl reload {name})", "yellow"))
+    if unlisted := config.get("unlisted"):
+        found.append((f"{line(unlisted)}; what is on disk may be more than is known", "yellow"))
     found += [(_beside(i), "yellow") for i in service["instances"] if not i.get("serves", True)]
     if trial := service.get("on_trial"):
         at, id_ = str(trial["until"])[11:19], trial["reload_id"]
         text = f"on trial, goes back to {short(trial['back_to'])} at {at} UTC"
         found.append((f"{text} (reloadctl confirm {id_})", "yellow"))
-    for key, verb in (("running", "runs"), ("waiting", "waits")):
-        if service.get(key):
-            found.append((f"reload {service[key]} {verb}", "yellow"))
+    found += [
+        (f"reload {service[key]} {verb}", "yellow")
+        for key, verb in (("running", "runs"), ("waiting", "waits"))
+        if service.get(key)
+    ]
     return found
 
 

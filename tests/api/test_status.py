@@ -48,7 +48,7 @@ UP = {
     ],
     "ready_instances": 1, "declared_instances": 1, "restarts": 0,
     "config": {"desired": NEW.hash, "on_disk": NEW.hash, "last_attempted": None, "live": NEW.hash, "in_sync": True,
-               "version": NEW.version, "missing": None},
+               "version": NEW.version, "missing": None, "unlisted": None},
     "next_start": None, "quarantine": None, "running": None, "waiting": None, "on_trial": None,
     "last_reload": None,
 }  # fmt: skip
@@ -57,7 +57,7 @@ TROUBLED = {
     "hold": {"reason": "freeze", "user": "alice"}, "instances": [], "ready_instances": 0, "declared_instances": 1,
     "restarts": 2,
     "config": {"desired": BAD.hash, "on_disk": BAD.hash, "last_attempted": BAD.hash, "live": None, "in_sync": None,
-               "version": None, "missing": None},
+               "version": None, "missing": None, "unlisted": None},
     "next_start": {"verdict": "rejected", "version": BAD.version, "hash": BAD.hash,
                    "text": f"next restart loads REJECTED {BAD.version}"},
     "quarantine": {"hash": BAD.hash, "version": BAD.version, "reason": "line 3"}, "running": None, "waiting": None,
@@ -211,7 +211,7 @@ def test_only_so_many_processes_are_looked_at_for_one_request() -> None:
 class Hanging(Files):
     """Readings that do not come back, and so are counted."""
 
-    async def snapshot(self, spec: Any, *, keep: bool) -> Any:
+    async def snapshot(self, spec: Any, *, keep: bool, anew: bool = False) -> Any:
         self.read.append(spec.name)
         await asyncio.Event().wait()
 
@@ -333,7 +333,7 @@ async def test_a_watched_service_is_read_only_when_nobody_else_does() -> None:
 @looped
 async def test_what_cannot_be_read_is_missing() -> None:
     class Broken(Files):
-        async def snapshot(self, spec: Any, *, keep: bool) -> Any:
+        async def snapshot(self, spec: Any, *, keep: bool, anew: bool = False) -> Any:
             raise AdapterError("cannot read the host key")
 
     runtime = SimpleNamespace(on_disk={}, machine=SimpleNamespace(files=Broken()))

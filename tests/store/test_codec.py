@@ -42,7 +42,7 @@ SHAPES = {
     "Skipped": "service trigger why",
     "Restored": "files hash kept reload_id service",
     "RollingBack": "down error_type hash message output reload_id service verdict version",
-    "SnapshotTaken": "attributes changed files hash reload_id service version",
+    "SnapshotTaken": "attributes changed files hash reload_id service unlisted version",
     "StepBegan": "pid reload_id service step",
     "StepEnded": "at error_type pid reload_id service step",
     "TurnBegan": "generation instance pid reload_id service",

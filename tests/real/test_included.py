@@ -1,0 +1,208 @@
+"""Files that nobody listed and the server reads all the same: nginx and httpd name them, and they are inputs like any other."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+from host import Host, Nginx, free_port, host, public_directory, until
+
+WATCH = 'watch = { debounce = "50ms" }\n'
+HARMLESS = {"nginx": "map $uri ${name} {{ default 1; }}\n", "httpd": "Define {name} 1\n"}
+BROKEN = {"nginx": "nonsense on;\n", "httpd": "Nonsense on\n"}
+
+
+class Server(Protocol):
+    """Only its first file is declared; that includes another, which includes all parts."""
+
+    name: str
+    parts: Path
+    conf: Path
+
+    @property
+    def definition(self) -> str: ...
+
+    def say(self, what: str) -> None:
+        """From the first part on, in one rename as a tool would."""
+
+    def get(self) -> str: ...
+
+
+class Including(Nginx):
+    """nginx."""
+
+    name = "nginx"
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.parts = directory / "conf.d" / "parts"
+        self.parts.mkdir()
+        (directory / "conf.d" / "all.conf").write_text(f"include {self.parts}/*.part;\n")
+        self.conf.write_text(self.conf.read_text().replace('return 200 "one"', "return 200 $said"))
+        self.say("one")
+
+    @property
+    def definition(self) -> str:
+        return super().definition.replace(', "@DIR@/conf.d/*.conf"', "")
+
+    def say(self, what: str) -> None:
+        renamed(self.parts / "a.part", f'map $uri $said {{ default "{what}"; }}\n')
+
+
+class Httpd(Nginx):
+    """httpd."""
+
+    name = "httpd"
+    MODULES = "mpm_event", "authz_core", "dir", "mime"
+
+    def __init__(self, directory: Path) -> None:
+        d = self.dir = directory
+        self.port, self.conf, self.parts = free_port(), d / "httpd.conf", d / "parts"
+        self.parts.mkdir()
+        (d / "types").write_text("text/plain html\n")
+        (d / "all.conf").write_text(f"IncludeOptional {self.parts}/*.part\n")
+        libraries = "/usr/lib/apache2/modules"
+        modules = "\n".join(f"LoadModule {m}_module {libraries}/mod_{m}.so" for m in self.MODULES)
+        user = "User www-data\nGroup www-data\n" if os.geteuid() == 0 else ""
+        self.conf.write_text(f"""ServerRoot {d}
+ServerName localhost
+PidFile {d}/httpd.pid
+DefaultRuntimeDir {d}
+Mutex pthread
+ErrorLog {d}/error.log
+Listen 127.0.0.1:{self.port}
+{modules}
+TypesConfig {d}/types
+{user}StartServers 1
+<Directory {d}>
+  Require all granted
+</Directory>
+Include {d}/all.conf
+""")
+        self.say("one")
+
+    @property
+    def definition(self) -> str:
+        return """[service.web]
+command = ["/usr/sbin/apache2", "-DFOREGROUND", "-f", "@DIR@/httpd.conf"]
+recipe = "httpd"
+inputs = ["@DIR@/httpd.conf"]
+"""
+
+    def say(self, what: str) -> None:
+        folder = self.dir / "www" / what
+        folder.mkdir(parents=True)
+        (folder / "index.html").write_text(what)
+        renamed(self.parts / "a.part", f"DocumentRoot {folder}\nDirectoryIndex index.html\n")
+
+
+def renamed(path: Path, text: str) -> None:
+    new = path.with_name("new")
+    new.write_text(text)
+    new.rename(path)
+
+
+def last(running: Host, verdict: str, version: str | None = None) -> Any:
+    """When the last reload is this, and of this version or, with None, whichever."""
+
+    def look() -> Any:
+        found = running.service("web")
+        told = found["last_reload"]
+        over = told and told["verdict"] == verdict and found["running"] is None
+        return over and found["config"]["live"] != version and found
+
+    return until(look, f"{verdict}; {running.log()[-2000:]}")
+
+
+def test_a_file_that_is_only_included_is_an_input(tmp_path: Path) -> None:
+    nginx = Including(tmp_path)
+    with host(tmp_path, nginx.definition) as running:
+        before = running.ready("web")
+        nginx.say("two")
+        assert running.service("web")["config"]["on_disk"] != before["config"]["live"]
+        code, reload = running.ctl("reload", "web")
+        assert (code, reload["verdict"]) == (0, "applied"), reload
+        part = str(nginx.parts / "a.part")
+        assert reload["changed"] == [{"path": part, "change": "modified"}]
+        assert nginx.get() == "two"
+        assert running.service("web")["config"]["in_sync"]
+        diff = running.text("diff", "web", before["config"]["live"])
+        assert '+map $uri $said { default "two"; }' in diff.stdout, diff
+
+
+def watched(tmp_path: Path, server: Server) -> None:
+    with host(tmp_path, server.definition + WATCH) as running:
+        first = running.ready("web")
+        server.say("two")
+        until(lambda: server.get() == "two", "the edit is served")
+        edited = last(running, "applied", first["config"]["live"])
+        more = HARMLESS[server.name].format(name="more")
+        (server.parts / "b.part").write_text(more)
+        added = last(running, "applied", edited["config"]["live"])
+        assert added["config"]["unlisted"] is None
+
+        # One more, which nobody can name because it cannot be parsed.
+        (server.parts / "c.part").write_text(BROKEN[server.name])
+        bad = last(running, "rejected")
+        assert bad["config"]["live"] == added["config"]["live"]
+        assert "cannot list the included files: " in bad["config"]["unlisted"]
+        assert "what is on disk may be more than is known" in running.text("status").stdout
+        _, shown = running.ctl("show", "web")
+        assert shown["error"] == "check_failed"
+        assert any("onsense" in line for line in shown["output"])
+        assert server.get() == "two"
+
+        (server.parts / "c.part").write_text(HARMLESS[server.name].format(name="third"))
+        mended = last(running, "applied", added["config"]["live"])
+        assert mended["config"]["in_sync"]
+        assert mended["config"]["unlisted"] is None
+        verdicts = [r["verdict"] for r in running.history("web") if r["trigger"] == "watch"]
+        assert verdicts == ["applied", "rejected", "applied", "applied"]
+
+
+def test_nginx_names_what_it_includes_and_a_watch_sees_each_of_it(tmp_path: Path) -> None:
+    watched(tmp_path, Including(tmp_path))
+
+
+@pytest.mark.skipif(not Path("/usr/sbin/apache2").exists(), reason="apt-get install apache2")
+def test_httpd_names_what_it_includes_and_a_watch_sees_each_of_it() -> None:
+    with public_directory() as directory:  # its children are another user
+        watched(directory, Httpd(directory))
+
+
+def test_the_next_agent_knows_what_was_included_although_nobody_can_tell_it(
+    tmp_path: Path,
+) -> None:
+    nginx = Including(tmp_path)
+    with host(tmp_path, nginx.definition + WATCH) as running:
+        first = running.ready("web")
+        running.kill()
+        nginx.say('two"; nonsense')
+        running.start()
+        bad = last(running, "rejected")
+        assert bad["config"]["live"] == first["config"]["live"]
+        assert nginx.get() == "one"
+        nginx.say("three")
+        until(lambda: nginx.get() == "three", "the mended part is served")
+        assert last(running, "applied")["config"]["in_sync"]
+
+
+def test_what_was_included_is_put_back(tmp_path: Path) -> None:
+    """The check finds nothing wrong with an address that somebody else holds; nginx says that it did not take it."""
+    nginx = Including(tmp_path)
+    restore = 'reload.on_failure = "restore"\n'
+    more = f'reload.verify = {{ http = "http://127.0.0.1:{nginx.port}/", for = "100ms" }}\n'
+    with host(tmp_path, nginx.definition + more + restore) as running:
+        good = running.ready("web")
+        part = nginx.parts / "a.part"
+        was = part.read_text()
+        renamed(part, "map $uri $said { default $no; }\nmap $uri $no { default 1; }\n")
+        new = nginx.parts / "b.part"
+        new.write_text(f"server {{ listen 127.0.0.1:{nginx.port} default_server; return 500; }}\n")
+        code, reload = running.ctl("reload", "web")
+        assert (code, reload["verdict"]) == (152, "rolled_back"), reload
+        assert (part.read_text(), new.exists()) == (was, False)
+        assert running.service("web")["config"]["live"] == good["config"]["live"]
+        assert nginx.get() == "one"
