@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
 from host import Host, Nginx, free_port, host, public_directory, until
+
+from agentd import recipes
 
 WATCH = 'watch = { debounce = "50ms" }\n'
 HARMLESS = {"nginx": "map $uri ${name} {{ default 1; }}\n", "httpd": "Define {name} 1\n"}
@@ -139,12 +144,12 @@ def watched(tmp_path: Path, server: Server) -> None:
         until(lambda: server.get() == "two", "the edit is served")
         edited = last(running, "applied", first["config"]["live"])
         more = HARMLESS[server.name].format(name="more")
-        (server.parts / "b.part").write_text(more)
+        renamed(server.parts / "b.part", more)
         added = last(running, "applied", edited["config"]["live"])
         assert added["config"]["unlisted"] is None
 
         # One more, which nobody can name because it cannot be parsed.
-        (server.parts / "c.part").write_text(BROKEN[server.name])
+        renamed(server.parts / "c.part", BROKEN[server.name])
         bad = last(running, "rejected")
         assert bad["config"]["live"] == added["config"]["live"]
         assert "cannot list the included files: " in bad["config"]["unlisted"]
@@ -154,7 +159,7 @@ def watched(tmp_path: Path, server: Server) -> None:
         assert any("onsense" in line for line in shown["output"])
         assert server.get() == "two"
 
-        (server.parts / "c.part").write_text(HARMLESS[server.name].format(name="third"))
+        renamed(server.parts / "c.part", HARMLESS[server.name].format(name="third"))
         mended = last(running, "applied", added["config"]["live"])
         assert mended["config"]["in_sync"]
         assert mended["config"]["unlisted"] is None
@@ -170,6 +175,32 @@ def test_nginx_names_what_it_includes_and_a_watch_sees_each_of_it(tmp_path: Path
 def test_httpd_names_what_it_includes_and_a_watch_sees_each_of_it() -> None:
     with public_directory() as directory:  # its children are another user
         watched(directory, Httpd(directory))
+
+
+def named(recipe: str, *command: str) -> list[str]:
+    """What the recipe's own command names, as it would be asked."""
+    made: Any = recipes.load(recipe).fill({"command": list(command)})["included"]
+    told = subprocess.run(made["command"], capture_output=True, text=True, check=True)
+    found = (re.search(made["pattern"], line) for line in (told.stdout + told.stderr).splitlines())
+    return [one[1] for one in found if one]
+
+
+@pytest.mark.skipif(not shutil.which("promtool"), reason="apt-get install prometheus")
+def test_promtool_names_the_files_of_rules(tmp_path: Path) -> None:
+    main, rule = tmp_path / "prometheus.yml", tmp_path / "rules" / "a.yml"
+    rule.parent.mkdir()
+    main.write_text("rule_files: [rules/*.yml]\n")
+    rule.write_text("groups: [{name: a, rules: [{record: x, expr: 1}]}]\n")
+    assert named("prometheus", "prometheus", f"--config.file={main}") == [str(main), str(rule)]
+
+
+@pytest.mark.skipif(not shutil.which("varnishd"), reason="apt-get install varnish")
+def test_varnish_names_what_it_includes() -> None:
+    with public_directory() as directory:  # it compiles as another user
+        main, part = directory / "main.vcl", directory / "part.vcl"
+        main.write_text(f'vcl 4.1; import std;\ninclude "{part}";\nbackend default none;\n')
+        part.write_text('sub vcl_recv {\nstd.log("/etc/not-a-file" +\n"/nor/this");\n}\n')
+        assert named("varnish", "varnishd", "-F", "-f", str(main)) == [str(main), str(part)]
 
 
 def test_the_next_agent_knows_what_was_included_although_nobody_can_tell_it(
