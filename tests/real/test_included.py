@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 from host import Host, Nginx, free_port, host, public_directory, until
@@ -15,30 +15,10 @@ from host import Host, Nginx, free_port, host, public_directory, until
 from agentd import recipes
 
 WATCH = 'watch = { debounce = "50ms" }\n'
-HARMLESS = {"nginx": "map $uri ${name} {{ default 1; }}\n", "httpd": "Define {name} 1\n"}
-BROKEN = {"nginx": "nonsense on;\n", "httpd": "Nonsense on\n"}
-
-
-class Server(Protocol):
-    """Only its first file is declared; that includes another, which includes all parts."""
-
-    name: str
-    parts: Path
-    conf: Path
-
-    @property
-    def definition(self) -> str: ...
-
-    def say(self, what: str) -> None:
-        """From the first part on, in one rename as a tool would."""
-
-    def get(self) -> str: ...
 
 
 class Including(Nginx):
     """nginx."""
-
-    name = "nginx"
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
@@ -59,7 +39,6 @@ class Including(Nginx):
 class Httpd(Nginx):
     """httpd."""
 
-    name = "httpd"
     MODULES = "mpm_event", "authz_core", "dir", "mime"
 
     def __init__(self, directory: Path) -> None:
@@ -97,10 +76,13 @@ inputs = ["@DIR@/httpd.conf"]
 """
 
     def say(self, what: str) -> None:
+        self.serve_from("a.part", what)
+
+    def serve_from(self, part: str, what: str) -> None:
         folder = self.dir / "www" / what
         folder.mkdir(parents=True)
         (folder / "index.html").write_text(what)
-        renamed(self.parts / "a.part", f"DocumentRoot {folder}\nDirectoryIndex index.html\n")
+        renamed(self.parts / part, f"DocumentRoot {folder}\nDirectoryIndex index.html\n")
 
 
 def renamed(path: Path, text: str) -> None:
@@ -109,14 +91,14 @@ def renamed(path: Path, text: str) -> None:
     new.rename(path)
 
 
-def last(running: Host, verdict: str, version: str | None = None) -> Any:
-    """When the last reload is this, and of this version or, with None, whichever."""
+def last(running: Host, verdict: str, before: str = "") -> Any:
+    """When the last reload ended so, and ``before`` is live no more."""
 
     def look() -> Any:
         found = running.service("web")
-        told = found["last_reload"]
+        told, live = found["last_reload"], found["config"]["live"]
         over = told and told["verdict"] == verdict and found["running"] is None
-        return over and found["config"]["live"] != version and found
+        return over and live and live != before and found
 
     return until(look, f"{verdict}; {running.log()[-2000:]}")
 
@@ -137,44 +119,57 @@ def test_a_file_that_is_only_included_is_an_input(tmp_path: Path) -> None:
         assert '+map $uri $said { default "two"; }' in diff.stdout, diff
 
 
-def watched(tmp_path: Path, server: Server) -> None:
-    with host(tmp_path, server.definition + WATCH) as running:
+def by_watch(running: Host) -> list[str]:
+    """The verdicts of its reloads, the newest first."""
+    return [r["verdict"] for r in running.history("web") if r["trigger"] == "watch"]
+
+
+def test_nginx_names_what_it_includes_and_a_watch_sees_each_of_it(tmp_path: Path) -> None:
+    nginx = Including(tmp_path)
+    with host(tmp_path, nginx.definition + WATCH) as running:
         first = running.ready("web")
-        server.say("two")
-        until(lambda: server.get() == "two", "the edit is served")
+        nginx.say("two")
         edited = last(running, "applied", first["config"]["live"])
-        more = HARMLESS[server.name].format(name="more")
-        renamed(server.parts / "b.part", more)
+        assert nginx.get() == "two"
+        renamed(nginx.parts / "b.part", "map $uri $more { default 1; }\n")
         added = last(running, "applied", edited["config"]["live"])
         assert added["config"]["unlisted"] is None
 
         # One more, which nobody can name because it cannot be parsed.
-        renamed(server.parts / "c.part", BROKEN[server.name])
+        renamed(nginx.parts / "c.part", "nonsense on;\n")
         bad = last(running, "rejected")
         assert bad["config"]["live"] == added["config"]["live"]
         assert "cannot list the included files: " in bad["config"]["unlisted"]
         assert "what is on disk may be more than is known" in running.text("status").stdout
         _, shown = running.ctl("show", "web")
         assert shown["error"] == "check_failed"
-        assert any("onsense" in line for line in shown["output"])
-        assert server.get() == "two"
+        assert any("nonsense" in line for line in shown["output"])
+        assert nginx.get() == "two"
 
-        renamed(server.parts / "c.part", HARMLESS[server.name].format(name="third"))
+        renamed(nginx.parts / "c.part", "map $uri $third { default 1; }\n")
         mended = last(running, "applied", added["config"]["live"])
         assert mended["config"]["in_sync"]
         assert mended["config"]["unlisted"] is None
-        verdicts = [r["verdict"] for r in running.history("web") if r["trigger"] == "watch"]
-        assert verdicts == ["applied", "rejected", "applied", "applied"]
-
-
-def test_nginx_names_what_it_includes_and_a_watch_sees_each_of_it(tmp_path: Path) -> None:
-    watched(tmp_path, Including(tmp_path))
+        assert by_watch(running) == ["applied", "rejected", "applied", "applied"]
 
 
 @pytest.mark.skipif(not Path("/usr/sbin/apache2").exists(), reason="apt-get install apache2")
 def test_httpd_names_what_it_includes_and_a_watch_sees_each_of_it() -> None:
     with public_directory() as directory:  # its children are another user
-        watched(directory, Httpd(directory))
+        httpd = Httpd(directory)
+        with host(directory, httpd.definition + WATCH) as running:
+            first = running.ready("web")
+            renamed(httpd.parts / "b.part", "Nonsense on\n")
+            bad = last(running, "rejected")
+            assert bad["config"]["live"] == first["config"]["live"]
+            assert "cannot list the included files: " in bad["config"]["unlisted"]
+            httpd.serve_from("b.part", "mended")
+            mended = last(running, "applied", first["config"]["live"])
+            assert mended["config"]["in_sync"]
+            until(lambda: httpd.get() == "mended", "the new file is served")
+            renamed(httpd.parts / "b.part", "# says nothing\n")
+            until(lambda: httpd.get() == "one", "the edit is served")
+            assert by_watch(running)[-2:] == ["applied", "rejected"]
 
 
 def named(recipe: str, *command: str) -> list[str]:
