@@ -396,6 +396,36 @@ class Skipped:
     why: str
 
 
+@dataclass(frozen=True, slots=True)
+class SoakBegan:
+    """What a reload applied is looked after from now on, in a trace of its own."""
+
+    service: str
+    reload_id: str
+    trace_id: str
+    hash: str
+    version: str
+    until_wall_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Soaked:
+    """That is over. ``became``: passed, failed, or why nobody knows: overtaken, stopped, undeclared, unknown.
+
+    ``passes`` and ``failures`` are of this agent's own probes; ``why`` is what the last failure said.
+    """
+
+    service: str
+    reload_id: str
+    became: str
+    passes: int
+    failures: int
+    why: str = ""
+
+
+AFTERWARDS = (Drained, Confirmed, LateEvidence, SoakBegan, Soaked)
+"""They bear the id of a reload and are told when it has its verdict."""
+
 Fact = (
     AgentStarted
     | AgentStopped
@@ -427,6 +457,8 @@ Fact = (
     | LateEvidence
     | Quarantined
     | Skipped
+    | SoakBegan
+    | Soaked
 )
 
 
