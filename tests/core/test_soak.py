@@ -14,7 +14,18 @@ from agentd.core.instance import Phase
 from agentd.core.memory import Soak
 from agentd.core.spec import OnFailure, ProcessSpec, Restart, Spec, TcpProbe, Verify
 from agentd.wire import Trigger, Verdict
-from tests.core.make import BAD, CLEAN, PERSON, Agent, Says, agent, manifest, spec, survivor, unchecked
+from tests.core.make import (
+    BAD,
+    CLEAN,
+    PERSON,
+    Agent,
+    Says,
+    agent,
+    manifest,
+    spec,
+    survivor,
+    unchecked,
+)
 
 PROBE = TcpProbe("h", 1)
 LONG = Verify(PROBE, 600.0, 60.0, 2)
@@ -92,7 +103,9 @@ def test_it_begins_with_the_verdict_and_is_asked_seldom() -> None:
 
 
 def test_the_last_pause_ends_with_its_time() -> None:
-    a = soaking(replace(declared(), reload=replace(declared().reload, soak=Verify(PROBE, 100.0, 60.0))))
+    a = soaking(
+        replace(declared(), reload=replace(declared().reload, soak=Verify(PROBE, 100.0, 60.0)))
+    )
     ask(a, None)
     assert a.last(fx.Arm).delay == 40.0
     ask(a, None)
@@ -279,6 +292,16 @@ def test_when_nobody_knows_what_runs_nobody_knows_how_it_does() -> None:
     a.failed(fx.TakeSnapshot)
     assert a.service().live is None
     assert over(a).became == "unknown"
+
+
+def test_other_bytes_that_run_without_the_proof_that_was_demanded_overtake_it_too() -> None:
+    a = soaking()
+    a.reload(require_proof=True)
+    a.act(3)
+    a.sight("confirmed")
+    a.read(3)
+    assert (a.judged.verdict, a.service().live) == (Verdict.UNVERIFIED, manifest(3))
+    assert over(a).became == "overtaken"
 
 
 def test_a_definition_without_it_ends_it() -> None:

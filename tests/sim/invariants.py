@@ -54,9 +54,7 @@ class Open:
 
     def _tell(self, at: float, fact: facts.Fact) -> None:
         id_ = getattr(fact, "reload_id", None)
-        if id_ is None or isinstance(
-            fact, facts.AFTERWARDS
-        ):  # told after the verdict
+        if id_ is None or isinstance(fact, facts.AFTERWARDS):  # told after the verdict
             return
         if isinstance(fact, facts.Requested):
             assert not self.knows(id_), f"{id_} was requested twice"
@@ -217,7 +215,9 @@ def _soak(w: World, s: Service) -> None:
     if s.soak is None:
         return
     waits = [s.soak.timer, s.soak.awaiting].count(None)
-    assert waits == 1 or (waits == 2 and (s.running or not s.serves)), f"{s.soak} waits for nothing, or for two"
+    assert waits == 1 or (waits == 2 and (s.running or not s.serves)), (
+        f"{s.soak} waits for nothing, or for two"
+    )
     assert s.soak.told.back is None or s.soak.told.back.hash != s.soak.told.hash
     if s.running is None:
         assert s.live is None or s.live.hash == s.soak.told.hash, f"{s.soak} while {s.live} runs"
