@@ -425,6 +425,8 @@ class Soaked:
 
 AFTERWARDS = (Drained, Confirmed, LateEvidence, SoakBegan, Soaked)
 """They bear the id of a reload and are told when it has its verdict."""
+LATE_SPANS = (Drained, Soaked)
+"""Those of them that end a span: what was sent of the reload is due once more."""
 
 Fact = (
     AgentStarted
