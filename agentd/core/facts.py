@@ -28,6 +28,8 @@ class Cause:
     baggage: str = ""
     attributes: tuple[tuple[str, str], ...] = ()
     """Span attributes known of the caller: cicd.pipeline.*, vcs.*."""
+    waits: bool = True
+    """Whether the caller stays until the end: then its span is the parent, else it is linked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -251,9 +251,9 @@ _ENTERING: dict[Stage, Callable[[Turn], None]] = {
 
 
 def new_reload(t: Turn, cause: Cause, *, if_changed: bool = False, link: str = "") -> Reload:
-    """A reload that waits for its turn, with ids of its own; the trace is the caller's when it brought one."""
+    """A reload that waits for its turn, with ids of its own; the trace is the caller's when it brought one and stays."""
     t.mint = t.mint.next()
-    caller = parse_traceparent(cause.traceparent)
+    caller = parse_traceparent(cause.traceparent) if cause.waits else None
     return Reload(
         t.mint.reload_id(t.now),
         caller.trace_id if caller else t.mint.trace_id(),
