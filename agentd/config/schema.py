@@ -46,6 +46,7 @@ class ReloadTable(NamedTuple):
     warnings_as_errors: bool
     confirm: tuple[shapes.Confirm, ...] | None
     verify: Verify | None
+    soak: Verify | None
     on_failure: OnFailure
     report: Question | None
     timeout: float
@@ -151,7 +152,7 @@ ACCESS: Kind[Access] = table(
         "Reload, roll back, confirm, cancel, check, start, stop, restart, hold and release.",
         [],
     ),
-    Key("admin", host.PRINCIPALS, "The agent itself: plan, apply and shutdown.", []),
+    Key("admin", host.PRINCIPALS, "The agent itself: plan, apply, upgrade and shutdown.", []),
 )
 
 TELEMETRY: Kind[Telemetry] = table(
@@ -265,6 +266,14 @@ RELOAD: Kind[ReloadTable] = table(
         when_unset="nothing is asked",
     ),
     Key(
+        "soak",
+        shapes.SOAK,
+        "The same for longer, after the verdict and in a trace of its own: a probe that fails too often in a row, or a service that "
+        "ends unasked, tells that what was applied was bad after all. It is quarantined then, and with on_failure other than keep "
+        "what was good before is put back. Of several instances each is asked in its turn.",
+        when_unset="nothing is asked",
+    ),
+    Key(
         "on_failure",
         k.one_of(OnFailure),
         "What becomes of bytes that were found bad. keep: they stay, and what was before goes on where the server kept it. "
@@ -289,7 +298,7 @@ RELOAD: Kind[ReloadTable] = table(
     Key(
         "splay",
         k.DURATION,
-        "At most this long, drawn by chance, is added to every: many hosts do not reload at the same moment.",
+        "At most this long, drawn by chance, is added to every and to what a watch waits: many hosts do not reload at the same moment.",
         "0s",
     ),
 )

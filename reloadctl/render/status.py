@@ -5,7 +5,7 @@ Drawn by hand also on a terminal: importing a table library takes longer than as
 
 from reloadctl.jsontext import Document
 from reloadctl.out import line
-from reloadctl.render.look import BAD, Look, ago, duration, short, size, tone
+from reloadctl.render.look import BAD, Look, ago, clock, duration, short, size, tone
 from reloadctl.render.table import table
 
 HEAD = ("NAME", "PHASE", "VERSION", "PID", "UPTIME", "CPU", "MEMORY", "RESTARTS", "LAST RELOAD")
@@ -24,6 +24,11 @@ def render(document: Document, view: Look, now: float) -> str:
         for service in services
         for text, color in _troubles(service)
     ]
+    telemetry = document["agent"].get("telemetry")
+    if telemetry and telemetry["last_error"]:
+        lag = f", the oldest for {duration(telemetry['oldest_s'])}" if telemetry["oldest_s"] else ""
+        text = f"{telemetry['pending']} wait{lag}: {line(telemetry['last_error'])}"
+        wrong.append(f"{view.paint('telemetry', 'bold')}: {view.paint(text, 'yellow')}")
     if wrong:
         lines += ["", *wrong]
     return view.plain("\n".join(lines)) + "\n"
@@ -101,15 +106,27 @@ def _troubles(service: Document) -> "list[tuple[str, str]]":
     if unlisted := config.get("unlisted"):
         found.append((f"{line(unlisted)}; what is on disk may be more than is known", "yellow"))
     found += [(_beside(i), "yellow") for i in service["instances"] if not i.get("serves", True)]
-    if trial := service.get("on_trial"):
-        at, id_ = str(trial["until"])[11:19], trial["reload_id"]
-        text = f"on trial, goes back to {short(trial['back_to'])} at {at} UTC"
-        found.append((f"{text} (reloadctl confirm {id_})", "yellow"))
+    found += _not_sure_yet(service)
     found += [
         (f"reload {service[key]} {verb}", "yellow")
         for key, verb in (("running", "runs"), ("waiting", "waits"))
         if service.get(key)
     ]
+    return found
+
+
+def _not_sure_yet(service: Document) -> "list[tuple[str, str]]":
+    """What was applied and may still be put back."""
+    found = []
+    if trial := service.get("on_trial"):
+        at, id_ = str(trial["until"])[11:19], trial["reload_id"]
+        text = f"on trial, goes back to {short(trial['back_to'])} at {at} UTC"
+        found.append((f"{text} (reloadctl confirm {id_})", "yellow"))
+    if soak := service.get("soak"):
+        text = f"{line(soak['version'])} soaks until {clock(soak['until'])} UTC"
+        failures, why = soak["failures"], line(soak["why"])
+        told = f", {failures} of {failures + soak['passes']} probes failed: {why}"
+        found.append((text + (told if failures else ""), "yellow" if failures else "dim"))
     return found
 
 

@@ -46,6 +46,7 @@ def service(name: str = "web", **more: Any) -> dict[str, Any]:
         "running": None,
         "waiting": None,
         "on_trial": None,
+        "soak": None,
         "instances": [instance],
         "ready_instances": 1,
         "declared_instances": 1,
@@ -74,7 +75,7 @@ def down(name: str, **more: Any) -> dict[str, Any]:
 
 def status(*services: dict[str, Any]) -> dict[str, Any]:
     return {
-        "agent": {"version": "0.1.0", "pid": 7, "uptime_s": 1.0, "socket": "s"},
+        "agent": {"version": "0.1.0", "pid": 7, "uptime_s": 1.0, "socket": "s", "telemetry": None},
         "services": list(services),
     }
 
@@ -109,6 +110,7 @@ def reload(verdict: str | None = "applied", **more: Any) -> dict[str, Any]:
         "user": "",
         "phase": None,
         "on_trial": None,
+        "soak": None,
         "joined": False,
     }
     return document | more

@@ -74,6 +74,21 @@ def test_the_gap_the_drain_and_the_trial_are_told(agent: Agent, ctl: Ctl) -> Non
     assert "  drain    12 connections" in on_terminal("--socket", server.path, "show", "web")[1]
 
 
+def test_how_it_did_afterwards_is_told_with_the_trace_of_that(agent: Agent, ctl: Ctl) -> None:
+    soak = {
+        "trace_id": "5c" * 16, "until": "2026-11-22T10:10:00.000000Z", "outcome": None, "why": "",
+        "passes": None, "failures": None, "duration_ms": 4000.0,
+    }  # fmt: skip
+    over = {"passes": 5, "failures": 3, "why": "answered 500"}
+    for more, told in (
+        ({}, "until 2026-11-22 10:10:00 UTC, for 4000 ms so far"),
+        ({**over, "outcome": "failed"}, "failed: answered 500; 3 of 8 probes failed, 4000 ms"),
+        ({**over, "outcome": "passed"}, "passed; 3 of 8 probes failed, 4000 ms"),
+    ):
+        out = ctl(agent(reply(reload(soak=soak | more))), "show", "web")[1]
+        assert f"  soak     {told}, trace {'5c' * 16}" in out.splitlines()
+
+
 WHOLE = f"""\
 web  applied  {OLD} → {NEW}  182 ms  observed by workers
   reload   {ID}
@@ -157,8 +172,16 @@ def test_no_reference_is_the_newest(agent: Agent, ctl: Ctl) -> None:
         "/v1/reloads?limit=1",
         f"/v1/reloads/{ID}",
     ]
-    code, out, err = ctl(agent(reply({"reloads": []})), "show")
-    assert (code, out, "there is no reload yet" in err) == (5, "", True)
+    started = agent(reply({"reloads": []}), reply({"reloads": [reload()]}), reply(shown()))
+    assert ctl(started, "show") == (0, WHOLE, ""), "where nothing was reloaded, the newest start"
+    assert started.requests[1].path == "/v1/reloads?limit=1&starts=1"
+    code, out, err = ctl(agent(*[reply({"reloads": []})] * 2), "show")
+    assert (code, out, "there is no reload or start yet" in err) == (5, "", True)
+    assert ctl(server, "show", "") == (
+        2,
+        "",
+        "reloadctl: cannot show nothing: give a reload, a trace or a service\n",
+    )
 
 
 def test_json_and_otlp_are_the_agents_bytes(agent: Agent, ctl: Ctl) -> None:
