@@ -20,7 +20,7 @@ from agentd.core.manifest import Entry, Manifest, Missing
 from agentd.core.memory import Attempt, Want
 from agentd.core.process import Identity
 from agentd.core.service import Service
-from agentd.core.spec import WatchSpec
+from agentd.core.spec import Included, WatchSpec
 from agentd.ports import AdapterError
 from agentd.wire import Verdict
 from tests.api.stage import (
@@ -291,6 +291,31 @@ async def test_stamps_tell_whether_to_read_again(change: str, tmp_path: Path) ->
     finally:
         survey._GRAIN_NS = grain
     assert len(files.read) == (3 if change in ("bytes", "another", "gone") else 2)
+
+
+def test_beside_a_file_that_is_included_another_may_be(tmp_path: Path) -> None:
+    path = tmp_path / "parts/a.conf"
+    path.parent.mkdir()
+    manifest = on_disk(path, "one", 0)
+    of = Included(("x",), "(.)")
+    for one, around in ((spec("web"), False), (spec("web", inputs=(), included=of), True)):
+        places, _ = survey.stand(Files(), one, manifest)
+        assert (str(path.parent) in places) is around
+
+
+@looped
+async def test_what_cannot_be_listed_is_told() -> None:
+    doubtful = replace(NEW, unlisted="nginx says no")
+    files = Files()
+    files.on_disk["web"] = doubtful
+    runtime = SimpleNamespace(on_disk={}, machine=SimpleNamespace(files=files))
+    reader = Disk(runtime)  # type: ignore[arg-type]
+    alone = ready("web", spec=spec("web", inputs=(), included=Included(("x",), "(.)")))
+    async with asyncio.TaskGroup() as tasks:
+        reader.open(tasks)
+        await reader.refresh([alone], named=True)
+    told = views.service(alone, reader.newest("web"), (costs.Cost(),), lambda _, __: "")
+    assert told["config"]["unlisted"] == "nginx says no"
 
 
 def test_a_fresh_stamp_proves_nothing(tmp_path: Path) -> None:

@@ -61,6 +61,14 @@ def test_a_person_s_reload_asks_anew_and_a_watch_believes_what_it_sees() -> None
     assert a.last(fx.TakeSnapshot).anew
 
 
+def test_a_watch_of_what_is_included_alone_is_one() -> None:
+    a = agent(spec(inputs=(), included=NGINX)).up()
+    a.hint()
+    a.elapse("waiting")
+    a.read(2)
+    assert a.last(fx.RunCheck).hash == "sha256:2"
+
+
 def test_the_check_says_why_it_cannot_be_listed() -> None:
     a = up()
     a.reload()

@@ -215,6 +215,28 @@ def test_the_next_agent_knows_what_was_included_although_nobody_can_tell_it(
         assert last(running, "applied")["config"]["in_sync"]
 
 
+def test_a_command_that_hangs_is_ended_and_nothing_is_taken(tmp_path: Path) -> None:
+    nginx = Including(tmp_path)
+    hangs, pid = tmp_path / "hangs", tmp_path / "pid"
+    nginx_t = f"nginx -T -q -p {tmp_path}/ -c {nginx.conf} -g 'daemon off;'"
+    script = f"test -e {hangs} && {{ sleep 600 & echo $! > {pid}; wait; }}; {nginx_t}"
+    own = f'included = {{ command = ["sh", "-c", """{script}"""], pattern = "^# configuration file (.+):$", timeout = "1s" }}\n'
+    with host(tmp_path, nginx.definition + own) as running:
+        good = running.ready("web")
+        hangs.touch()
+        nginx.say("two")
+        code, reload = running.ctl("reload", "web")
+        assert (code, reload["verdict"], reload["error"]) == (150, "rejected", "inputs_unlisted")
+        assert reload["message"] == "cannot list the included files: sh did not end within 1s"
+        assert nginx.get() == "one"
+        assert running.service("web")["config"]["live"] == good["config"]["live"]
+        until(lambda: not Path(f"/proc/{int(pid.read_text())}").exists(), "its group is killed")
+        hangs.unlink()
+        code, reload = running.ctl("reload", "web")
+        assert (code, reload["verdict"]) == (0, "applied")
+        assert nginx.get() == "two"
+
+
 def test_what_was_included_is_put_back(tmp_path: Path) -> None:
     """The check finds nothing wrong with an address that somebody else holds; nginx says that it did not take it."""
     nginx = Including(tmp_path)
