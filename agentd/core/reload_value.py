@@ -132,6 +132,8 @@ class Ending:
     """The inputs changed under it: another one must follow."""
     back: str = ""
     """Hash of what was put back in vain."""
+    undo: str = ""
+    """Hash of what another reload puts back: of several instances some have taken what was bad."""
     not_taken: tuple[str, ...] = ()
     """What the service did not take, by name."""
     silent: str = ""

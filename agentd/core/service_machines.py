@@ -58,7 +58,7 @@ def move_instance(t: Turn, event: InstanceEvent) -> None:
         return
     gone = before.phase in instance.ALIVE and after.phase not in instance.ALIVE
     if gone:
-        t.s = replace(t.s, workers=())
+        service_external.gone(t, before.generation)
         service_late.drop(t)
         relive(t, "not running")
     if after.phase is Phase.READY:
@@ -82,6 +82,7 @@ def move_other(t: Turn, before: Instance, event: InstanceEvent) -> None:
     if after.phase is Phase.READY:
         _admitted(t, after)
     if before.phase in instance.ALIVE and after.phase not in instance.ALIVE:
+        service_external.gone(t, before.generation)
         relive(t, "not running")
     if before.phase is Phase.READY:
         move_running(t, OtherEnded(after.slot, _error_type(after)))
@@ -107,6 +108,8 @@ def move_process(t: Turn, event: ProcessEvent) -> None:
         return
     if (one := other(t, event)) is not None:
         move_other(t, one, event)
+        if isinstance(event, Notified):
+            service_external.said_unasked(t, event)
         return
     move_instance(t, event)
     acts = t.s.running is not None and t.s.running.act is Act.RECIPE
