@@ -154,7 +154,12 @@ class Lists:
 
     def _of(self, spec: Spec, of: Included) -> _Known:
         there = self._services.get(spec.name)
-        if there is None or there.of != of:
+        if (
+            there is None
+        ):  # two threads may come here at once: the first wins, for the loop may know more by then
+            kept = _Known(of, Listed(self._load(spec.name, of)))
+            there = self._services.setdefault(spec.name, kept)
+        if there.of != of:
             there = self._services[spec.name] = _Known(of, Listed(self._load(spec.name, of)))
         return there
 
