@@ -37,6 +37,7 @@ from agentd.ports import AdapterError, Key, Message
 from agentd.retention import Retention
 from agentd.runtime.births import hears
 from agentd.runtime.environment import owner
+from agentd.runtime.listing import Listing
 from agentd.runtime.machine import Machine
 from agentd.runtime.runtime import Runtime
 from agentd.store.sqlite import SqliteStore
@@ -192,7 +193,13 @@ class _Agent:
         self._calls = OsCalls()
         self._opens = FanotifyOpens(loop)
         self._listeners = OsListeners(options.runtime_dir / "listeners", self._say)
-        self._files = OsFiles(state / "snapshots", state / "host.key", rejected=state / "rejected")
+        self._files = OsFiles(
+            state / "snapshots",
+            state / "host.key",
+            rejected=state / "rejected",
+            included=state / "included",
+            run=Listing(commands, os.environ).run,
+        )
         self._notify = NotifySockets(loop, options.runtime_dir / "notify", hub.notified)
         self._machine = Machine(
             processes=self._processes,
@@ -239,6 +246,7 @@ class _Agent:
         )
         self._api.upgrade(self.upgrade)
         self._watch = FileWatch(loop, self._files, self._say)
+        self._files.lists.changed = self._watch.relisted
         self._timer = Timer(loop, _at_most)
         self._applying = Applying(
             options.config,

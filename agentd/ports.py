@@ -145,6 +145,8 @@ class CommandOrder:
     """Whose user, group, cwd, umask and limits it takes (``command`` is not used)."""
     env: tuple[tuple[str, str], ...]
     timeout: float
+    find: str | None = None
+    """Regular expression with one group, looked for in every line of the output; None: nothing is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +159,8 @@ class CommandResult:
     """Why it could not be started."""
     output: tuple[str, ...]
     """The last lines of stdout and stderr together, at most 64 KiB."""
+    found: tuple[str, ...] = ()
+    """What was looked for, in order and with undecodable bytes as ``os.fsdecode`` has them; how often is bounded."""
 
 
 class Commands(Protocol):
@@ -395,8 +399,12 @@ class States(Protocol):
 class Files(Protocol):
     """The inputs on disk."""
 
-    async def snapshot(self, spec: Spec, *, keep: bool) -> Manifest | Missing:
-        """One consistent reading of the inputs, hashed; stored content-addressed when ``keep`` and the spec allows."""
+    async def snapshot(self, spec: Spec, *, keep: bool, anew: bool = False) -> Manifest | Missing:
+        """One consistent reading of the inputs, hashed; stored content-addressed when ``keep`` and the spec allows.
+
+        Files that they include are inputs, where the spec says how to list them. They are listed when something was seen to
+        change since they were, or ``anew``.
+        """
 
     def watched(self, spec: Spec) -> tuple[str, ...]:
         """The directories and files whose change may change the inputs."""

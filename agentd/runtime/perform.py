@@ -327,7 +327,8 @@ class Performer:
 
     async def _snapshot(self, effect: TakeSnapshot) -> None:
         try:
-            found = await self._machine.files.snapshot(effect.spec, keep=effect.spec.snapshot)
+            spec = effect.spec
+            found = await self._machine.files.snapshot(spec, keep=spec.snapshot, anew=effect.anew)
         except AdapterError as error:
             self._runtime.post(EffectFailed(effect.token, "snapshot_failed", error.what))
         else:

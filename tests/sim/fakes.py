@@ -298,7 +298,7 @@ class FakeFiles:
     def __init__(self, agent: Agent) -> None:
         self._a = agent
 
-    async def snapshot(self, spec: Spec, *, keep: bool) -> Manifest | Missing:
+    async def snapshot(self, spec: Spec, *, keep: bool, anew: bool = False) -> Manifest | Missing:
         del keep
         await asyncio.sleep(0.001)
         text = self._a.world.text[spec.name]

@@ -27,7 +27,7 @@ from agentd.core.spec import Spec
 from agentd.core.value import replace
 from agentd.wire import Trigger
 from tests.sim import invariants
-from tests.sim.children import Child, Script
+from tests.sim.children import DOUBT, Child, Script
 from tests.sim.machine import DOES
 
 PERSON = Cause(Trigger.CLI, "alice")
@@ -40,6 +40,8 @@ class World:
     def __init__(self, specs: Sequence[Spec], seed: int = 0, faults: float = 0.0) -> None:
         self.specs = tuple(specs)
         self.rng = random.Random(seed)
+        self.doubts = random.Random(f"doubts {seed}")
+        """A stream of its own: what the other seeds tell stays what it was."""
         self.seed = seed
         self.faults = faults
         self.now = 0.0
@@ -369,7 +371,10 @@ class World:
         if hash_ is None or self.fault(0.01):
             return Missing("missing_input", f"{service}.conf is missing")
         self.kept[hash_] = self.inputs[service] or 0
-        return Manifest(hash_, hash_[7:], (Entry(f"/etc/{service}.conf", hash_, 1),))
+        entries = (Entry(f"/etc/{service}.conf", hash_, 1),)
+        if self.faults > 0 and self.doubts.random() < 0.03 * self.faults:
+            return Manifest(f"{hash_}{DOUBT}", hash_[7:], entries, unlisted="nobody names them")
+        return Manifest(hash_, hash_[7:], entries)
 
     def write(self, service: str, *, bad: bool = False, sick: bool = False) -> None:
         """New bytes, never seen before."""
