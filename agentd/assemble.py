@@ -43,6 +43,7 @@ from agentd.store.sqlite import SqliteStore
 from agentd.system import lock
 from agentd.system.calls import OsCalls
 from agentd.system.commands import OsCommands
+from agentd.system.fdstore import FdStore
 from agentd.system.files import OsFiles
 from agentd.system.groups import find_delegated
 from agentd.system.listeners import OsListeners
@@ -168,7 +169,8 @@ class _Agent:
         self._output = SplicedOutput(loop, state / "logs")
         self._calls = OsCalls()
         self._opens = FanotifyOpens(loop)
-        self._listeners = OsListeners(options.runtime_dir / "listeners", self._say)
+        store = FdStore(os.environ, self._say)
+        self._listeners = OsListeners(options.runtime_dir / "listeners", self._say, store=store)
         self._files = OsFiles(state / "snapshots", state / "host.key", rejected=state / "rejected")
         self._notify = NotifySockets(loop, options.runtime_dir / "notify", hub.notified)
         self._machine = Machine(
@@ -233,7 +235,9 @@ class _Agent:
         """Adopt what earlier agents left; what to do first."""
         services = self._definitions.services
         memories = self._store.memories()
+        self._listeners.take_back(services)
         found, beside = _adopt(self._machine, services, memories, self._say)
+        self._listeners.settle()
         known = {memory.service: memory for memory in memories}
         left = Left(known, found, self._store.open_reloads(), self._boot, beside)
         if self._store.notice:

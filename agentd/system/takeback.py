@@ -1,4 +1,4 @@
-"""Takes a socket back from a living process: the next agent's way to the listeners of the one that was killed.
+"""Takes a socket back from a living process, or from what the service manager kept: the next agent's way to the last one's listeners.
 
 Decides whether what was found is the socket that was meant. The process keeps its own descriptor; nothing in it changes.
 """
@@ -8,9 +8,10 @@ from __future__ import annotations
 import ctypes
 import os
 import socket
+import stat
 from collections.abc import Collection
 
-from agentd.core.spec import SocketSpec
+from agentd.core.spec import Family, SocketKind, SocketSpec
 from agentd.system import holders, proctable, sockopen
 
 _PIDFD_GETFD = 438  # the same on every architecture; Linux 5.6
@@ -30,6 +31,22 @@ def take(spec: SocketSpec, pid: int, inodes: Collection[int]) -> socket.socket |
                     return got
                 got.close()
     return None
+
+
+def fits(kept: socket.socket, spec: SocketSpec) -> bool:
+    """Whether clients of this address come to a socket that was kept while no agent was there."""
+    try:
+        if not sockopen.is_at(kept, spec):
+            return False
+        if spec.kind is SocketKind.UNIX:  # its file may be gone, or be another's by now
+            here = stat.S_ISSOCK(os.lstat(spec.path).st_mode)
+            return here and sockopen.there(spec) == {os.fstat(kept.fileno()).st_ino}
+        if kept.family == socket.AF_INET6:  # declared for both families, it may have been for one
+            only = kept.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+            return bool(only) is (spec.family is not Family.DUAL)
+    except OSError:
+        return False
+    return True
 
 
 def _copy(pid: int, fd: int) -> socket.socket | None:
