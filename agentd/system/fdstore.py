@@ -34,6 +34,8 @@ class Given(NamedTuple):
     name: str
     inode: int
     sock: socket.socket
+    where: str | int
+    """Its path or port."""
 
 
 class FdStore:
@@ -59,11 +61,14 @@ class FdStore:
         for name, fd in _handed_over(env, first):
             self._receive(name, fd)
 
-    def take(self, service: str, fits: Callable[[socket.socket], bool]) -> list[socket.socket]:
-        """Those of the last agent's that fit; they stay in the store, for this service from now on."""
-        found = [one for one in self._given if fits(one.sock)]
-        self._given = [one for one in self._given if one not in found]
-        self._of.setdefault(service, set()).update(one.inode for one in found)
+    def take(
+        self, service: str, where: str | int, fits: Callable[[socket.socket], bool]
+    ) -> list[socket.socket]:
+        """Those of the last agent's at this path or port that fit; they stay in the store, for this service from now on."""
+        found = [one for one in self._given if one.where == where and fits(one.sock)]
+        if found:
+            self._given = [one for one in self._given if one not in found]
+            self._of.setdefault(service, set()).update(one.inode for one in found)
         return [one.sock for one in found]
 
     def discard(self) -> None:
@@ -127,7 +132,7 @@ class FdStore:
         if self._stuck:
             self._again = time.monotonic() + _PAUSE
         if self._stuck and not was:
-            why = "the service manager does not answer; it is tried again"
+            why = "the service manager does not answer; tried again with the next change"
             self._say(f"cannot keep listeners over a restart of agentd: {why}")
         return not self._stuck
 
@@ -135,7 +140,10 @@ class FdStore:
         try:
             os.set_inheritable(fd, False)
             inode = os.fstat(fd).st_ino
-            self._given.append(Given(name, inode, socket.socket(fileno=fd)))
+            got = socket.socket(fileno=fd)
+            at = got.getsockname()
+            where = at[1] if isinstance(at, tuple) else at
+            self._given.append(Given(name, inode, got, where))
             self._names[inode] = name
         except OSError:  # not a socket: nothing that an agent has stored
             with contextlib.suppress(OSError):

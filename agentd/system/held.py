@@ -138,7 +138,8 @@ class Held:
         nobody is left to want one when its process is gone: stored, it would stay in the group, and where the kernel spreads over
         all of that, clients would come to a queue that nobody serves. Without it they come to those that are there.
         """
-        return [m for m in dict.fromkeys(self.places.values()) if m.sock is not None]
+        current = dict.fromkeys(self.places.values())
+        return [m for m in self.members if m in current and m.sock is not None]
 
     @property
     def family(self) -> socket.AddressFamily:

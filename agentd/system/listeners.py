@@ -177,12 +177,14 @@ class OsListeners:
 
     def _regain(self, spec: Spec, one: SocketSpec) -> None:
         """What was stored for this address, whatever its service and name were then, in the order that was noted."""
-        kept = self._store.take(spec.name, partial(takeback.fits, spec=one))
+        where = one.path or one.port
+        kept = self._store.take(spec.name, where, partial(takeback.fits, spec=one))
         if not kept:
             return
         there = {os.fstat(sock.fileno()).st_ino for sock in kept}
-        with contextlib.suppress(OSError):  # a kernel without sock_diag
-            there |= sockopen.there(one)
+        if one.kind is SocketKind.TCP:  # processes may have others of its group
+            with contextlib.suppress(OSError):  # a kernel without sock_diag
+                there |= sockopen.there(one)
         noted = (n for n in self._file.read(spec.name).values() if n.address == one.address)
         service = self._services.setdefault(spec.name, _Service())
         held = self._as_noted(spec.name, one, next(noted, None), there)

@@ -12,7 +12,7 @@ import stat
 from collections.abc import Collection
 
 from agentd.core.spec import Family, SocketKind, SocketSpec
-from agentd.system import holders, proctable, sockopen
+from agentd.system import holders, proctable, sockdiag, sockopen
 
 _PIDFD_GETFD = 438  # the same on every architecture; Linux 5.6
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -38,15 +38,26 @@ def fits(kept: socket.socket, spec: SocketSpec) -> bool:
     try:
         if not sockopen.is_at(kept, spec):
             return False
-        if spec.kind is SocketKind.UNIX:  # its file may be gone, or be another's by now
-            here = stat.S_ISSOCK(os.lstat(spec.path).st_mode)
-            return here and sockopen.there(spec) == {os.fstat(kept.fileno()).st_ino}
+        if spec.kind is SocketKind.UNIX:
+            return _has_its_path(os.fstat(kept.fileno()).st_ino, spec)
         if kept.family == socket.AF_INET6:  # declared for both families, it may have been for one
             only = kept.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
             return bool(only) is (spec.family is not Family.DUAL)
     except OSError:
         return False
     return True
+
+
+def _has_its_path(inode: int, spec: SocketSpec) -> bool:
+    """Its file may be gone, or be another's by now."""
+    file = os.lstat(spec.path)
+    if not stat.S_ISSOCK(file.st_mode):
+        return False
+    if sockdiag.unix_file(inode) == file.st_ino & 0xFFFFFFFF:
+        return True
+    return sockopen.there(spec) == {
+        inode
+    }  # where a file system tells two numbers, who listens there
 
 
 def _copy(pid: int, fd: int) -> socket.socket | None:

@@ -352,6 +352,18 @@ def test_one_that_was_shut_down_is_opened_anew(tmp_path: Path) -> None:
         assert made.connect()
 
 
+def test_one_that_its_process_shut_down_is_stored_no_more(tmp_path: Path) -> None:
+    with host(tmp_path) as made:
+        spec = web(made.tcp)
+        (fd,) = made.lend(G1, spec)
+        with socket.socket(fileno=os.dup(fd)) as listener:
+            listener.shutdown(socket.SHUT_RDWR)
+        made.agent.release(G1)
+        assert made.manager.store == []
+        made.lend(G2, spec)
+        assert len(made.manager.store) == 1
+
+
 def test_what_the_store_does_not_take_is_said_once(tmp_path: Path) -> None:
     with host(tmp_path, most=3) as made:
         specs = [replace(web(replace(made.tcp, port=free_port())), name=f"s{n}") for n in range(5)]
@@ -385,7 +397,7 @@ def test_a_manager_that_does_not_answer_is_said_and_not_waited_for(tmp_path: Pat
         listeners.lend(G1, spec, beside=False)
         listeners.drop("web")
     assert len(said) == 1
-    assert said[0].endswith("the service manager does not answer; it is tried again")
+    assert said[0].endswith("the service manager does not answer; tried again with the next change")
 
 
 def test_one_that_is_stuck_is_waited_for_once(tmp_path: Path) -> None:
@@ -450,5 +462,5 @@ def test_what_was_handed_to_another_process_is_not_touched(pid: str) -> None:
     env = {"LISTEN_PID": pid, "LISTEN_FDS": "1", "LISTEN_FDNAMES": "a", "HOME": "/"}
     store = FdStore(env, print, 0)
     assert env == {"HOME": "/"}, "nor does any later program find it"
-    assert store.take("web", lambda _: True) == []
+    assert store.take("web", 80, lambda _: True) == []
     os.fstat(0)
