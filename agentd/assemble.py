@@ -163,13 +163,13 @@ class _Agent:
         self._journal.listen(self._tell)
         hub = _Hub()
         self._processes = OsProcesses(loop, hub, find_delegated(options.runtime_dir))
-        _allow_many_descriptors()  # after the processes took note of what their children get
+        store = FdStore(os.environ, self._say)
+        _allow_many_descriptors()  # after these took note of what children, and the next agent, get
         table = OsProcessTable()
         commands = OsCommands(loop, self._processes.launcher)
         self._output = SplicedOutput(loop, state / "logs")
         self._calls = OsCalls()
         self._opens = FanotifyOpens(loop)
-        store = FdStore(os.environ, self._say)
         self._listeners = OsListeners(options.runtime_dir / "listeners", self._say, store=store)
         self._files = OsFiles(state / "snapshots", state / "host.key", rejected=state / "rejected")
         self._notify = NotifySockets(loop, options.runtime_dir / "notify", hub.notified)

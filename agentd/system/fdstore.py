@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
@@ -17,10 +18,12 @@ from typing import NamedTuple
 
 from agentd.system import sdnotify
 
-MOST = 1024
+MOST = 500
 """What the unit of ``reloadctl unit`` allows: a manager before systemd 254 does not tell ($FDSTORE)."""
 _FIRST = 3
 """SD_LISTEN_FDS_START."""
+_SPARE = 12
+"""Descriptors that a program has beside."""
 _PATIENCE = 2.0
 """Seconds that the manager is given to have closed what was removed."""
 _PAUSE = 5.0
@@ -44,10 +47,16 @@ class FdStore:
     def __init__(
         self, env: MutableMapping[str, str], say: Callable[[str], None], first: int = _FIRST
     ) -> None:
-        """``env``: the agent's own; what was handed over by it is taken out. ``first``: the descriptor at which that begins."""
+        """``env``: the agent's own; what was handed over by it is taken out. ``first``: the descriptor at which that begins.
+
+        The next agent starts with the limit of descriptors that this one has now.
+        """
         self._path = env.get("NOTIFY_SOCKET", "")
         told = env.get("FDSTORE", "")
-        self._most = int(told) if told.isdecimal() else MOST
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        # While systemd puts them in their places, before exec, it may need as many numbers again below that limit: where there
+        # are too few the agent is not started (status 202/FDS, seen with 960 of 1024), and is tried again with the same ones.
+        self._most = min(int(told) if told.isdecimal() else MOST, soft // 2 - _SPARE)
         self._say = say
         self._full = self._stuck = self._removing = False
         self._again = 0.0
@@ -111,8 +120,9 @@ class FdStore:
         """Said once each time that it happens: nobody else would."""
         was, self._full = self._full, len(self._names) >= self._most
         if self._full and not was:
-            how = f"the store of the service manager takes {self._most} (FileDescriptorStoreMax=)"
-            self._say(f"cannot keep every listener over a restart of agentd: {how}; raise that")
+            how = f"the store of the service manager takes {self._most}"
+            keys = "raise FileDescriptorStoreMax= of the unit, and LimitNOFILE= to more than twice that"
+            self._say(f"cannot keep every listener over a restart of agentd: {how}; {keys}")
         return self._full
 
     def _remove(self, inode: int) -> None:

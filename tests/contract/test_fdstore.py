@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import socket
 import subprocess
 import time
@@ -371,12 +372,28 @@ def test_what_the_store_does_not_take_is_said_once(tmp_path: Path) -> None:
             made.lend(Key(spec.name, 1), spec)
         (said,) = made.said
         assert said.startswith("cannot keep every listener over a restart of agentd: the store")
-        assert "takes 3 (FileDescriptorStoreMax=)" in said
+        assert "takes 3; raise FileDescriptorStoreMax= of the unit" in said
         assert (len(made.manager.store), made.manager.refused) == (3, 0)
         made.agent.drop("s0")
         made.agent.release(Key("s4", 1))
         assert [name.split("/")[0] for name in made.manager.store] == ["s1", "s2", "s4"]
         assert len(made.said) == 1
+
+
+def test_no_more_is_stored_than_a_program_can_be_started_with(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with host(tmp_path) as made:
+        made.die()
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (28, hard))
+            made.begin()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for n in range(3):
+            one = SocketSpec("a", UNIX, path=str(tmp_path / f"{n}"))
+            made.lend(Key(f"s{n}", 1), replace(web(one), name=f"s{n}"))
+        assert len(made.manager.store) == 2
+        assert "takes 2; " in made.said[0]
 
 
 def test_200_services_with_two_sockets_each_are_stored(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ import pytest
 from host import HERE, until
 from test_systemd import NEWER, Machine, booted
 
+from agentd.system.fdstore import MOST
+
 PORT = 8080
 SERVICE = """[service.web]
 command = ["/bin/sh", "-c", '''{command}''']
@@ -169,3 +171,23 @@ def test_nobody_is_kept_waiting_for_who_does_not_come_back(site: Site) -> None:
     site.machine.systemctl("stop", "agentd")
     assert site.refused(), "the unit is stopped: nobody is to come"
     site.machine.systemctl("start", "agentd")
+
+
+def test_as_many_as_are_stored_can_be_handed_over(site: Site) -> None:
+    """systemd needs room to put them in their places: with more it would not start the next agent."""
+    site.machine.box.run(site.machine.ctl_path, "shutdown")
+    until(lambda: site.machine.show("ActiveState") != "active", "the last one has ended")
+    text = ""
+    for name in "abcdef":
+        paths = [f"/run/{name}{n}.sock" for n in range(90)]
+        listen = ", ".join(f'{{ name = "s{n}", listen = "{p}" }}' for n, p in enumerate(paths))
+        text += f'[service.{name}]\ncommand = ["sleep", "1000"]\nready = {{ after = "0s" }}\n'
+        text += f"sockets = [{listen}]\n"
+    site.define(text)
+    site.machine.systemctl("start", "agentd")
+    pids = until(site.machine.pids, "all are up")
+    assert site.stored() == MOST < 6 * 90
+    assert f"takes {MOST}; raise" in site.machine.journal()
+    restart(site)
+    assert until(site.machine.pids, "all are adopted") == pids
+    assert site.stored() == MOST
