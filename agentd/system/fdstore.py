@@ -28,6 +28,7 @@ _PATIENCE = 2.0
 """Seconds that the manager is given to have closed what was removed."""
 _PAUSE = 5.0
 """Seconds in which one that did not take a message is not asked again: the agent has other things to do than to wait for it."""
+_NONE: Mapping[str, int] = {}
 _ABOUT = ("LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS", "LISTEN_FDNAMES")
 
 
@@ -45,10 +46,15 @@ class FdStore:
     """What the manager keeps for the agent. All of it runs on the event loop's thread."""
 
     def __init__(
-        self, env: MutableMapping[str, str], say: Callable[[str], None], first: int = _FIRST
+        self,
+        env: MutableMapping[str, str],
+        say: Callable[[str], None],
+        first: int = _FIRST,
+        kept: Mapping[str, int] = _NONE,
     ) -> None:
         """``env``: the agent's own; what was handed over by it is taken out. ``first``: the descriptor at which that begins.
 
+        ``kept``: what other code in this process has left, as ``called`` names it.
         The next agent starts with the limit of descriptors that this one has now.
         """
         self._path = env.get("NOTIFY_SOCKET", "")
@@ -67,8 +73,16 @@ class FdStore:
         self._of: dict[str, set[int]] = {}
         """The inodes that are stored for each service."""
         self._given: list[Given] = []
-        for name, fd in _handed_over(env, first):
+        for name, fd in (*_handed_over(env, first), *kept.items()):
             self._receive(name, fd)
+
+    def called(self, name: str, inode: int) -> str:
+        """What a listener is to be called for other code in this process: as in the store, or, with a ``/`` before it, not stored."""
+        return self._names.get(inode, f"/{name}")
+
+    def has(self, inode: int) -> bool:
+        """Whether it is stored."""
+        return inode in self._names
 
     def take(
         self, service: str, where: str | int, fits: Callable[[socket.socket], bool]
@@ -77,7 +91,8 @@ class FdStore:
         found = [one for one in self._given if one.where == where and fits(one.sock)]
         if found:
             self._given = [one for one in self._given if one not in found]
-            self._of.setdefault(service, set()).update(one.inode for one in found)
+            inodes = {one.inode for one in found} & self._names.keys()
+            self._of.setdefault(service, set()).update(inodes)
         return [one.sock for one in found]
 
     def discard(self) -> None:
@@ -85,7 +100,8 @@ class FdStore:
         for one in self._given:
             self._say(f"the listener that was kept as {one.name} is not wanted any more: closed")
             one.sock.close()
-            self._remove(one.inode)
+            if one.inode in self._names:
+                self._remove(one.inode)
         self._given = []
         self.settle()
 
@@ -154,7 +170,8 @@ class FdStore:
             at = got.getsockname()
             where = at[1] if isinstance(at, tuple) else at
             self._given.append(Given(name, inode, got, where))
-            self._names[inode] = name
+            if not name.startswith("/"):
+                self._names[inode] = name
         except OSError:  # not a socket: nothing that an agent has stored
             with contextlib.suppress(OSError):
                 os.close(fd)

@@ -114,6 +114,17 @@ class OsListeners:
         self._file.remove(service)
         self._keep(service)
 
+    def keep(self) -> dict[str, int]:
+        """Copies for other code in this process: of what nobody else has, and of what is stored, by what it is called there."""
+        found: dict[str, int] = {}
+        for service, known in self._services.items():
+            for name, held in known.held.items():
+                for one in held.stored:
+                    if one.sock is not None and (not one.users or self._store.has(one.inode)):
+                        called = self._store.called(f"{service}/{name}/{one.inode}", one.inode)
+                        found[called] = one.sock.dup().detach()
+        return found
+
     def take_back(self, specs: Iterable[Spec]) -> None:
         """Have what was stored for these services again: before their processes are adopted. The rest is given up."""
         for spec in specs:

@@ -48,6 +48,20 @@ class Host:
         self.agent.settle()
         return self.agent
 
+    def upgrade(self, *specs: Spec, manager: bool = True) -> OsListeners:
+        """Other code in the same process: nothing is handed over by the manager."""
+        kept = self.agent.keep()
+        self.agent.close()
+        env = self.manager.env if manager else {}
+        self.agent = OsListeners(
+            self.directory / "run",
+            self.said.append,
+            store=FdStore(env, self.said.append, kept=kept),
+        )
+        self.agent.take_back(specs)
+        self.agent.settle()
+        return self.agent
+
     def die(self) -> None:
         """As far as listeners are concerned a kill -9 does no more than this."""
         self.agent.close()
@@ -235,6 +249,34 @@ def test_a_process_that_may_not_be_looked_into(tmp_path: Path) -> None:
         assert made.connect()
         assert (waiting(first), waiting(second)) == (0, 1)
         os.close(first)
+
+
+@pytest.mark.parametrize("most", [0, 1, 1024])
+def test_other_code_in_the_same_process_has_what_was_stored_and_what_was_not(
+    tmp_path: Path, most: int
+) -> None:
+    with host(tmp_path, most) as made:
+        spec = web(made.tcp, SocketSpec("d", UDP, "127.0.0.1", made.port))
+        made.lend(G1, spec)
+        made.agent.release(G1)
+        assert made.connect()
+        before = made.manager.store
+        for _ in range(2):
+            made.upgrade(spec)
+            assert made.connect()
+        assert made.manager.store == before
+        fd, _ = made.lend(G2, spec)
+        assert waiting(fd) == 3
+        made.upgrade()
+        assert made.manager.store == []
+        assert not made.connect()
+
+
+def test_other_code_finds_by_itself_what_processes_have(tmp_path: Path) -> None:
+    with host(tmp_path) as made:
+        made.upgrade(manager=False)
+        made.lend(G1, web(made.tcp))
+        assert made.agent.keep() == {}
 
 
 def test_what_was_served_by_an_agent_without_a_store_is_stored_by_the_next(tmp_path: Path) -> None:

@@ -114,7 +114,12 @@ def kill_both(site: Site) -> None:
     until(lambda: site.machine.another(main), "systemd starts the next agent")
 
 
-@pytest.mark.parametrize("ends", [restart, kill])
+def upgrade(site: Site) -> None:
+    done = site.machine.box.run(site.machine.ctl_path, "upgrade")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("ends", [restart, kill, upgrade])
 def test_clients_of_a_service_in_backoff_wait(site: Site, ends: Any) -> None:
     site.begin("exit 1")
     site.comes_to("backoff")
@@ -129,6 +134,9 @@ def test_clients_of_a_service_in_backoff_wait(site: Site, ends: Any) -> None:
     assert account["good"] > 20
     assert site.stored() == 3
     assert "closed" not in site.machine.journal()
+    assert site.machine.box.run(site.machine.ctl_path, "stop", "web").returncode == 0
+    assert site.stored() == 0
+    assert site.machine.box.run(site.machine.ctl_path, "start", "web").returncode == 0
 
 
 def test_clients_of_one_that_dies_while_no_agent_is_there_wait(site: Site) -> None:
