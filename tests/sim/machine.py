@@ -77,6 +77,8 @@ def birth(w: World, e: fx.Spawn) -> None:
     w.children[name] = [c for c in w.children[name] if c.there or not c.told] + [child]
     w.born[name, e.generation] = identity
     w.slot[name, e.generation] = e.slot
+    if e.spec.sockets:
+        w.listening.add(name)
     w.record_birth(name, e.generation, identity)
     told = w.soon()
     w.answer(e.token, told, ev.Spawned(e.token, identity))
@@ -232,6 +234,7 @@ def write_down(w: World, e: fx.WriteDown) -> None:
 def close_sockets(w: World, e: fx.CloseSockets) -> None:
     assert not any(c.main for c in w.children[e.service]), f"{e} while somebody serves"
     w.serving.pop(e.service, None)
+    w.listening.discard(e.service)
 
 
 def count(w: World, e: fx.Count) -> None:

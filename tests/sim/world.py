@@ -85,6 +85,10 @@ class World:
         """The services of which it matters whether they read, and how often they had before."""
         self.serving: dict[str, dict[int, int]] = {}
         """Which generation the new connections of each instance go to."""
+        self.keeps = seed % 2 == 0
+        """Whether a service manager keeps the listeners that are current while no agent is there."""
+        self.listening: set[str] = set()
+        """The services at whose sockets clients wait, or are served."""
         self._durable: list[fx.Effect] = []
         self._committing = False
         self._seq = 0
@@ -138,7 +142,12 @@ class World:
             for other in (*m.others, *m.places)
             if self._alive(name, other.process)
         ]
+        wanted = {spec.name for spec in self.specs if spec.sockets}
         for name, children in self.children.items():  # a listener ends with its last holder
+            if name not in wanted or not (self.keeps or any(c.main for c in children)):
+                self.listening.discard(name)
+            if self.keeps:
+                continue
             shares = self.serving.setdefault(name, {})
             for slot in {c.slot for c in children if c.main}:
                 there = [c.generation for c in children if c.main and c.slot == slot]
@@ -390,3 +399,4 @@ class World:
         self.die()
         self.boot_id = f"boot-{self.life}"
         self.children = {name: [] for name in self.children}
+        self.listening = set()
