@@ -180,6 +180,10 @@ class Reload:
     restore: str = ""
     """Hash of what is put back first."""
     confirm_within: float | None = None
+    spec: Spec | None = None
+    """Another definition, which it tries; None: the one in force."""
+    definition: tuple[str, ...] = ()
+    """The keys in which what it tries, or an earlier agent did, differs from the one before."""
     handle: str = "signal"
     machine: str = "waiting"
     stage: Stage = Stage.QUEUED
@@ -282,6 +286,7 @@ def requested(r: Reload, view: View, at: float) -> Note:
             r.restore,
             r.confirm_within,
             old.attributes if old else (),
+            r.definition,
         ),
     )
 

@@ -75,10 +75,17 @@ def test_what_is_asked(agent: Agent, ctl: Ctl) -> None:
     ctl(server, "apply", "--reason", "new limits")
     assert [(r.method, r.path) for r in server.requests] == [
         ("GET", "/v1/plan"),
-        ("POST", "/v1/apply"),
-        ("POST", "/v1/apply"),
+        *[("POST", "/v1/apply")] * 2,
     ]
-    assert [r.json for r in server.requests[1:]] == [{"reason": ""}, {"reason": "new limits"}]
+    ctl(server, "apply", "--no-wait")
+    ctl(server, "apply", "--timeout", "3s")
+    asked = {"reason": "", "wait": True, "timeout_s": None}
+    assert [r.json for r in server.requests[1:]] == [
+        asked,
+        asked | {"reason": "new limits"},
+        asked | {"wait": False},
+        asked | {"timeout_s": 3.0},
+    ]
 
 
 @pytest.mark.parametrize(

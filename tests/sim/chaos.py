@@ -234,7 +234,7 @@ class Chaos:
             if rng.random() < 0.15:
                 continue
             if rng.random() < 0.3:
-                command = (s.name, str(rng.randrange(3)))
+                command = (s.name, rng.choice(("0", "1", "2", machine.BAD)))
                 s = replace(s, process=ProcessSpec(command))  # noqa: PLW2901
             if rng.random() < 0.2:
                 steps = rng.choice(STEPS)
@@ -252,6 +252,7 @@ class Chaos:
                     s,
                     after=tuple(n for n in s.after if n in names),
                     requires=tuple(n for n in s.requires if n in names),
+                    digest=f"{s.process.command} {s.reload.handle} {s.instances}",
                 )
                 for s in specs
             ]

@@ -18,7 +18,7 @@ from agentd.core.manifest import Entry, Manifest, Missing
 from agentd.core.memory import Memory
 from agentd.core.process import Exit, Identity
 from agentd.core.question import Question, Said
-from agentd.core.spec import Probe, ProcessSpec, Spec
+from agentd.core.spec import Probe, ProcessSpec, SocketSpec, Spec
 from agentd.core.steps import Worker
 from agentd.ports import (
     AdapterError,
@@ -500,6 +500,18 @@ class FakeListeners:
     def drop(self, service: str) -> None:
         if not self._a.dead:
             self._a.world.held.pop(service, None)
+
+    def prepare(self, spec: Spec, one: SocketSpec) -> None:
+        if not self._a.dead:
+            self._a.world.held.setdefault(spec.name, Queues())
+
+    def keep(self, spec: Spec) -> None:
+        held = self._a.world.held.get(spec.name)
+        if held is not None and not spec.sockets and not any(held.users.values()):
+            self.drop(spec.name)
+
+    async def freed(self) -> None:
+        await asyncio.get_running_loop().create_future()
 
     def adopt(self, key: Key, spec: Spec, pid: int) -> bool:
         held = self._a.world.held.get(key.service)
