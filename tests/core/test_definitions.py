@@ -11,7 +11,7 @@ from agentd.core import events as ev
 from agentd.core import facts
 from agentd.core.facts import Cause
 from agentd.core.memory import Declined
-from agentd.core.plan import Action, Change, change, plan
+from agentd.core.plan import Action, Change, change, plan, to_open
 from agentd.core.spec import Check, ProcessSpec, SocketKind, SocketSpec, Spec
 from agentd.core.value import replace
 from agentd.wire import ExitCode, Trigger, Verdict
@@ -398,6 +398,13 @@ def test_an_address_that_somebody_else_wants_is_let_go_at_once() -> None:
     assert [c.action for c in changes] == [Action.RESTART, Action.START]
     everywhere = replace(WEB, sockets=(replace(SOCKET, host="0.0.0.0"),))
     assert change(old, everywhere).action is Action.RESTART  # type: ignore[union-attr]
+
+
+def test_what_is_new_is_opened_first_but_not_what_one_of_ours_has_still() -> None:
+    old, other = replace(WEB, sockets=(SOCKET,)), replace(spec("db"), sockets=(listens(82),))
+    new = replace(WEB, sockets=(SOCKET, listens(81, "admin"), listens(82, "more")))
+    assert [(s.name, i) for s, i in to_open([old, other], [new])] == [("web", 1)]
+    assert list(to_open([old], [old])) == []
 
 
 def kept(a: Agent) -> list[tuple[SocketSpec, ...]]:

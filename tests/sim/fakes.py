@@ -440,6 +440,8 @@ class FakeListeners:
     def __init__(self, agent: Agent, shared: Sequence[str] = ()) -> None:
         self._a = agent
         self._shared = shared
+        self._leaving: set[str] = set()
+        """Whose sockets are declared no more: they are closed with the last generation that has them."""
 
     def lend(
         self, key: Key, spec: Spec, *, beside: bool, slot: int = 0
@@ -496,6 +498,7 @@ class FakeListeners:
             del held.users[fd], held.waiting[fd]
         elif held.serving(held.slots[key.generation]):
             held.share.discard(held.slots[key.generation])
+        self._close_unused(key.service, held)
 
     def drop(self, service: str) -> None:
         if not self._a.dead:
@@ -507,8 +510,16 @@ class FakeListeners:
 
     def keep(self, spec: Spec) -> None:
         held = self._a.world.held.get(spec.name)
-        if held is not None and not spec.sockets and not any(held.users.values()):
-            self.drop(spec.name)
+        if held is None or self._a.dead:
+            return
+        self._leaving.discard(spec.name)
+        if not spec.sockets:
+            self._leaving.add(spec.name)
+            self._close_unused(spec.name, held)
+
+    def _close_unused(self, service: str, held: Queues) -> None:
+        if service in self._leaving and not any(held.users.values()):
+            self.drop(service)
 
     async def freed(self) -> None:
         await asyncio.get_running_loop().create_future()
