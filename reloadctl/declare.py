@@ -94,6 +94,10 @@ VERBS: dict[str, Verb] = {
         "", 0, 0, "put the definitions on disk in force, whole or not at all, and print what became of each service",
         (*_WAITING, _REASON),
     ),
+    "upgrade": (
+        "", 0, 0, "replace the agent's code by what is installed now, in the same process; services go on",
+        (("--timeout", "", "duration", "D", "wait at most this long for reloads that run"),),
+    ),
     "shutdown": (
         "", 0, 0, "stop every service in reverse order, and the agent",
         (("--no-wait", "", "flag", "", "do not wait for the end"),),
@@ -196,6 +200,7 @@ def _duration(text: str) -> float:
             and digits.isascii()
             and digits.isdigit()
             and len(digits) <= LONGEST
+            and digits.strip("0")
         ):
             return float(number) * seconds
-    raise ValueError("durations are written like 500ms, 5s, 2m, 1h, 7d")
+    raise ValueError("durations are written like 500ms, 5s, 2m, 1h, 7d, and are more than 0")

@@ -116,6 +116,31 @@ class Applying(Protocol):
         """Put the files in force. Nothing of it happens before the caller waits for something."""
 
 
+class Rehearsal(Protocol):
+    """What new code says of itself."""
+
+    @property
+    def version(self) -> str: ...  # noqa: D102
+    @property
+    def why(self) -> str:
+        """Why it cannot take over; empty: it can."""
+
+    @property
+    def output(self) -> Sequence[str]: ...  # noqa: D102
+
+
+class Upgrading(Protocol):
+    """The agent's own code."""
+
+    begun: bool
+
+    async def rehearse(self) -> Rehearsal:
+        """Whether what is installed now could take over; touches nothing."""
+
+    def begin(self) -> None:
+        """Give way to it; who waits is told, and what runs goes on."""
+
+
 class Context:
     """One for each agent; all on the event loop's thread."""
 
@@ -132,6 +157,8 @@ class Context:
     ) -> None:
         self.applying: Applying
         """Set before anything is answered."""
+        self.upgrading: Upgrading
+        """The same."""
         self.telemetry = telemetry
         self.runtime = runtime
         self.reader = reader
@@ -189,7 +216,12 @@ class Context:
         return found
 
     def cause(
-        self, request: Request, reason: str, attributes: tuple[tuple[str, str], ...] = ()
+        self,
+        request: Request,
+        reason: str,
+        attributes: tuple[tuple[str, str], ...] = (),
+        *,
+        waits: bool = True,
     ) -> Cause:
         """Who asks, in the kernel's words, and for which trace, in theirs."""
         headers, peer = request.headers, request.peer
@@ -209,6 +241,7 @@ class Context:
             state,
             baggage if baggage.isprintable() and len(baggage) <= _BAGGAGE else "",
             attributes,
+            waits,
         )
 
     @cached_property

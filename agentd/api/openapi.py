@@ -109,6 +109,11 @@ DESCRIBED: dict[str, Described] = {
         "Applied", "Applied", body={"reason": text("why, for the history"), **_WAITING}
     ),
     "POST /v1/shutdown": Described("", "Stopping"),
+    "POST /v1/upgrade": Described(
+        "",
+        "Upgrading",
+        body={"timeout_s": number("wait at most so long for what is under way; default 60")},
+    ),
     "POST /v1/reload": Described("Several", "Several", body=_SEVERAL | _RELOADING),
     "GET /v1/reloads": Described(
         "Reloads",

@@ -46,7 +46,10 @@ _SOAK = table(
     why=text("what the last of these said; empty: there was none"),
     back_to=maybe(text(f"{_HASH} that were good before")),
 )
-_CHANGED = items(ref("Change"), "the inputs that differ from those before")
+_CHANGED = items(
+    ref("Change"),
+    "the inputs that differ from what was live before, or from the last good ones where that is not known",
+)
 _RELOAD: dict[str, Schema] = {
     "reload_id": text("its id, a ULID"),
     "trace_id": text("the trace that it is a part of"),
@@ -403,6 +406,12 @@ DOCUMENTS: dict[str, Schema] = {
     "Stopping": table(
         "The agent has begun to end.",
         stopping=items({"type": "string"}, "the services that are stopped first"),
+    ),
+    "Upgrading": table(
+        "The agent gives way to new code in the same process.",
+        **{"from": text("the version that gives way"), "to": text("the version that takes over")},
+        pid=whole("the process, before and after"),
+        kept=items({"type": "string"}, "the services that go on running"),
     ),
     "Logs": table(
         "The last lines of a service.",

@@ -150,7 +150,7 @@ ACCESS: Kind[Access] = table(
         "Reload, roll back, confirm, cancel, check, start, stop, restart, hold and release.",
         [],
     ),
-    Key("admin", host.PRINCIPALS, "The agent itself: plan, apply and shutdown.", []),
+    Key("admin", host.PRINCIPALS, "The agent itself: plan, apply, upgrade and shutdown.", []),
 )
 
 TELEMETRY: Kind[Telemetry] = table(
@@ -296,7 +296,7 @@ RELOAD: Kind[ReloadTable] = table(
     Key(
         "splay",
         k.DURATION,
-        "At most this long, drawn by chance, is added to every: many hosts do not reload at the same moment.",
+        "At most this long, drawn by chance, is added to every and to what a watch waits: many hosts do not reload at the same moment.",
         "0s",
     ),
 )

@@ -28,6 +28,8 @@ class Cause:
     baggage: str = ""
     attributes: tuple[tuple[str, str], ...] = ()
     """Span attributes known of the caller: cicd.pipeline.*, vcs.*."""
+    waits: bool = True
+    """Whether the caller stays until the end: then its span is the parent, else it is linked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -428,6 +430,8 @@ class Soaked:
 
 AFTERWARDS = (Drained, Confirmed, LateEvidence, SoakBegan, Soaked)
 """They bear the id of a reload and are told when it has its verdict."""
+LATE_SPANS = (Drained, Soaked)
+"""Those of them that end a span: what was sent of the reload is due once more."""
 
 Fact = (
     AgentStarted

@@ -63,6 +63,9 @@ def weigh(result: Result, view: View, now: float) -> Result:
         return r, (*effects, *more), (*notes, *told)
     if not same and ending.error_type in _CONDEMNS:
         ending = replace(ending, quarantine=True)
+    some = bool(r.taken or r.died) or ending.verdict is Verdict.FAILED
+    if good is not None and restores and not alone and some and not same and not r.restore:
+        ending = replace(ending, undo=good.hash)
     message = ending.message + _left(r, ending, view, same=same)
     return replace(r, ending=replace(ending, message=message)), effects, notes
 
@@ -81,8 +84,10 @@ def _left(r: Reload, ending: Ending, view: View, *, same: bool) -> str:
     assert r.manifest is not None
     if same:
         return "; these very bytes were good before"
-    if view.spec.reload.on_failure.restores and view.others:
-        return "; of several instances none is put back by itself"
+    if ending.undo and view.last_good is not None:
+        return f"; {view.last_good.version} is put back by a reload of its own"
+    if view.spec.reload.on_failure.restores and view.others and view.last_good is not None:
+        return "; no instance has taken it, and the inputs stay as they are"
     if view.spec.reload.on_failure.restores and not r.restore:
         return "; no configuration is known to be good, so none is put back"
     if r.restore and view.spec.reload.on_failure.restores:

@@ -128,6 +128,8 @@ class Ending:
     """The inputs changed under it: another one must follow."""
     back: str = ""
     """Hash of what was put back in vain."""
+    undo: str = ""
+    """Hash of what another reload puts back: of several instances some have taken what was bad."""
     not_taken: tuple[str, ...] = ()
     """What the service did not take, by name."""
     silent: str = ""
@@ -184,6 +186,8 @@ class Reload:
     """Another definition, which it tries; None: the one in force."""
     definition: tuple[str, ...] = ()
     """The keys in which what it tries, or an earlier agent did, differs from the one before."""
+    lag: float = 0.0
+    """Seconds, drawn by chance, that a watch waits longer than until the inputs are quiet."""
     handle: str = "signal"
     machine: str = "waiting"
     stage: Stage = Stage.QUEUED

@@ -66,7 +66,7 @@ def move_instance(t: Turn, event: InstanceEvent) -> None:
         return
     gone = before.phase in instance.ALIVE and after.phase not in instance.ALIVE
     if gone:
-        t.s = replace(t.s, workers=())
+        service_external.gone(t, before.generation)
         service_late.drop(t)
         relive(t, "not running")
     if after.phase is Phase.READY:
@@ -90,6 +90,7 @@ def move_other(t: Turn, before: Instance, event: InstanceEvent) -> None:
     if after.phase is Phase.READY:
         _admitted(t, after)
     if before.phase in instance.ALIVE and after.phase not in instance.ALIVE:
+        service_external.gone(t, before.generation)
         relive(t, "not running")
     if before.phase is Phase.READY:
         move_running(t, OtherEnded(after.slot, _error_type(after)))
@@ -115,6 +116,8 @@ def move_process(t: Turn, event: ProcessEvent) -> None:
         return
     if (one := other(t, event)) is not None:
         move_other(t, one, event)
+        if isinstance(event, Notified):
+            service_external.said_unasked(t, event)
         return
     move_instance(t, event)
     acts = t.s.running is not None and t.s.running.act is Act.RECIPE
@@ -265,9 +268,9 @@ _ENTERING: dict[Stage, Callable[[Turn], None]] = {
 
 
 def new_reload(t: Turn, cause: Cause, *, if_changed: bool = False, link: str = "") -> Reload:
-    """A reload that waits for its turn, with ids of its own; the trace is the caller's when it brought one."""
+    """A reload that waits for its turn, with ids of its own; the trace is the caller's when it brought one and stays."""
     t.mint = t.mint.next()
-    caller = parse_traceparent(cause.traceparent)
+    caller = parse_traceparent(cause.traceparent) if cause.waits else None
     return Reload(
         t.mint.reload_id(t.now),
         caller.trace_id if caller else t.mint.trace_id(),
@@ -275,6 +278,7 @@ def new_reload(t: Turn, cause: Cause, *, if_changed: bool = False, link: str = "
         begun=t.now,
         must_act=must_act(cause, if_changed=if_changed),
         link=link,
+        lag=t.mint.share() * t.s.spec.reload.splay if cause.trigger is Trigger.WATCH else 0.0,
         handle=t.s.spec.reload.handle,
         serial=t.s.serial,
     )

@@ -5,6 +5,7 @@ Decides nothing: what is remembered of a service and what its reload may see of 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from agentd.core.effects import Accepted, Answer, Done, Effect, Note, Turned
@@ -119,8 +120,8 @@ class Service:
     """What was applied and is looked after."""
     late: Reload | None = None
     """One that timed out, whose evidence may still come."""
-    workers: tuple[Worker, ...] = ()
-    """The children as somebody last saw them; empty: nobody has since it was last known which they are."""
+    workers: Mapping[int, tuple[Worker, ...]] = field(default_factory=dict)
+    """The children of each generation that serves as somebody last saw them; none: nobody has since it was last known which they are."""
     defined: Defined | None = None
     """Another definition, whose turn it is as soon as no reload runs."""
     declined: Declined | None = None

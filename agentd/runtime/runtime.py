@@ -153,12 +153,13 @@ class Runtime:
         """Notice reloads that nobody here asked for: a look at the workers of those whose evidence they are."""
         for name in services:
             s = self.host.services[name]
-            process = s.instance.process
-            if process is None or s.running is not None:
+            told = any(evidence.workers for evidence in s.spec.reload.confirm)
+            if s.running is not None or not told:
                 continue
-            if any(evidence.workers for evidence in s.spec.reload.confirm):
-                workers = self.machine.table.workers(process.pid)
-                self.post(WorkersSeen(name, s.instance.generation, workers))
+            for i in s.slots:
+                if i.process is not None:
+                    workers = self.machine.table.workers(i.process.pid)
+                    self.post(WorkersSeen(name, i.generation, workers))
 
     # What the adapters report.
 

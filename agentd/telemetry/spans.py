@@ -85,7 +85,8 @@ class _Tree:
         parent = parse_traceparent(asked.cause.traceparent)
         joins = parent is not None and parent.trace_id == asked.trace_id
         trigger = asked.cause.trigger
-        kind = Kind.SERVER if trigger in _WAITED_FOR else Kind.INTERNAL
+        waited_for = asked.cause.waits and trigger in _WAITED_FOR
+        kind = Kind.SERVER if waited_for else Kind.INTERNAL
         return Span(
             name=f"{'start' if trigger is Trigger.START else 'reload'} {asked.service}",
             trace_id=asked.trace_id,

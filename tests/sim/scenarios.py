@@ -349,6 +349,12 @@ STORIES: dict[str, Story] = {
     "refused, and put back": Story(
         specs=(verified(declared(confirm=(Notify(),)), check=False),), deeds=((1, spoil),)
     ),
+    "several not well, and put back": Story(
+        specs=(replace(WELL[0], instances=2),), deeds=((3, sicken),)
+    ),
+    "several by replace not well, and put back": Story(
+        specs=(replace(verified(by(Replace())), instances=2),), deeds=((3, sicken),), up=False
+    ),
     "soaks well": Story(specs=SOAKED, deeds=((3, write), (3, reload), (4, reload))),
     "soaks badly, and is put back": Story(specs=SOAKED, deeds=((3, sicken),)),
     "soaks badly, and is kept": Story(
