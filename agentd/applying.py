@@ -8,7 +8,7 @@ definition of one service is in force, the core's.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Protocol
@@ -79,7 +79,7 @@ class Applying:
         self._memories = memories
         self._allow = allow
         self._triggers: list[Watches] = []
-        self._told: tuple[Spec, ...] | None = None
+        self._told: dict[str, Spec] = {}
         self._one = asyncio.Semaphore(1)
         """Two readings of the files do not overtake each other."""
 
@@ -90,9 +90,16 @@ class Applying:
 
     def hear(self, record: Record) -> None:
         """One definition more may be in force by now: what is watched and when is looked follows."""
-        if isinstance(record.fact, _MOVES):
-            services = self._runtime.host.services.values()
-            self._tell(tuple(s.spec for s in services if not s.spec.removed))
+        fact = record.fact
+        if not isinstance(fact, _MOVES):
+            return
+        services = self._runtime.host.services
+        if not isinstance(fact, DefinitionsTaken):
+            s = services.get(fact.service)
+            now = None if s is None or s.spec.removed else s.spec
+            if now is self._told.get(fact.service):
+                return
+        self._tell([s.spec for s in services.values() if not s.spec.removed])
 
     async def plan(self) -> Planned:
         """What an apply would do. Raises ConfigErrors with every mistake."""
@@ -124,21 +131,20 @@ class Applying:
         services, openings = self._runtime.host.services.values(), self._runtime.machine.openings
         there = [s.spec for s in services if not s.spec.removed or s.alive]
         now = {spec.name: spec for spec in there}
-        problems = []
+        problems, touched = [], []
         for spec, index in to_open(there, planned.definitions.services):
+            touched.append(spec)
             try:
                 openings.prepare(spec, spec.sockets[index])
             except AdapterError as error:
                 problems.append((spec.name, index, error.what))
         if problems:
-            for spec in planned.definitions.services:
+            for spec in touched:
                 openings.keep(now.get(spec.name) or replace(spec, sockets=()))
         return problems
 
-    def _tell(self, specs: tuple[Spec, ...]) -> None:
-        if specs == self._told:
-            return
-        self._told = specs
+    def _tell(self, specs: Sequence[Spec]) -> None:
+        self._told = {spec.name: spec for spec in specs}
         for trigger in self._triggers:
             trigger.set(list(specs))
 

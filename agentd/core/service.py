@@ -179,13 +179,12 @@ def _begin_waiting(t: Turn, r: Reload) -> None:
     if any(i.phase is Phase.STARTING for i in s.slots):
         return
     i, act = ready(s, tuple(one.instance for one in r.taken)), Act.RECIPE
-    if i is None and t.may_start:
-        i, act = idle(s), Act.LAUNCH
+    if i is None and t.may_start and idle(s) is not None:
+        r = service_defined.nothing_to_lose(t, r)
+        i, act = idle(t.s), Act.LAUNCH
     if i is None:
         return
     turn_to(t, i)
-    if act is Act.LAUNCH and r.spec is not None:  # nobody serves by now: it is in force with this
-        r = service_defined.nothing_to_lose(t, r)
     r = replace(r, machine="reload", act=act, serial=max(r.serial, t.s.serial))
     t.s = replace(t.s, waiting=None, running=r)
     service_late.drop(t)

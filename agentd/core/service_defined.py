@@ -80,8 +80,11 @@ def _now(spec: Spec, new: Defined) -> tuple[Action, tuple[str, ...]]:
 
 
 def nothing_to_lose(t: Turn, r: Reload) -> Reload:
-    """What it would have replaced has ended: the next start is one of this definition."""
-    assert r.spec is not None
+    """What the reload that waits would have replaced has ended: the definition that it brings is in force, and started."""
+    if r.spec is None:
+        return r
     in_force(t, r.spec)
     fit(t)
-    return replace(r, spec=None)
+    r = replace(r, spec=None)
+    t.s = replace(t.s, waiting=r)
+    return r

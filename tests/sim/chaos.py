@@ -326,6 +326,8 @@ class Chaos:
             w.ask(ev.ReleaseAsked(name, PERSON))
             w.feed(ev.ReloadAsked(name, WATCH, if_changed=True))
         w.run(QUIET)
+        w.define(self.all)  # what was not taken for bad bytes, or met no agent, is tried again
+        w.run(QUIET)
         invariants.rest(w)
 
 
