@@ -140,7 +140,7 @@ class Applying:
                 problems.append((spec.name, index, error.what))
         if problems:
             for spec in touched:
-                openings.keep(now.get(spec.name) or replace(spec, sockets=()))
+                openings.declare(now.get(spec.name) or replace(spec, sockets=()))
         return problems
 
     def _tell(self, specs: Sequence[Spec]) -> None:

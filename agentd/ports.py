@@ -149,6 +149,8 @@ class CommandOrder:
     """Whose user, group, cwd, umask and limits it takes (``command`` is not used)."""
     env: tuple[tuple[str, str], ...]
     timeout: float
+    find: str | None = None
+    """Regular expression with one group, looked for in every line of the output; None: nothing is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +163,8 @@ class CommandResult:
     """Why it could not be started."""
     output: tuple[str, ...]
     """The last lines of stdout and stderr together, at most 64 KiB."""
+    found: tuple[str, ...] = ()
+    """What was looked for, in order and with undecodable bytes as ``os.fsdecode`` has them; how often is bounded."""
 
 
 class Commands(Protocol):
@@ -308,7 +312,7 @@ class Openings(Protocol):
     def prepare(self, spec: Spec, one: SocketSpec) -> None:
         """Open one that the definition declares, unless the service has it: it waits for a generation. Raises AdapterError."""
 
-    def keep(self, spec: Spec) -> None:
+    def declare(self, spec: Spec) -> None:
         """This definition is in force: what else was open is closed, now or with the last generation that has it."""
 
     async def freed(self) -> None:
@@ -412,8 +416,12 @@ class States(Protocol):
 class Files(Protocol):
     """The inputs on disk."""
 
-    async def snapshot(self, spec: Spec, *, keep: bool) -> Manifest | Missing:
-        """One consistent reading of the inputs, hashed; stored content-addressed when ``keep`` and the spec allows."""
+    async def snapshot(self, spec: Spec, *, keep: bool, anew: bool = False) -> Manifest | Missing:
+        """One consistent reading of the inputs, hashed; stored content-addressed when ``keep`` and the spec allows.
+
+        Files that they include are inputs, where the spec says how to list them. They are listed when something was seen to
+        change since they were, or ``anew``.
+        """
 
     def watched(self, spec: Spec) -> tuple[str, ...]:
         """The directories and files whose change may change the inputs."""

@@ -148,7 +148,8 @@ async def check(context: Context, request: Request) -> Response:
     s = context.service(request)
     files = context.runtime.machine.files
     command = s.spec.reload.check
-    before = await files.snapshot(s.spec, keep=command is not None and command.staged)
+    staged = command is not None and command.staged
+    before = await files.snapshot(s.spec, keep=staged, anew=True)
     document: views.Json = {
         "service": s.spec.name,
         "verdict": "rejected",
@@ -176,6 +177,8 @@ async def check(context: Context, request: Request) -> Response:
     if error is None and result.exit_code == 0:
         after = await files.snapshot(s.spec, keep=False)
         if not isinstance(after, Missing) and after.hash == before.hash:
+            if before.unlisted:
+                return _answer(document | {"error": before.unlisted}, _REJECTED)
             return _answer(document | {"verdict": "passed"}, ExitCode.OK)
         error = "the inputs changed while they were checked; check again"
     return _answer(document | {"error": error}, _REJECTED)

@@ -285,6 +285,7 @@ DOCUMENTS: dict[str, Schema] = {
         in_sync=maybe(flag("live is what is on disk; null: not known")),
         version=maybe(text("the short name of live")),
         missing=maybe(text("why there is none on disk")),
+        unlisted=maybe(text("why on_disk may leave out files that the inputs include")),
     ),
     "Reload": table("One reload, running or ended.", **_RELOAD),
     "Reloads": table("Several reloads.", reloads=items(ref("Reload"), "newest first")),

@@ -127,6 +127,7 @@ def _config(s: Service, disk: Manifest | Missing | None) -> Json:
         "in_sync": bool(s.live and there and s.live.hash == there.hash) if known else None,
         "version": s.live.version if s.live else None,
         "missing": disk.message if isinstance(disk, Missing) else None,
+        "unlisted": there.unlisted or None if there else None,
     }
 
 

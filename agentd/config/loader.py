@@ -191,7 +191,7 @@ class _Loading:
             at = ("service", name, "reload", "request", "body")
             why = "is not among the inputs: what is sent would be another configuration than the one that is told"
             self._wrong(source, [(at, f"{body} {why}; add it to inputs")])
-        for key, doubt in (*build.doubts(table, spec, recipe), *build.idle(given, spec)):
+        for key, doubt in (*build.doubts(table, spec, recipe, raw), *build.idle(given, spec)):
             self.warnings.append(f"{source.path}: service.{name}.{key}: {doubt}")
 
     def order(self) -> None:

@@ -189,6 +189,8 @@ class TakeSnapshot:
     durable: ClassVar[bool] = False
     token: Token
     spec: Spec
+    anew: bool = False
+    """Which files they include is asked again, although nothing that was seen says that it changed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -160,6 +160,8 @@ class SnapshotTaken:
     changed: tuple[Change, ...]
     attributes: tuple[tuple[str, str], ...] = ()
     """What they say of themselves, as the operator declared."""
+    unlisted: str = ""
+    """Why it is not known which files they include; empty: it is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from agentd.core.effects import Note, Restore
 from agentd.core.events import InstanceEnded, ReloadEvent, SnapshotDone
 from agentd.core.manifest import Manifest, changes
 from agentd.core.reload_value import (
+    UNLISTED,
     Act,
     Ending,
     Reload,
@@ -162,6 +163,9 @@ def was_read(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     assert r.manifest is not None
     good, found = r.manifest, event.found
     r = replace(r, awaiting=None)
+    if isinstance(found, Manifest) and found.unlisted:
+        r, notes = note(r, now, ended(r, view, UNLISTED))
+        return finish(r, view, now, notes, Ending(Verdict.REJECTED, UNLISTED, found.unlisted))
     if not isinstance(found, Manifest) or found.hash != good.hash:
         r, notes = note(r, now, ended(r, view, "inputs_moved"))
         message = "the inputs changed while they were put back"

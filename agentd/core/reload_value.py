@@ -98,6 +98,10 @@ ACTED = frozenset(
 """The stages in which the service may have been touched."""
 
 
+UNLISTED = "inputs_unlisted"
+"""It is not known which files the inputs include."""
+
+
 class Act(StrEnum):
     """What makes the service take the configuration."""
 

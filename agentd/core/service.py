@@ -63,7 +63,7 @@ from agentd.core.service_verdict import end
 from agentd.core.value import replace
 from agentd.wire import Trigger
 
-__all__ = ["Service", "Turn", "conclude", "go_on", "step"]
+__all__ = ["Service", "Turn", "conclude", "go_on", "needs_sockets", "step"]
 AT_REST = frozenset({Phase.DOWN, Phase.BACKOFF, Phase.FAILED})
 """Where a start that was asked for can begin at once."""
 _OF_PROCESSES = frozenset({Exited, Emptied, Notified})
@@ -74,7 +74,7 @@ def step(  # noqa: C901 - a case for each kind of event
 ) -> None:
     """Work the event into ``t``; None only settles. Raises IllegalTransitionError for a refused pair."""
     kind = type(event)
-    listens = t.s.spec.sockets and _needs_sockets(t.s)
+    listens = t.s.spec.sockets and needs_sockets(t.s)
     if asked := ASKED.get(kind):
         asked(t, event)
     elif kind in _OF_PROCESSES:
@@ -100,11 +100,11 @@ def step(  # noqa: C901 - a case for each kind of event
     if (back := service_soak.follow(t)) is not None:
         reload_asked(t, back)
     _settle(t)
-    if (listens or (kind is Defined and t.s.spec.sockets)) and not _needs_sockets(t.s):
+    if (listens or (kind is Defined and t.s.spec.sockets)) and not needs_sockets(t.s):
         t.effects.append(CloseSockets(t.s.spec.name))
 
 
-def _needs_sockets(s: Service) -> bool:
+def needs_sockets(s: Service) -> bool:
     """Something of it is there, or comes by itself: in backoff too, clients wait for the next start."""
     return bool(s.alive) or (s.wanted and not all(map(_stays_down, s.slots)))
 

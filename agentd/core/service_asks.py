@@ -57,7 +57,7 @@ def reload_asked(t: Turn, e: ReloadAsked) -> None:
         what = f"{s.spec.name} is {s.phase.value}; start it with: reloadctl start {s.spec.name}"
         t.answer(e.reply, Turned(ExitCode.NOT_RUNNING, f"cannot reload: {what}"))
     elif watch and not e.link:
-        if s.spec.inputs and s.spec.watch:
+        if (s.spec.inputs or s.spec.included) and s.spec.watch:
             _touched(t, e)
     elif e.confirm_within and not (s.live or s.last_good):
         what = f"cannot reload {s.spec.name} on trial: no version is known that could be put back"

@@ -299,7 +299,8 @@ def remembered(spec: Spec, m: Memory | None) -> Service:
         last=m.last,
         pending=m.pending,
         soak=Soaking(m.soak) if m.soak else None,
-        declined=m.declined,
+        # Of another one than is declared by now there is nothing to tell.
+        declined=m.declined if m.declined and m.declined.digest == spec.digest else None,
     )
 
 

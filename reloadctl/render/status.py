@@ -108,11 +108,15 @@ def _troubles(service: Document) -> "list[tuple[str, str]]":
     if _drifted(config) and not service.get("running"):
         text = f"on disk is {short(config['on_disk'])}, live is {short(config['live'])}"
         found.append((f"{text} (reloadctl reload {name})", "yellow"))
+    if unlisted := config.get("unlisted"):
+        found.append((f"{line(unlisted)}; what is on disk may be more than is known", "yellow"))
     found += [(_beside(i), "yellow") for i in service["instances"] if not i.get("serves", True)]
     found += _not_sure_yet(service)
-    for key, verb in (("running", "runs"), ("waiting", "waits")):
-        if service.get(key):
-            found.append((f"reload {service[key]} {verb}", "yellow"))
+    found += [
+        (f"reload {service[key]} {verb}", "yellow")
+        for key, verb in (("running", "runs"), ("waiting", "waits"))
+        if service.get(key)
+    ]
     return found
 
 

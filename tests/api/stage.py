@@ -234,7 +234,7 @@ class Files:
         self.read: list[str] = []
         self.kept = 0
 
-    async def snapshot(self, spec: Spec, *, keep: bool) -> Any:
+    async def snapshot(self, spec: Spec, *, keep: bool, anew: bool = False) -> Any:
         self.kept += keep
         self.read.append(spec.name)
         await asyncio.sleep(0)

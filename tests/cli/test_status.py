@@ -64,6 +64,12 @@ def test_the_table_and_what_is_wrong(agent: Agent, ctl: Ctl) -> None:
     assert (server.requests[0].method, server.requests[0].path) == ("GET", "/v1/status")
 
 
+def test_what_cannot_be_listed_is_said(agent: Agent, ctl: Ctl) -> None:
+    config = service()["config"] | {"unlisted": "nginx says no"}
+    _, out, _ = ctl(agent(reply(status(service(config=config)))), "status")
+    assert out.splitlines()[-1] == "web: nginx says no; what is on disk may be more than is known"
+
+
 def test_all_is_well(agent: Agent, ctl: Ctl) -> None:
     code, out, err = ctl(agent(reply(status(service()))), "status")
     assert (code, len(out.splitlines()), err) == (0, 2, "")

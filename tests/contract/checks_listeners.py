@@ -233,15 +233,15 @@ def check_what_is_prepared_waits_for_a_generation(make: Make) -> None:
 
 def check_what_is_not_in_force_is_closed(make: Make) -> None:
     with make() as rig:
-        rig.openings.keep(rig.spec)  # of one that has nothing there is nothing to keep
+        rig.openings.declare(rig.spec)  # of one that has nothing there is nothing to keep
         rig.openings.prepare(rig.spec, rig.spec.sockets[0])
-        rig.openings.keep(replace(rig.spec, sockets=()))
+        rig.openings.declare(replace(rig.spec, sockets=()))
         assert not rig.connect()
         first = lend(rig, G1)
-        rig.openings.keep(replace(rig.spec, sockets=()))
+        rig.openings.declare(replace(rig.spec, sockets=()))
         assert rig.connect(), "not before the last who has it is gone"
         assert rig.accept(first) == 1
-        rig.openings.keep(rig.spec)  # and back
+        rig.openings.declare(rig.spec)  # and back
         rig.listeners.release(G1)
         assert rig.connect(), "clients wait"
 

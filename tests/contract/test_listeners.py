@@ -459,7 +459,7 @@ def test_an_address_that_is_busy_is_not_prepared(tmp_path: Path) -> None:
         one = SocketSpec("http", TCP, "127.0.0.1", busy.getsockname()[1])
         with pytest.raises(AdapterError, match="in use"):
             listeners.prepare(web(one), one)
-        listeners.keep(web(one))
+        listeners.declare(web(one))
     listeners.close()
 
 
@@ -473,7 +473,7 @@ def test_a_definition_that_is_not_taken_gives_its_address_back(tmp_path: Path) -
     ((_, second),) = listeners.lend(G2, changed, beside=True)
     burst(b)
     assert hits(second) == [30], "what was prepared is what it gets"
-    listeners.keep(spec)
+    listeners.declare(spec)
     assert listeners.switch(G1)
     listeners.release(G2)
     with pytest.raises(ConnectionRefusedError):
@@ -496,7 +496,7 @@ def test_an_address_that_moves_to_another_service_is_told_apart_from_one_that_is
         with pytest.raises(AdapterError, match="in use") as refused:
             listeners.lend(key, other, beside=False)
         assert not isinstance(refused.value, LetGoError)
-        listeners.keep(web())
+        listeners.declare(web())
         with pytest.raises(LetGoError):
             listeners.lend(key, other, beside=False)
 
@@ -519,8 +519,8 @@ def test_an_owner_that_is_not_there_any_more_is_said(tmp_path: Path) -> None:
     path = str(tmp_path / "x.sock")
     listeners, spec, said = held(tmp_path, SocketSpec("u", UNIX, path=path))
     listeners.lend(G1, spec, beside=False)
-    listeners.keep(web())
-    listeners.keep(web(SocketSpec("u", UNIX, path=path, user="nobody-at-all")))
+    listeners.declare(web())
+    listeners.declare(web(SocketSpec("u", UNIX, path=path, user="nobody-at-all")))
     assert len(said) == 1
     assert "no such owner: nobody-at-all" in said[0]
     listeners.drop("web")

@@ -348,6 +348,13 @@ def test_an_agent_that_begins_with_one_that_was_refused_knows_it() -> None:
     assert b.service().declined is None, "by now a generation of it serves"
 
 
+def test_an_agent_that_begins_with_another_one_has_nothing_to_tell() -> None:
+    a = trial()
+    fails(a)
+    for now in (WEB, OTHER):
+        assert survivor(a, specs=(now,)).service().declined is None
+
+
 def test_an_agent_that_dies_while_it_is_tried_leaves_it_to_the_next() -> None:
     a = trial()
     a.spawned(9)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -103,16 +104,22 @@ class Machine:
 def machine(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Machine]:
+    with booted(request.param, tmp_path_factory.mktemp("shared")) as made:
+        yield made
+
+
+@contextlib.contextmanager
+def booted(which: str, shared: Path) -> Iterator[Machine]:
+    """A machine of this host's, or of a newer Debian."""
     if why := missing():
         pytest.skip(why)
-    shared = tmp_path_factory.mktemp("shared")
     shared.chmod(0o777)
-    box = here(shared) if request.param == "host" else newer(request.param, shared)
+    box = here(shared) if which == "host" else newer(which, shared)
     try:
-        if request.param != "host":
+        if which != "host":
             for name in ("agentd", "reloadctl"):
                 box.write(f"/usr/bin/{name}", WRAPPER.format(name=name), 0o755)
-        program = Path(sys.executable).parent if request.param == "host" else Path("/usr/bin")
+        program = Path(sys.executable).parent if which == "host" else Path("/usr/bin")
         yield Machine(box, str(program / "reloadctl"), shared)
     finally:
         box.close()

@@ -298,7 +298,7 @@ class FakeFiles:
     def __init__(self, agent: Agent) -> None:
         self._a = agent
 
-    async def snapshot(self, spec: Spec, *, keep: bool) -> Manifest | Missing:
+    async def snapshot(self, spec: Spec, *, keep: bool, anew: bool = False) -> Manifest | Missing:
         del keep
         await asyncio.sleep(0.001)
         text = self._a.world.text[spec.name]
@@ -508,7 +508,7 @@ class FakeListeners:
         if not self._a.dead:
             self._a.world.held.setdefault(spec.name, Queues())
 
-    def keep(self, spec: Spec) -> None:
+    def declare(self, spec: Spec) -> None:
         held = self._a.world.held.get(spec.name)
         if held is None or self._a.dead:
             return

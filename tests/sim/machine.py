@@ -17,7 +17,7 @@ from agentd.core.steps import Baseline, Sight, Worker
 from agentd.core.value import replace
 from agentd.wire import Trigger
 from tests.sim import invariants
-from tests.sim.children import FOREVER, Child, Script
+from tests.sim.children import DOUBT, FOREVER, Child, Script
 
 if TYPE_CHECKING:
     from tests.sim.world import World
@@ -81,6 +81,8 @@ def birth(w: World, e: fx.Spawn) -> None:
     w.children[name] = [c for c in w.children[name] if c.there or not c.told] + [child]
     w.born[name, e.generation] = identity
     w.slot[name, e.generation] = e.slot
+    if e.spec.sockets:
+        w.listening.add(name)
     w.record_birth(name, e.generation, identity)
     told = w.soon()
     w.answer(e.token, told, ev.Spawned(e.token, identity))
@@ -236,6 +238,7 @@ def write_down(w: World, e: fx.WriteDown) -> None:
 def close_sockets(w: World, e: fx.CloseSockets) -> None:
     assert not any(c.main for c in w.children[e.service]), f"{e} while somebody serves"
     w.serving.pop(e.service, None)
+    w.listening.discard(e.service)
 
 
 def keep_sockets(w: World, e: fx.KeepSockets) -> None:
@@ -262,7 +265,7 @@ def restore(w: World, e: fx.Restore) -> None:
         w.fail(e.token, "restore_refused")
         return
     name = e.spec.name
-    if e.over and w.hash(name) not in (e.over, e.hash):
+    if e.over and w.hash(name) not in (e.over.removesuffix(DOUBT), e.hash):
         w.fail(e.token, "inputs_moved")
         return
     w.inputs[name] = w.kept[e.hash]
@@ -278,7 +281,7 @@ def take_snapshot(w: World, e: fx.TakeSnapshot) -> None:
 
 
 def run_check(w: World, e: fx.RunCheck) -> None:
-    value = w.kept[e.hash] if e.check.staged else w.inputs[e.spec.name]
+    value = w.kept[e.hash.removesuffix(DOUBT)] if e.check.staged else w.inputs[e.spec.name]
     token, after = e.token, w.rng.random() * 0.02
     if w.fault(0.05):
         done = ev.CheckDone(token, None, timed_out=True)

@@ -131,7 +131,7 @@ def look_round(w: World) -> None:
         return
     workers = machine.seen_workers(w, "web", child.identity.pid)
     w.feed(ev.WorkersSeen("web", child.generation, workers))
-    known = s.workers
+    known = s.workers.get(child.generation, ())
     if child.meddled and known and workers != known:
         assert w.host is not None
         assert w.host.services["web"].live is None, "it was not noticed"
