@@ -216,6 +216,7 @@ class _Agent:
             members=self._processes,
             listeners=self._listeners,
             held=self._listeners,
+            openings=self._listeners,
             calls=self._calls,
             states=StateFiles(options.runtime_dir / "state"),
             opens=self._opens,
@@ -259,6 +260,7 @@ class _Agent:
             self._api.allow,
         )
         self._applying.tell(self._watch, self._timer)
+        self._journal.listen(self._applying.hear)
         self._api.define(self._applying)
         retain = self._definitions.agent.telemetry.retain
         self._retention = Retention(
@@ -322,7 +324,7 @@ class _Agent:
             self._hung_up.clear()
             with self._systemd.reloading():
                 try:
-                    planned = await self._applying.apply(Cause(Trigger.HANGUP))
+                    planned = (await self._applying.apply(Cause(Trigger.HANGUP))).planned
                 except ConfigErrors as errors:
                     self._systemd.notice = "the definitions on disk have mistakes and are not taken"
                     for line in describe(errors).splitlines():

@@ -124,6 +124,14 @@ class CloseSockets:
 
 
 @dataclass(frozen=True, slots=True)
+class KeepSockets:
+    """This definition is in force: what was opened for another one is closed when the last generation that has it is gone."""
+
+    durable: ClassVar[bool] = False
+    spec: Spec
+
+
+@dataclass(frozen=True, slots=True)
 class Count:
     """Count the connections of a former generation → Counted or EffectFailed."""
 
@@ -322,6 +330,7 @@ Effect = (
     | Withdraw
     | WriteDown
     | CloseSockets
+    | KeepSockets
     | Count
     | Restore
     | Arm

@@ -32,8 +32,13 @@ from agentd.core.reload_value import (
 from agentd.core.value import replace
 from agentd.wire import Verdict
 
+STAYS_IN_FORCE = "; the former definition stays in force"
 ROLLBACK = "rollback"
 """The phase that holds the others of the way back."""
+_DECLINES = frozenset(
+    {Verdict.REJECTED, Verdict.REFUSED, Verdict.TIMED_OUT, Verdict.PARTIAL, Verdict.FAILED}
+)
+"""After one of these a definition that was tried is not taken."""
 _CONDEMNS = frozenset({"verify_failed", "service_died"})
 """What is quarantined even where nothing is put back."""
 
@@ -47,6 +52,8 @@ def weigh(result: Result, view: View, now: float) -> Result:
         return _arrived(result, r.fault, ending, view.spec.name, now)
     if r.remark:
         ending = replace(ending, message="; ".join(filter(None, (ending.message, r.remark))))
+    if r.definition and ending.verdict in _DECLINES:
+        return replace(r, ending=_declined(r, ending)), effects, notes
     if not ending.bad or r.manifest is None:
         return replace(r, ending=ending), effects, notes
     good, restores = view.last_good, view.spec.reload.on_failure.restores
@@ -62,6 +69,15 @@ def weigh(result: Result, view: View, now: float) -> Result:
         ending = replace(ending, undo=good.hash)
     message = ending.message + _left(r, ending, view, same=same)
     return replace(r, ending=replace(ending, message=message)), effects, notes
+
+
+def _declined(r: Reload, ending: Ending) -> Ending:
+    """The definition is what had changed: the bytes are not to blame, and the former definition is the way back."""
+    keys = ", ".join(r.definition)
+    message = f"{ending.message}; its definition has changed: {keys}"
+    if r.spec is not None:
+        message += STAYS_IN_FORCE
+    return replace(ending, message=message.removeprefix("; "), bad=False, quarantine=False)
 
 
 def _left(r: Reload, ending: Ending, view: View, *, same: bool) -> str:

@@ -186,6 +186,10 @@ class Reload:
     restore: str = ""
     """Hash of what is put back first."""
     confirm_within: float | None = None
+    spec: Spec | None = None
+    """Another definition, which it tries; None: the one in force."""
+    definition: tuple[str, ...] = ()
+    """The keys in which what it tries, or an earlier agent did, differs from the one before."""
     lag: float = 0.0
     """Seconds, drawn by chance, that a watch waits longer than until the inputs are quiet."""
     handle: str = "signal"
@@ -290,6 +294,7 @@ def requested(r: Reload, view: View, at: float) -> Note:
             r.restore,
             r.confirm_within,
             old.attributes if old else (),
+            r.definition,
         ),
     )
 

@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from agentd.core import instance, reload, service_external, service_late, service_soak
+from agentd.core import (
+    instance,
+    reload,
+    reload_value,
+    service_external,
+    service_late,
+    service_soak,
+    service_taken,
+)
 from agentd.core.context import parse_traceparent
 from agentd.core.events import (
     Abort,
@@ -174,7 +182,7 @@ def move_running(t: Turn, event: ReloadEvent) -> None:
     if r.ending is not None:
         good = t.s.last_good
         service_external.ended(t, r, r.ending.verdict)
-        end(t, r, r.ending)
+        _over(t, r, r.ending)
         service_late.begin(t, r, r.ending.verdict)
         service_soak.begin(t, r, r.ending.verdict, good)
     elif r.stage is not before:
@@ -200,12 +208,18 @@ def _turns_back(t: Turn, was: Reload, r: Reload) -> None:
 def move_waiting(t: Turn, event: ReloadEvent) -> None:
     """Step the one that waits: it can only settle or be given up."""
     assert t.s.waiting is not None
-    r, effects, notes = reload.step(t.s.waiting, event, t.s.view, t.now)
+    r, effects, notes = reload.step(t.s.waiting, event, t.s.view_of(t.s.waiting), t.now)
     t.effects += effects
     t.notes += notes
     t.s = replace(t.s, waiting=None if r.ending else r, serial=max(t.s.serial, r.serial))
     if r.ending:
-        end(t, r, r.ending)
+        _over(t, r, r.ending)
+
+
+def _over(t: Turn, r: Reload, ending: reload_value.Ending) -> None:
+    service_taken.tried(t, r, ending)
+    end(t, r, ending)
+    service_taken.fit(t)
 
 
 def waited(t: Turn, event: Completion) -> None:

@@ -40,7 +40,8 @@ def end(t: Turn, r: Reload, ending: reload_value.Ending) -> None:
             still = _still_bad(r, found, s.last_good, s.quarantine)
             s = replace(s, last_good=found, quarantine=still)
     t.s = s
-    if r.manifest and (ending.quarantine or ending.undo):
+    blamed = ending.quarantine and not r.definition
+    if r.manifest and (blamed or ending.undo):
         quarantine(t, r.manifest, ending.message)
     _on_trial(t, r, ending.verdict, back)
     if ending.moved:
@@ -48,7 +49,8 @@ def end(t: Turn, r: Reload, ending: reload_value.Ending) -> None:
     t.revive = ending.verdict in _WORTH and any(one.became == "down" for one in ending.instances)
     judge(t, r, ending)
     waiting = t.s.waiting
-    if r.act is Act.LAUNCH and ending.verdict is Verdict.APPLIED and waiting:
+    started = r.act is Act.LAUNCH and ending.verdict is Verdict.APPLIED
+    if started and waiting and waiting.spec is None:
         confirmed = (ending.confirmation, ending.grade)
         t.s = replace(t.s, waiting=replace(waiting, started_with=confirmed))
     _then(t, r, ending)

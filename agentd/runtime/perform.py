@@ -25,6 +25,7 @@ from agentd.core.effects import (
     Effect,
     Forget,
     Inquiry,
+    KeepSockets,
     Kill,
     Look,
     Perform,
@@ -151,6 +152,8 @@ class Performer:
                 self._runtime.post(WrittenDown(token))
             case CloseSockets(service=service):
                 self._machine.listeners.drop(service)
+            case KeepSockets(spec=spec):
+                self._machine.openings.declare(spec)
             case Count():
                 self._count(effect)
             case Restore():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
 from collections.abc import Callable, Collection, Iterable
@@ -15,8 +16,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from agentd.core.plan import clash
 from agentd.core.spec import ProcessSpec, SocketKind, SocketSpec, Spec
-from agentd.ports import AdapterError, Key, Load, Own
+from agentd.ports import AdapterError, Key, LetGoError, Load, Own
 from agentd.system import holders, proctable, sockopen, steer, takeback
 from agentd.system.counting import Counting
 from agentd.system.fdstore import FdStore
@@ -30,10 +32,17 @@ class _Service:
     """By the socket's name."""
     former: list[Held] = field(default_factory=list)
     """Declared otherwise by now; closed when the last generation that has it is gone."""
+    prepared: list[Held] = field(default_factory=list)
+    """Open, and no generation has them yet."""
+
+    @property
+    def all(self) -> list[Held]:
+        """Every address that it has open."""
+        return [*self.held.values(), *self.former, *self.prepared]
 
 
 class OsListeners:
-    """``Listeners`` and ``HeldSockets`` on Linux. All of it runs on the event loop's thread."""
+    """``Listeners``, ``Openings`` and ``HeldSockets`` on Linux. All of it runs on the event loop's thread."""
 
     def __init__(
         self,
@@ -54,6 +63,8 @@ class OsListeners:
         self._counting = Counting()
         self._lost: set[tuple[str, str]] = set()
         """Service and path of Unix listeners of ours that could not be taken back."""
+        self._waiting: list[asyncio.Future[None]] = []
+        """Who waits for an address to be closed."""
 
     def lend(
         self, key: Key, spec: Spec, *, beside: bool, slot: int = 0
@@ -68,7 +79,7 @@ class OsListeners:
             for one in spec.sockets:
                 self._take_up(service, one, spec.process)
                 if one.name not in service.held:
-                    service.held[one.name] = self._open(key.service, one, spec.process)
+                    service.held[one.name] = self._opened(key.service, one, spec.process)
                 found = service.held[one.name].lend(key.generation, beside=beside, slot=slot)
                 assert found.sock is not None
                 lent.append((one.name, found.sock.fileno()))
@@ -109,7 +120,7 @@ class OsListeners:
         """See ``Listeners.drop``."""
         known = self._services.pop(service, None)
         if known is not None:
-            for one in (*known.held.values(), *known.former):
+            for one in known.all:
                 self._close(one)
         self._file.remove(service)
         self._keep(service)
@@ -140,6 +151,36 @@ class OsListeners:
                 self._note(name)
             else:
                 self._keep(name)
+
+    def prepare(self, spec: Spec, one: SocketSpec) -> None:
+        """See ``Openings.prepare``."""
+        known = self._services.get(spec.name)
+        if known is not None and any(held.spec.address == one.address for held in known.all):
+            return
+        opened = self._open(spec.name, one, spec.process)
+        self._services.setdefault(spec.name, _Service()).prepared.append(opened)
+
+    def declare(self, spec: Spec) -> None:
+        """See ``Openings.declare``. What cannot be as it is declared is said."""
+        service = self._services.get(spec.name)
+        if service is None:
+            return
+        self._retire_undeclared(service, spec)
+        for one in spec.sockets:
+            try:
+                self._take_up(service, one, spec.process)
+            except AdapterError as error:
+                self._say(error.what)
+        for unused in service.prepared:
+            self._close(unused)
+        service.prepared.clear()
+        self._note(spec.name)
+
+    async def freed(self) -> None:
+        """See ``Openings.freed``."""
+        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiting)
+        await waiting
 
     def adopt(self, key: Key, spec: Spec, pid: int) -> bool:
         """See ``HeldSockets.adopt``. What could not be had back is said.
@@ -176,7 +217,7 @@ class OsListeners:
     def close(self) -> None:
         """Let go of our copies; services that live on keep theirs, and the paths stay."""
         for service in self._services.values():
-            for one in (*service.held.values(), *service.former):
+            for one in service.all:
                 for each in one.members:
                     if each.sock is not None:
                         each.sock.close()
@@ -215,6 +256,16 @@ class OsListeners:
         self._lost.discard((service, spec.path))
         return Held(service, spec, [member(opened)], self._say, self._attach)
 
+    def _opened(self, service: str, spec: SocketSpec, process: ProcessSpec) -> Held:
+        """Raises LetGoError where another definition of ours has it to the end of a process."""
+        try:
+            return self._open(service, spec, process)
+        except AdapterError as error:
+            leaving = [one.spec for known in self._services.values() for one in known.former]
+            if error.errno == errno.EADDRINUSE and any(clash(one, spec) for one in leaving):
+                raise LetGoError(error.what, error.errno) from error
+            raise
+
     def _retire_undeclared(self, service: _Service, spec: Spec) -> None:
         """Addresses that are declared no more, or otherwise: they stay with the generations that have them."""
         declared = {one.name: one for one in spec.sockets}
@@ -229,10 +280,11 @@ class OsListeners:
 
     def _take_up(self, service: _Service, spec: SocketSpec, process: ProcessSpec) -> None:
         """What listens at the same address already: opened anew it would be in the way of itself."""
-        same = (one for one in service.former if one.spec.address == spec.address)
+        there = (*service.former, *service.prepared)
+        same = (one for one in there if one.spec.address == spec.address)
         if spec.name not in service.held and (one := next(same, None)) is not None:
             one.redeclare(spec, process)
-            service.former.remove(one)
+            (service.former if one in service.former else service.prepared).remove(one)
             service.held[spec.name] = one
 
     def _close(self, held: Held) -> None:
@@ -240,6 +292,10 @@ class OsListeners:
         if held.spec.kind is SocketKind.UNIX:
             with contextlib.suppress(OSError):
                 os.unlink(held.spec.path)  # noqa: PTH108 - a plain path
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            if not one.done():
+                one.set_result(None)
 
     def _note(self, service: str) -> None:
         """A failed note costs the next agent the order, not this one its service."""

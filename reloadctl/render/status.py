@@ -88,8 +88,13 @@ def _troubles(service: Document) -> "list[tuple[str, str]]":
         )
     if following := service.get("next_start"):
         found.append((line(following["text"]), "red"))
+    if declined := service.get("definition"):
+        again = f"reloadctl reload {name}" if declined["in_force"] else "reloadctl apply"
+        text = f"{line(declined['text'])} ({again} tries it again)"
+        found.append((text, "red"))
     last = service["last_reload"]
-    if last and last["verdict"] in _TELLING:
+    same = declined and last and declined["reload_id"] == last["reload_id"]
+    if last and last["verdict"] in _TELLING and not same:
         message = f": {line(last['message'])}" if last.get("message") else ""
         found.append((f"last reload {last['verdict']}{message} (reloadctl show {name})", "red"))
     if poison := service.get("quarantine"):

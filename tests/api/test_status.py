@@ -49,7 +49,7 @@ UP = {
     "ready_instances": 1, "declared_instances": 1, "restarts": 0,
     "config": {"desired": NEW.hash, "on_disk": NEW.hash, "last_attempted": None, "live": NEW.hash, "in_sync": True,
                "version": NEW.version, "missing": None, "unlisted": None},
-    "next_start": None, "quarantine": None, "running": None, "waiting": None, "on_trial": None, "soak": None,
+    "next_start": None, "definition": None, "quarantine": None, "running": None, "waiting": None, "on_trial": None, "soak": None,
     "last_reload": None,
 }  # fmt: skip
 TROUBLED = {
@@ -59,7 +59,7 @@ TROUBLED = {
     "config": {"desired": BAD.hash, "on_disk": BAD.hash, "last_attempted": BAD.hash, "live": None, "in_sync": None,
                "version": None, "missing": None, "unlisted": None},
     "next_start": {"verdict": "rejected", "version": BAD.version, "hash": BAD.hash,
-                   "text": f"next restart loads REJECTED {BAD.version}"},
+                   "text": f"next restart loads REJECTED {BAD.version}"}, "definition": None,
     "quarantine": {"hash": BAD.hash, "version": BAD.version, "reason": "line 3"}, "running": None, "waiting": None,
     "on_trial": None,
     "soak": None,

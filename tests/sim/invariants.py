@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from agentd.core import facts
 from agentd.core.instance import ALIVE, GOING, Ending, Phase
+from agentd.core.plan import change
 from agentd.core.reload_value import ACTED, Act, Stage
 from agentd.wire import Verdict
 from tests.core.make import retired
@@ -277,6 +278,10 @@ def rest(w: World) -> None:
         asked = [r for r, whose in w.callers.items() if whose == name]
         assert blocked or not asked, f"{name}: nobody answered {asked}"
         assert s.late is None, f"{name}: {s.late}"
+        declared = next(spec for spec in w.specs if spec.name == name)
+        differs = change(s.spec, declared)
+        assert blocked or differs is None, f"{name} is not what is declared: {differs}"
+        assert blocked or s.declined is None, f"{name}: {s.declined}"
         assert blocked or s.soak is None, f"{name}: {s.soak}"
         armed = [machine for whose, machine in w.armed if whose == name and machine != "hold"]
         assert not set(armed) - {"confirm"}, f"{name}: {armed}"

@@ -48,6 +48,10 @@ def cancel(w: World, e: fx.Cancel) -> None:
     w.cancelled.add(e.token)
 
 
+BAD = "bad"
+"""A word in the command of a definition of which no process comes up."""
+
+
 def spawn(w: World, e: fx.Spawn) -> None:
     if w.fault(0.05):
         w.fail(e.token, "spawn_failed")
@@ -84,7 +88,7 @@ def birth(w: World, e: fx.Spawn) -> None:
     w.answer(e.token, told, ev.Spawned(e.token, identity))
     if script.ready is not None:
         w.after(0.0 if script.early else told + script.ready, says_ready, w, child)
-    if w.inputs[name] is None or w.inputs[name] in w.bad:
+    if w.inputs[name] is None or w.inputs[name] in w.bad or BAD in e.spec.process.command:
         w.after(0.01, ends, w, child, Exit(code=1))
     elif script.exits is not None:
         w.after(script.exits, ends, w, child, Exit(code=script.code))
@@ -235,6 +239,10 @@ def close_sockets(w: World, e: fx.CloseSockets) -> None:
     assert not any(c.main for c in w.children[e.service]), f"{e} while somebody serves"
     w.serving.pop(e.service, None)
     w.listening.discard(e.service)
+
+
+def keep_sockets(w: World, e: fx.KeepSockets) -> None:
+    """Every socket of a service is one queue here: none is closed while there is a definition."""
 
 
 def count(w: World, e: fx.Count) -> None:
@@ -392,6 +400,7 @@ DOES: dict[type, Callable[[World, Any], None]] = {
     fx.Count: count,
     fx.WriteDown: write_down,
     fx.CloseSockets: close_sockets,
+    fx.KeepSockets: keep_sockets,
     fx.Restore: restore,
     fx.TakeSnapshot: take_snapshot,
     fx.RunCheck: run_check,
