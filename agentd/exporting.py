@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from agentd import __version__
-from agentd.core.facts import Judged, Record
+from agentd.core.facts import LATE_SPANS, Judged, Record
 from agentd.store.outbox import SqliteOutbox
 from agentd.store.sqlite import SqliteStore
 from agentd.telemetry.endpoint import SIGNALS, targets
@@ -85,7 +85,7 @@ class Exporting:
 
     def hear(self, record: Record) -> None:
         """Listen to the journal: what is told here is in the store."""
-        if self._sender is not None and isinstance(record.fact, Judged):
+        if self._sender is not None and isinstance(record.fact, (Judged, *LATE_SPANS)):
             self._sender.told()
 
     def dropped(self, unsent: Mapping[str, int]) -> None:

@@ -85,6 +85,7 @@ class Retention:
             found = (
                 *(memory.live, memory.last_good, memory.attempted),
                 *(memory.quarantine, memory.pending),
+                memory.soak.back if memory.soak else None,
             )
             named |= {one.hash for one in found if one is not None}
         return named

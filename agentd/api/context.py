@@ -178,7 +178,12 @@ class Context:
         return found
 
     def cause(
-        self, request: Request, reason: str, attributes: tuple[tuple[str, str], ...] = ()
+        self,
+        request: Request,
+        reason: str,
+        attributes: tuple[tuple[str, str], ...] = (),
+        *,
+        waits: bool = True,
     ) -> Cause:
         """Who asks, in the kernel's words, and for which trace, in theirs."""
         headers, peer = request.headers, request.peer
@@ -198,6 +203,7 @@ class Context:
             state,
             baggage if baggage.isprintable() and len(baggage) <= _BAGGAGE else "",
             attributes,
+            waits,
         )
 
     @cached_property

@@ -50,10 +50,11 @@ class Side:
 
 
 async def diff(context: Context, request: Request) -> Response:
-    """From ``?from=`` (default: live) to ``?to=`` (default: on_disk)."""
+    """From ``?from=`` (default: live, else the last good one) to ``?to=`` (default: on_disk)."""
     asked = query(request, ("from", "to"))
     s = context.service(request)
-    before = await chosen(context, s, asked["from"][-1] if asked["from"] else "live")
+    default = "last_good" if s.live is None and s.last_good is not None else "live"
+    before = await chosen(context, s, asked["from"][-1] if asked["from"] else default)
     after = await chosen(context, s, asked["to"][-1] if asked["to"] else "on_disk")
     files: list[views.Json] = []
     if before.hash != after.hash:

@@ -52,7 +52,7 @@ async def _started(
 ) -> Response:
     name, wait, timeout_s = _wish(context, request)
     until = deadline(timeout_s)
-    cause = context.cause(request, "")
+    cause = context.cause(request, "", waits=wait)
     with Following(context.runtime.journal, name) as following:
         reply = await _asked(context, ask(name, cause), until if wait else deadline(_AT_ONCE))
         if reply is None:
@@ -148,7 +148,7 @@ async def release(context: Context, request: Request) -> Response:
     reason = body.text("reason")
     body.finish()
     name = context.service(request).spec.name
-    cause = context.cause(request, reason)
+    cause = context.cause(request, reason, waits=False)
     reply = not_turned(await context.runtime.ask(ReleaseAsked(name, cause)))
     begun = reply.reload_id if isinstance(reply, Accepted) else None
     return _answer({"service": name, "held": False, "reload_id": begun}, ExitCode.OK)

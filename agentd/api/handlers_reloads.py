@@ -63,12 +63,16 @@ class _Wish:
 
 
 def _wish(context: Context, request: Request, body: Body) -> _Wish:
+    reason, attributes = body.text("reason"), body.attributes("attributes")
+    if_changed, force = body.flag("if_changed", default=False), body.flag("force", default=False)
+    require_proof = body.flag("require_proof", default=False)
+    wait = body.flag("wait", default=True)
     return _Wish(
-        context.cause(request, body.text("reason"), body.attributes("attributes")),
-        body.flag("if_changed", default=False),
-        body.flag("force", default=False),
-        body.flag("require_proof", default=False),
-        body.flag("wait", default=True),
+        context.cause(request, reason, attributes, waits=wait),
+        if_changed,
+        force,
+        require_proof,
+        wait,
         body.seconds("timeout_s"),
         body.seconds("confirm_within_s"),
     )

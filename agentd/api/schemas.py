@@ -35,7 +35,18 @@ _TRIAL = table(
     until=text(_AT),
     back_to=text(f"{_HASH} that are put back"),
 )
-_CHANGED = items(ref("Change"), "the inputs that differ from those before")
+_SOAK = table(
+    "What was applied and is looked after for a while yet.",
+    reload_id=text("which reload applied it"),
+    trace_id=text("of its own trace, which is linked to the reload's"),
+    version=text("the short name of these bytes"),
+    until=text(_AT),
+    passes=whole("probes of this agent that found it well"),
+    failures=whole("those that did not"),
+    why=text("what the last of these said; empty: there was none"),
+    back_to=maybe(text(f"{_HASH} that were good before")),
+)
+_CHANGED = items(ref("Change"), "the inputs that differ from what was live before, or from the last good ones where that is not known")
 _RELOAD: dict[str, Schema] = {
     "reload_id": text("its id, a ULID"),
     "trace_id": text("the trace that it is a part of"),
@@ -117,6 +128,22 @@ _RELOAD: dict[str, Schema] = {
         {"type": "string"}, "settings that it did not take, or only takes after a restart: partial"
     ),
     "on_trial": maybe(_TRIAL),
+    "soak": maybe(
+        table(
+            "How what it applied was looked after, after the verdict and in a trace of its own.",
+            trace_id=text("of that trace, whose one span is linked to the reload's"),
+            until=text(_AT),
+            outcome=maybe(
+                text(
+                    "passed, failed, or why nobody knows: overtaken, stopped, undeclared, unknown; null: it goes on"
+                )
+            ),
+            why=text("what the last probe that failed said"),
+            passes=maybe(whole("probes that found it well; null: it goes on")),
+            failures=maybe(whole("those that did not")),
+            duration_ms=number("how long"),
+        )
+    ),
     "joined": flag("this caller joined a reload that somebody else had asked for"),
 }
 
@@ -179,6 +206,7 @@ DOCUMENTS: dict[str, Schema] = {
         running=maybe(text("the id of the reload that runs")),
         waiting=maybe(text("the id of the reload that waits")),
         on_trial=maybe(_TRIAL),
+        soak=maybe(_SOAK),
         last_reload=maybe(
             table(
                 "The last one that ended.",

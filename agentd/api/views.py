@@ -63,6 +63,7 @@ def service(
         "running": _told(s.running),
         "waiting": _told(s.waiting),
         "on_trial": on_trial(s),
+        "soak": _soak(s),
         "last_reload": {
             "reload_id": last.reload_id,
             "verdict": last.verdict.value,
@@ -160,6 +161,22 @@ def on_trial(s: Service, reload_id: str = "") -> Json | None:
     return {"reload_id": pending.reload_id, "until": until, "back_to": pending.hash}
 
 
+def _soak(s: Service) -> Json | None:
+    if s.soak is None:
+        return None
+    told = s.soak.told
+    return {
+        "reload_id": told.reload_id,
+        "trace_id": told.trace_id,
+        "version": told.version,
+        "until": iso(told.until_wall_ns),
+        "passes": s.soak.passes,
+        "failures": s.soak.failures,
+        "why": s.soak.complaint,
+        "back_to": told.back.hash if told.back else None,
+    }
+
+
 def _told(r: Reload | None) -> str | None:
     """The id of a reload that somebody was told of; one that a watch began may turn out to be nothing."""
     return None if r is None or r.silent else r.id
@@ -226,6 +243,7 @@ def unrecorded(
         "output": list(judged.output) if judged else [],
         "not_taken": list(judged.not_taken) if judged else [],
         "on_trial": on_trial(s, reload_id),
+        "soak": None,
         "joined": False,
     }
 

@@ -85,6 +85,7 @@ def _reload(service: ServiceTable, hints: Hints) -> ReloadSpec:
         report=table.report,
         timeout=table.timeout,
         verify=table.verify,
+        soak=table.soak,
         on_failure=table.on_failure,
         every=table.every,
         splay=table.splay,

@@ -45,6 +45,7 @@ class ReloadTable(NamedTuple):
     warnings_as_errors: bool
     confirm: tuple[shapes.Confirm, ...] | None
     verify: Verify | None
+    soak: Verify | None
     on_failure: OnFailure
     report: Question | None
     timeout: float
@@ -260,6 +261,14 @@ RELOAD: Kind[ReloadTable] = table(
         "What shows that it is well with what it took: asked after the evidence, before the verdict, also when a start loads "
         "other bytes than the last good ones. Exactly one of http, tcp and exec; an answer over http or tcp counts only when "
         "a process of the service itself gave it, of a replace the next generation.",
+        when_unset="nothing is asked",
+    ),
+    Key(
+        "soak",
+        shapes.SOAK,
+        "The same for longer, after the verdict and in a trace of its own: a probe that fails too often in a row, or a service that "
+        "ends unasked, tells that what was applied was bad after all. It is quarantined then, and with on_failure other than keep "
+        "what was good before is put back. Of several instances each is asked in its turn.",
         when_unset="nothing is asked",
     ),
     Key(

@@ -6,6 +6,7 @@ Decides what each form means as a value of the core. Which keys take them, and t
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -146,31 +147,39 @@ def _parse_ready(value: object) -> Ready:
 READY = Kind('"notify", "workers" or table', _parse_ready, _READY_TABLE.keys)
 
 
-def _verify(**given: Any) -> Verify:
+def _soak(**given: Any) -> Verify:
     http, tcp, argv = given["http"], given["tcp"], given["exec"]
     _exactly_one(http=http, tcp=tcp, exec=argv)
-    seconds: float = given["for"]
-    if seconds > _LONGEST_VERIFY:
-        raise Wrong((("for",), "is more than 60s; a reload is not held open longer"))
     probe = _probe(http, tcp, argv, given["timeout"])
-    return Verify(probe, seconds, given["interval"], given["threshold"])
+    return Verify(probe, given["for"], given["interval"], given["threshold"])
+
+
+def _verify(**given: Any) -> Verify:
+    if given["for"] > _LONGEST_VERIFY:
+        why = "is more than 60s; a reload is not held open longer, ask on with: soak = { ... }"
+        raise Wrong((("for",), why))
+    return _soak(**given)
 
 
 _LONGEST_VERIFY = 60.0
-VERIFY = table(
-    "a table",
-    _verify,
-    *_ASKED,
-    Key(
-        "for",
-        POSITIVE,
-        "How long it is asked again and again, at most 60s; the last answer of that while must be a pass.",
-        "2s",
-    ),
-    Key("interval", POSITIVE, "Pause between two probes.", "200ms"),
-    Key("timeout", POSITIVE, "How long one probe may take.", when_unset='"2s"; for exec "5s"'),
-    Key("threshold", integer(1, 1000), "So many failures in a row are bad.", 3),
-)
+_WHILE = "How long it is asked again and again"
+_LAST = "the last answer of that while must be a pass."
+
+
+def _well(build: Callable[..., Verify], how_long: str, seconds: str, interval: str) -> Kind[Verify]:
+    return table(
+        "a table",
+        build,
+        *_ASKED,
+        Key("for", POSITIVE, how_long, seconds),
+        Key("interval", POSITIVE, "Pause between two probes.", interval),
+        Key("timeout", POSITIVE, "How long one probe may take.", when_unset='"2s"; for exec "5s"'),
+        Key("threshold", integer(1, 1000), "So many failures in a row are bad.", 3),
+    )
+
+
+VERIFY = _well(_verify, f"{_WHILE}, at most 60s; {_LAST}", "2s", "200ms")
+SOAK = _well(_soak, f"{_WHILE}, under later agents too; {_LAST}", "10m", "5s")
 
 
 def _check(*, command: tuple[str, ...], timeout: float, warnings: str | None) -> Check:

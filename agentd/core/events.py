@@ -23,7 +23,7 @@ class Token:
 
     service: str
     machine: str
-    """instance (of a generation that is started beside another: instance.N), reload, waiting, late, hold or confirm."""
+    """instance (of a generation that is started beside another: instance.N), reload, waiting, late, soak, hold or confirm."""
     serial: int
 
 

@@ -28,6 +28,8 @@ class Cause:
     baggage: str = ""
     attributes: tuple[tuple[str, str], ...] = ()
     """Span attributes known of the caller: cicd.pipeline.*, vcs.*."""
+    waits: bool = True
+    """Whether the caller stays until the end: then its span is the parent, else it is linked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -396,6 +398,38 @@ class Skipped:
     why: str
 
 
+@dataclass(frozen=True, slots=True)
+class SoakBegan:
+    """What a reload applied is looked after from now on, in a trace of its own."""
+
+    service: str
+    reload_id: str
+    trace_id: str
+    hash: str
+    version: str
+    until_wall_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Soaked:
+    """That is over. ``became``: passed, failed, or why nobody knows: overtaken, stopped, undeclared, unknown.
+
+    ``passes`` and ``failures`` are of this agent's own probes; ``why`` is what the last failure said.
+    """
+
+    service: str
+    reload_id: str
+    became: str
+    passes: int
+    failures: int
+    why: str = ""
+
+
+AFTERWARDS = (Drained, Confirmed, LateEvidence, SoakBegan, Soaked)
+"""They bear the id of a reload and are told when it has its verdict."""
+LATE_SPANS = (Drained, Soaked)
+"""Those of them that end a span: what was sent of the reload is due once more."""
+
 Fact = (
     AgentStarted
     | AgentStopped
@@ -427,6 +461,8 @@ Fact = (
     | LateEvidence
     | Quarantined
     | Skipped
+    | SoakBegan
+    | Soaked
 )
 
 

@@ -74,6 +74,21 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True)
+class Soak:
+    """A change that its reload has vouched for, and that is looked after for a long while yet."""
+
+    reload_id: str
+    trace_id: str
+    """Of its own trace, which is linked to the reload's."""
+    hash: str
+    version: str
+    until_wall_ns: int
+    """Unix time in ns: from then on the next answer that is good ends it."""
+    back: Manifest | None = None
+    """What was good before: the last good one again if this one turns out bad."""
+
+
+@dataclass(frozen=True, slots=True)
 class Other:
     """A generation beside the one that serves: started to take its place (starting, ready), or on its way out."""
 
@@ -124,3 +139,4 @@ class Memory:
     pending: Pending | None = None
     places: tuple[Place, ...] = ()
     """Of the instances behind the first, which is told by the fields above."""
+    soak: Soak | None = None

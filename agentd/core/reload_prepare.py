@@ -24,7 +24,6 @@ from agentd.core.reload_value import (
     Stage,
     View,
     arm,
-    before,
     began,
     ended,
     expect,
@@ -125,7 +124,7 @@ def was_read(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
         event.found.hash,
         event.found.version,
         len(event.found.entries),
-        changes(before(r, view), event.found),
+        changes(view.live or view.last_good, event.found),
         event.found.attributes,
     )
     r, more = note(r, now, taken, ended(r, view))

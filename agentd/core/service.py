@@ -15,6 +15,7 @@ from agentd.core import (
     reload_value,
     service_external,
     service_late,
+    service_soak,
 )
 from agentd.core.effects import Accepted, CloseSockets
 from agentd.core.events import (
@@ -98,6 +99,8 @@ def step(  # noqa: C901 - a case for each kind of event
     if t.revive:
         _revive(t)
     overdue(t)
+    if (back := service_soak.follow(t)) is not None:
+        reload_asked(t, back)
     _settle(t)
     if listens and not _needs_sockets(t.s):
         t.effects.append(CloseSockets(t.s.spec.name))
@@ -162,6 +165,8 @@ def _completion(t: Turn, event: Completion) -> None:
             hold_elapsed(t, event)
         case service_late.MACHINE:
             service_late.step(t, event)
+        case service_soak.MACHINE:
+            service_soak.step(t, event)
         case "confirm":
             confirm_elapsed(t, event)
         case _:

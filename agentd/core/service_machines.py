@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from agentd.core import instance, reload, service_external, service_late
+from agentd.core import instance, reload, service_external, service_late, service_soak
 from agentd.core.context import parse_traceparent
 from agentd.core.events import (
     Abort,
@@ -169,9 +169,11 @@ def move_running(t: Turn, event: ReloadEvent) -> None:
     if was is not None and r.poison is not was.poison:
         _turns_back(t, was, r)
     if r.ending is not None:
+        good = t.s.last_good
         service_external.ended(t, r, r.ending.verdict)
         end(t, r, r.ending)
         service_late.begin(t, r, r.ending.verdict)
+        service_soak.begin(t, r, r.ending.verdict, good)
     elif r.stage is not before:
         entered(t, r.stage)
 
@@ -249,9 +251,9 @@ _ENTERING: dict[Stage, Callable[[Turn], None]] = {
 
 
 def new_reload(t: Turn, cause: Cause, *, if_changed: bool = False, link: str = "") -> Reload:
-    """A reload that waits for its turn, with ids of its own; the trace is the caller's when it brought one."""
+    """A reload that waits for its turn, with ids of its own; the trace is the caller's when it brought one and stays."""
     t.mint = t.mint.next()
-    caller = parse_traceparent(cause.traceparent)
+    caller = parse_traceparent(cause.traceparent) if cause.waits else None
     return Reload(
         t.mint.reload_id(t.now),
         caller.trace_id if caller else t.mint.trace_id(),

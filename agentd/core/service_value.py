@@ -22,6 +22,7 @@ from agentd.core.memory import (
     Pending,
     Place,
     Quarantine,
+    Soak,
     Want,
 )
 from agentd.core.process import Identity
@@ -46,6 +47,7 @@ Remembered = tuple[
     tuple[Other, ...],
     Pending | None,
     tuple[Place, ...],
+    Soak | None,
 ]
 
 _PROGRESS = {
@@ -63,6 +65,22 @@ _PROGRESS = {
     )
 }
 """Of several instances the phase that is told of all: what is under way first, then what is worst; ready only when all are."""
+
+
+@dataclass(frozen=True)
+class Soaking:
+    """A soak and where it stands; the counts are of this agent's own probes."""
+
+    told: Soak
+    timer: int | None = None
+    awaiting: int | None = None
+    generation: int = 0
+    """Whose answer is awaited."""
+    passes: int = 0
+    failures: int = 0
+    in_a_row: int = 0
+    """Failures since the last pass."""
+    complaint: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,6 +113,8 @@ class Service:
     pending: Pending | None = None
     """A change that waits to be confirmed."""
     pending_serial: int = 0
+    soak: Soaking | None = None
+    """What was applied and is looked after."""
     late: Reload | None = None
     """One that timed out, whose evidence may still come."""
     workers: tuple[Worker, ...] = ()
@@ -169,6 +189,7 @@ class Service:
             self._others() if self.next or self.former else (),
             self.pending,
             self._places() if self.others else (),
+            self.soak.told if self.soak else None,
         )
 
     def _places(self) -> tuple[Place, ...]:
@@ -264,6 +285,7 @@ def remembered(spec: Spec, m: Memory | None) -> Service:
         quarantine=m.quarantine,
         last=m.last,
         pending=m.pending,
+        soak=Soaking(m.soak) if m.soak else None,
     )
 
 

@@ -40,7 +40,7 @@ def end(t: Turn, r: Reload, ending: reload_value.Ending) -> None:
             s = replace(s, last_good=found, quarantine=still)
     t.s = s
     if r.manifest and ending.quarantine:
-        _quarantine(t, r.manifest, ending.message)
+        quarantine(t, r.manifest, ending.message)
     _on_trial(t, r, ending.verdict, back)
     if ending.moved:
         _learn(t, r, ending)
@@ -59,10 +59,11 @@ def condemn(t: Turn, r: Reload) -> None:
     assert r.poison is not None
     q, digest = t.s.quarantine, t.s.spec.digest
     if q is None or (q.hash, q.digest) != (r.poison.hash, digest):
-        _quarantine(t, r.poison, r.fault.message if r.fault else "the check of a start said no")
+        quarantine(t, r.poison, r.fault.message if r.fault else "the check of a start said no")
 
 
-def _quarantine(t: Turn, found: Manifest, why: str) -> None:
+def quarantine(t: Turn, found: Manifest, why: str) -> None:
+    """Nothing but a person tries these bytes again under this definition."""
     q = Quarantine(found.hash, found.version, t.s.spec.digest, why)
     t.s = replace(t.s, quarantine=q)
     t.note(facts.Quarantined(t.s.spec.name, found.hash, why))

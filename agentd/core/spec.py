@@ -277,6 +277,8 @@ class ReloadSpec:
     """At most so many seconds, drawn by chance, are added to that: many hosts do not reload at the same moment."""
     verify: Verify | None = None
     """Asked when it has taken them, before the verdict."""
+    soak: Verify | None = None
+    """Asked seldom and for a long while, after the verdict; None: nobody looks after it."""
     on_failure: OnFailure = OnFailure.KEEP
     missing_grace: float = 2.0
     """How long an input may be absent before a watch calls it missing."""

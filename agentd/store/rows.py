@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from agentd.core.facts import Drained, Judged, Requested
+from agentd.core.facts import LATE_SPANS, Judged, Requested
 from agentd.store.codec import encode
 from agentd.wire import Trigger
 
@@ -73,9 +73,7 @@ class Rows:
             self.judged.append((fact.verdict.value, fact.handle, r.wall_ns, reload_id))
             self.due.append((r.seq, fact.reload_id, r.wall_ns, fact.verdict.status or ""))
             self.flush = self.flush or fact.trigger is not Trigger.START
-        elif isinstance(
-            fact, Drained
-        ):  # a span that came late: the trace goes out once more, with it
+        elif isinstance(fact, LATE_SPANS):  # the trace goes out once more, with it
             self.due.append((r.seq, fact.reload_id, r.wall_ns, ""))
 
     def then(self, later: Rows) -> Rows:

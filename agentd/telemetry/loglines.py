@@ -207,6 +207,12 @@ def _plain(fact: Fact) -> _Line | None:  # noqa: C901, PLR0912 - a case for each
             return _Line(f"{name} runs an unknown configuration: {why}", "warning", name)
         case facts.LateEvidence(service=name, reload_id=id_, confirmation=how, version=version):
             return _Line(f"{name} runs {version} after all: late {how} of {id_}", "info", name)
+        case facts.SoakBegan(service=name, version=version, reload_id=id_):
+            return _Line(f"{name} is looked after with {version} of {id_}", "info", name)
+        case facts.Soaked(service=name, became="failed", why=why, reload_id=id_):
+            return _Line(f"{name} did not do well with what {id_} applied: {why}", "error", name)
+        case facts.Soaked(service=name, became="passed", reload_id=id_):
+            return _Line(f"{name} has done well with what {id_} applied", "info", name)
         case facts.Quarantined(service=name, hash=hash_, reason=reason):
             short = hash_.removeprefix("sha256:")[:12]
             return _Line(f"{name} will not try {short} again unasked: {reason}", "warning", name)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from agentd.core.facts import Outcome
 from agentd.telemetry import said
 from agentd.telemetry.resource import instance_id
-from agentd.telemetry.story import Story, story
+from agentd.telemetry.story import Soak, Story, story
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,6 +55,7 @@ class Report:
     downtime_ms: float | None = None
     outage_ms: float | None = None
     not_taken: tuple[str, ...] = ()
+    soak: Soak | None = None
     joined: bool = False
 
     @property
@@ -105,6 +106,7 @@ class Report:
             ],
             "output": list(self.output),
             "not_taken": list(self.not_taken),
+            "soak": None if self.soak is None else _soak(self.soak),
             "joined": self.joined,
         }
 
@@ -161,13 +163,28 @@ def _report(told: Story, host_id: str) -> Report:
         not_taken=judged.not_taken if judged else (),
         downtime_ms=told.downtime_ms,
         outage_ms=told.outage_ms,
+        soak=told.soak,
     )
 
 
-def trace(spans: Sequence[Span]) -> dict[str, Any]:
-    """The member ``trace`` of a shown reload: its spans as plain values."""
+def _soak(soak: Soak) -> dict[str, Any]:
+    over = soak.over
     return {
-        "trace_id": spans[0].trace_id if spans else None,
+        "trace_id": soak.told.trace_id,
+        "until": iso(soak.told.until_wall_ns),
+        "outcome": over.became if over else None,
+        "why": over.why if over else "",
+        "passes": over.passes if over else None,
+        "failures": over.failures if over else None,
+        "duration_ms": _ms(soak.ended_ns - soak.began_ns),
+    }
+
+
+def trace(spans: Sequence[Span]) -> dict[str, Any]:
+    """The member ``trace`` of a shown reload: its spans as plain values. What soaks has another trace."""
+    trace_id = spans[0].trace_id if spans else None
+    return {
+        "trace_id": trace_id,
         "spans": [
             {
                 "name": span.name,
@@ -194,6 +211,7 @@ def trace(spans: Sequence[Span]) -> dict[str, Any]:
                 "resource": _plain(span.resource.attributes),
             }
             for span in spans
+            if span.trace_id == trace_id
         ],
     }
 

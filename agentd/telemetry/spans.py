@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from agentd.core.context import Context, parse_traceparent, parse_tracestate, span_id
 from agentd.telemetry import said
 from agentd.telemetry.span import Event, Kind, Link, Span
-from agentd.telemetry.story import ROLLBACK, Part, Story, Turn, story
+from agentd.telemetry.story import ROLLBACK, Part, Soak, Story, Turn, story
 from agentd.wire import Trigger, Verdict
 
 if TYPE_CHECKING:
@@ -75,7 +75,8 @@ class _Tree:
                 made[step.path] = self._step(step, span)
             if phase.path == instance_place:
                 made[f"{phase.path}/instance"] = self._instance(span)
-        return [*made.values(), *self._drains(made)]
+        soak = [] if self.told.soak is None else [self._soak(self.told.soak, root)]
+        return [*made.values(), *self._drains(made), *soak]
 
     # One method for each kind of span.
 
@@ -84,7 +85,8 @@ class _Tree:
         parent = parse_traceparent(asked.cause.traceparent)
         joins = parent is not None and parent.trace_id == asked.trace_id
         trigger = asked.cause.trigger
-        kind = Kind.SERVER if trigger in _WAITED_FOR else Kind.INTERNAL
+        waited_for = asked.cause.waits and trigger in _WAITED_FOR
+        kind = Kind.SERVER if waited_for else Kind.INTERNAL
         return Span(
             name=f"{'start' if trigger is Trigger.START else 'reload'} {asked.service}",
             trace_id=asked.trace_id,
@@ -169,6 +171,37 @@ class _Tree:
             end = max(drain.ended_ns, start)
             spans.append(replace(span, span_id=id_, resource=own, start_ns=start, end_ns=end))
         return spans
+
+    def _soak(self, soak: Soak, root: Span) -> Span:
+        """The root of a trace of its own: it may last for hours, and a reload is not held open for it."""
+        asked, over = self.told.asked, soak.over
+        found: dict[str, Value] = {
+            "reload.id": asked.reload_id,
+            "reload.service": asked.service,
+            "config.version": soak.told.version,
+            "config.hash": soak.told.hash,
+        }
+        failed = over is not None and over.became == "failed"
+        if over is not None:
+            found["reload.soak.outcome"] = over.became
+            found["reload.verify.passes"] = over.passes
+            found["reload.verify.failures"] = over.failures
+        if failed:
+            found["error.type"] = "soak_failed"
+        why: Attributes = (("link.type", "follows"), ("reload.id", asked.reload_id))
+        return Span(
+            name=f"soak {asked.service}",
+            trace_id=soak.told.trace_id,
+            span_id=span_id(asked.reload_id, "soak"),
+            parent_id=None,
+            kind=Kind.INTERNAL,
+            start_ns=soak.began_ns,
+            end_ns=soak.ended_ns,
+            attributes=tuple(found.items()),
+            resource=self.resource,
+            error=over.why if failed and over is not None else None,
+            links=(Link(Context(root.trace_id, root.span_id), why),),
+        )
 
     def _turn(self, turn: Turn, root: Span) -> Span:
         """One of several instances: its resource, its own times, what became of it."""

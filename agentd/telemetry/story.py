@@ -21,6 +21,8 @@ from agentd.core.facts import (
     Requested,
     RollingBack,
     SnapshotTaken,
+    SoakBegan,
+    Soaked,
     StepBegan,
     StepEnded,
     TurnBegan,
@@ -88,6 +90,16 @@ class Drain:
 
 
 @dataclass(slots=True)
+class Soak:
+    """How what was applied was looked after, after the verdict; ``over`` None: it still is."""
+
+    told: SoakBegan
+    began_ns: int
+    ended_ns: int
+    over: Soaked | None = None
+
+
+@dataclass(slots=True)
 class Story:
     """Everything the records of one reload say. ``end_ns``: of the verdict, else the last that is known."""
 
@@ -102,6 +114,7 @@ class Story:
     flip_ns: int | None = None
     """When new connections went to the next generation."""
     drains: list[Drain] = field(default_factory=list)
+    soak: Soak | None = None
     back: RollingBack | None = None
     """What was put back within it."""
     back_ns: int = 0
@@ -185,8 +198,15 @@ def story(records: Sequence[Record], now_ns: int | None = None) -> Story | None:
     told = Story(records[0].fact, first.wall_ns, first.wall_ns)
     latest = first.wall_ns
     for record in records[1:]:
-        if isinstance(record.fact, Drained):
-            told.drains.append(_drain(first, record, record.fact))
+        match record.fact:
+            case Drained() as drained:
+                told.drains.append(_drain(first, record, drained))
+            case SoakBegan() as began:
+                at_ns = _moment(first, record)
+                told.soak = Soak(began, at_ns, at_ns if now_ns is None else max(at_ns, now_ns))
+            case Soaked() as over if told.soak is not None:
+                told.soak.over = over
+                told.soak.ended_ns = max(told.soak.began_ns, _moment(first, record))
         if told.judged is not None:
             continue
         # A note may be about a moment before the one written ahead of it; a trace does not run backwards.

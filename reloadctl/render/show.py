@@ -33,7 +33,7 @@ def head(reload: Document, view: Look) -> list[str]:
         lines.append(f"  evidence {evidence}")
     for instance in reload.get("instances") or ():
         lines.append(f"  instance {_instance(instance)}")
-    lines += [*map(_drain, drains(reload)), *trial(reload)]
+    lines += [*map(_drain, drains(reload)), *trial(reload), *_soak(reload.get("soak"))]
     return [view.plain(text) for text in lines]
 
 
@@ -66,6 +66,20 @@ def _drain(span: Document) -> str:
     who = f", pid {pid}" if pid else ""
     what = "1 connection" if open_ == 1 else f"{open_} connections"
     return f"  drain    {what}, {cut} cut, {took}{who}"
+
+
+def _soak(soak: "Document | None") -> list[str]:
+    """How what was applied did afterwards; its trace is another one."""
+    if soak is None:
+        return []
+    outcome, took = soak["outcome"], milliseconds(soak["duration_ms"])
+    if outcome is None:
+        return [
+            f"  soak     until {clock(soak['until'])} UTC, for {took} so far, trace {soak['trace_id']}"
+        ]
+    why = f": {line(soak['why'])}" if soak["why"] and outcome == "failed" else ""
+    asked = f"{soak['failures']} of {soak['passes'] + soak['failures']} probes failed"
+    return [f"  soak     {outcome}{why}; {asked}, {took}, trace {soak['trace_id']}"]
 
 
 def events(reload: Document) -> list[str]:

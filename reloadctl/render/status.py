@@ -5,7 +5,7 @@ Drawn by hand also on a terminal: importing a table library takes longer than as
 
 from reloadctl.jsontext import Document
 from reloadctl.out import line
-from reloadctl.render.look import BAD, Look, ago, duration, short, size, tone
+from reloadctl.render.look import BAD, Look, ago, clock, duration, short, size, tone
 from reloadctl.render.table import table
 
 HEAD = ("NAME", "PHASE", "VERSION", "PID", "UPTIME", "CPU", "MEMORY", "RESTARTS", "LAST RELOAD")
@@ -99,13 +99,25 @@ def _troubles(service: Document) -> "list[tuple[str, str]]":
         text = f"on disk is {short(config['on_disk'])}, live is {short(config['live'])}"
         found.append((f"{text} (reloadctl reload {name})", "yellow"))
     found += [(_beside(i), "yellow") for i in service["instances"] if not i.get("serves", True)]
+    found += _not_sure_yet(service)
+    for key, verb in (("running", "runs"), ("waiting", "waits")):
+        if service.get(key):
+            found.append((f"reload {service[key]} {verb}", "yellow"))
+    return found
+
+
+def _not_sure_yet(service: Document) -> "list[tuple[str, str]]":
+    """What was applied and may still be put back."""
+    found = []
     if trial := service.get("on_trial"):
         at, id_ = str(trial["until"])[11:19], trial["reload_id"]
         text = f"on trial, goes back to {short(trial['back_to'])} at {at} UTC"
         found.append((f"{text} (reloadctl confirm {id_})", "yellow"))
-    for key, verb in (("running", "runs"), ("waiting", "waits")):
-        if service.get(key):
-            found.append((f"reload {service[key]} {verb}", "yellow"))
+    if soak := service.get("soak"):
+        text = f"{line(soak['version'])} soaks until {clock(soak['until'])} UTC"
+        failures, why = soak["failures"], line(soak["why"])
+        told = f", {failures} of {failures + soak['passes']} probes failed: {why}"
+        found.append((text + (told if failures else ""), "yellow" if failures else "dim"))
     return found
 
 

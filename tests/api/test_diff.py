@@ -83,6 +83,10 @@ async def test_what_runs_against_what_is_on_disk(tmp_path: Path) -> None:
         assert stage.runtime.machine.files.kept == 1
         same = (await diff(stage, "?to=last_good")).json
         assert (same["differs"], same["files"]) == (False, [])
+        stage.runtime.put(ready("web", live=None, last_good=before))
+        unknown = (await diff(stage)).json
+        assert unknown["from"] == {"name": "last_good", "hash": before.hash, "version": "v1"}
+        assert unknown["files"] == reply.json["files"]
 
 
 @looped
@@ -191,7 +195,7 @@ async def test_many_files_together_are_bounded(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ({"live": None}, "there is no live: nobody knows which configuration web runs"),
+        ({"live": None, "last_good": None}, "there is no live: nobody knows which configuration web runs"),
         ({"spec": spec("web", snapshot=False)},
          "web keeps no configurations (snapshot = false): there is nothing to compare"),
     ],

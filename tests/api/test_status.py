@@ -49,7 +49,7 @@ UP = {
     "ready_instances": 1, "declared_instances": 1, "restarts": 0,
     "config": {"desired": NEW.hash, "on_disk": NEW.hash, "last_attempted": None, "live": NEW.hash, "in_sync": True,
                "version": NEW.version, "missing": None},
-    "next_start": None, "quarantine": None, "running": None, "waiting": None, "on_trial": None,
+    "next_start": None, "quarantine": None, "running": None, "waiting": None, "on_trial": None, "soak": None,
     "last_reload": None,
 }  # fmt: skip
 TROUBLED = {
@@ -62,6 +62,7 @@ TROUBLED = {
                    "text": f"next restart loads REJECTED {BAD.version}"},
     "quarantine": {"hash": BAD.hash, "version": BAD.version, "reason": "line 3"}, "running": None, "waiting": None,
     "on_trial": None,
+    "soak": None,
     "last_reload": {"reload_id": ID, "verdict": "rejected", "at": "2026-11-22T10:00:00.000000Z", "trigger": "watch",
                     "message": "line 3"},
 }  # fmt: skip

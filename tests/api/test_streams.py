@@ -63,7 +63,7 @@ async def test_events_from_now_on_and_since(tmp_path: Path) -> None:
         )
         asked, checked, baseline = await documents(reader, 3)
         cause = {"trigger": "cli", "user": "alice", "uid": 1000, "pid": 5, "reason": "new certificate",
-                 "traceparent": "", "attributes": []}  # fmt: skip
+                 "traceparent": "", "attributes": [], "waits": True}  # fmt: skip
         assert asked == {
             "seq": 2, "time": "2026-11-22T10:00:00.000000Z", "kind": "requested", "service": "web", "reload_id": ID,
             "fields": {"trace_id": TRACE, "handle": "signal", "cause": cause, "hash_before": None,

@@ -46,6 +46,7 @@ def service(name: str = "web", **more: Any) -> dict[str, Any]:
         "running": None,
         "waiting": None,
         "on_trial": None,
+        "soak": None,
         "instances": [instance],
         "ready_instances": 1,
         "declared_instances": 1,
@@ -109,6 +110,7 @@ def reload(verdict: str | None = "applied", **more: Any) -> dict[str, Any]:
         "user": "",
         "phase": None,
         "on_trial": None,
+        "soak": None,
         "joined": False,
     }
     return document | more

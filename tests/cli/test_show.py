@@ -74,6 +74,21 @@ def test_the_gap_the_drain_and_the_trial_are_told(agent: Agent, ctl: Ctl) -> Non
     assert "  drain    12 connections" in on_terminal("--socket", server.path, "show", "web")[1]
 
 
+def test_how_it_did_afterwards_is_told_with_the_trace_of_that(agent: Agent, ctl: Ctl) -> None:
+    soak = {
+        "trace_id": "5c" * 16, "until": "2026-11-22T10:10:00.000000Z", "outcome": None, "why": "",
+        "passes": None, "failures": None, "duration_ms": 4000.0,
+    }  # fmt: skip
+    over = {"passes": 5, "failures": 3, "why": "answered 500"}
+    for more, told in (
+        ({}, "until 2026-11-22 10:10:00 UTC, for 4000 ms so far"),
+        ({**over, "outcome": "failed"}, "failed: answered 500; 3 of 8 probes failed, 4000 ms"),
+        ({**over, "outcome": "passed"}, "passed; 3 of 8 probes failed, 4000 ms"),
+    ):
+        out = ctl(agent(reply(reload(soak=soak | more))), "show", "web")[1]
+        assert f"  soak     {told}, trace {'5c' * 16}" in out.splitlines()
+
+
 WHOLE = f"""\
 web  applied  {OLD} → {NEW}  182 ms  observed by workers
   reload   {ID}

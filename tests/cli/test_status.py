@@ -131,6 +131,19 @@ def test_what_stands_beside_and_what_is_on_trial(agent: Agent, ctl: Ctl) -> None
     ]
 
 
+def test_what_soaks_is_told_and_how_it_does(agent: Agent, ctl: Ctl) -> None:
+    soak = {
+        "reload_id": ID, "trace_id": "5c" * 16, "version": NEW, "until": "2026-11-22T10:02:00.500000Z",
+        "passes": 7, "failures": 0, "why": "", "back_to": sha(OLD),
+    }  # fmt: skip
+    for told, more in (
+        (soak, ""),
+        (soak | {"failures": 2, "why": "answered 500"}, ", 2 of 9 probes failed: answered 500"),
+    ):
+        lines = ctl(agent(reply(status(service(soak=told)))), "status")[1].splitlines()
+        assert lines[3:] == [f"web: {NEW} soaks until 2026-11-22 10:02:00 UTC{more}"]
+
+
 def test_several_instances_are_counted_and_the_trouble_is_named(agent: Agent, ctl: Ctl) -> None:
     one = service()["instances"][0]
     web = service(

@@ -41,6 +41,13 @@ def test_what_is_asked_and_for_how_long(tmp_path: Path, text: str, declared: Ver
     assert web.reload.verify == declared
 
 
+def test_a_soak_is_seldom_and_may_be_long(tmp_path: Path) -> None:
+    (web,) = loaded(tmp_path, f'soak = {{ http = "{URL}" }}').services
+    assert (web.reload.soak, web.reload.verify) == (Verify(HttpProbe(URL), 600.0, 5.0, 3), None)
+    (web,) = loaded(tmp_path, 'soak = { tcp = "h:1", for = "3d", threshold = 1 }').services
+    assert web.reload.soak == Verify(TcpProbe("h", 1), 3 * 86400.0, 5.0, 1)
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
@@ -51,9 +58,10 @@ def test_what_is_asked_and_for_how_long(tmp_path: Path, text: str, declared: Ver
         ),
         (
             f'verify = {{ http = "{URL}", for = "61s" }}',
-            "verify.for: is more than 60s; a reload is not held open longer",
+            "verify.for: is more than 60s; a reload is not held open longer, ask on with: soak = { ... }",
         ),
         (f'verify = {{ http = "{URL}", threshold = 0 }}', "verify.threshold: "),
+        ("soak = {}", "soak: expected exactly one of http, tcp, exec; got none"),
         ('verify = { after = "1s" }', "verify.after: "),
         ('on_failure = "rollback"', "on_failure: "),
     ],

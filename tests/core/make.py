@@ -209,7 +209,7 @@ def survivor(
             id_ = getattr(note.fact, "reload_id", None)
             if isinstance(note.fact, facts.Judged):
                 stories.pop(note.fact.reload_id)
-            elif id_ is not None and not isinstance(note.fact, facts.Drained | facts.LateEvidence):
+            elif id_ is not None and not isinstance(note.fact, facts.AFTERWARDS):
                 stories.setdefault(id_, []).append(Record(1, 0, note.at, "boot", note.fact))
     memories = {
         s.spec.name: replace(s.memory, boot="boot", **changes) for s in a.host.services.values()

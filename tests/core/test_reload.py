@@ -802,6 +802,18 @@ def test_a_start_changes_from_what_ran_last() -> None:
     assert a.told(facts.SnapshotTaken)[-1].changed == (Change("/etc/web.conf", "modified"),)
 
 
+def test_where_it_is_not_known_what_is_live_it_changes_from_what_was_good() -> None:
+    a = agent(spec()).up()
+    a.reload()
+    a.act(2)
+    a.feed(ev.EffectFailed(a.last(fx.Look).token, "broken", "cannot do it"))
+    assert a.service().live is None
+    a.reload()
+    assert a.told(facts.Requested)[-1].hash_before is None
+    a.read(3)
+    assert a.told(facts.SnapshotTaken)[-1].changed == (Change("/etc/web.conf", "modified"),)
+
+
 def test_an_end_while_the_inputs_are_compared_is_a_failure() -> None:
     a = agent(unchecked(spec()))
     a.read(1)

@@ -20,6 +20,8 @@ from apps_run import HOME, PLAIN, Asked, Told, get
 from host import Host, free_port, host, until
 from seen import alive, exported
 
+from tests.telemetry.receiver import Receiver, receiving
+
 NOBODY = "nobody"
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file away")
 
@@ -242,6 +244,35 @@ def test_what_drained_and_what_was_cut_is_counted_truly(tmp_path: Path) -> None:
         reload = replaced(running, told, 4)
         alone(running)
         assert drains(running, reload) == [(0, 0)]
+
+
+def test_what_drained_after_the_verdict_reaches_a_receiver_by_itself(tmp_path: Path) -> None:
+    port = free_port()
+    with receiving() as receiver:
+        exports = f'[agent.telemetry]\nendpoint = "{receiver.url}"\n'
+        text = definition(f'listen = "127.0.0.1:{port}"', 'drain_timeout = "10s"')
+        told = Told(tmp_path)
+        with host(tmp_path, exports + text) as running:
+            running.ready("app")
+            slow = Asked(port, "/slow?s=2")
+            reload = replaced(running, told, 2)
+            receiver.wait(lambda: reload["trace_id"] in sent(receiver, "reload app"), "it was sent")
+            assert "reload.drain" not in {name for _, name in spans_sent(receiver)}
+            assert slow.answer() == "1"
+            receiver.wait(
+                lambda: reload["trace_id"] in sent(receiver, "reload.drain"),
+                "the drain was sent though nothing was reloaded since",
+            )
+
+
+def spans_sent(receiver: Receiver) -> list[tuple[str, str]]:
+    """Trace id and name of each that has arrived."""
+    arrived = receiver.of("traces", 200)
+    return [(span.trace_id.hex(), span.name) for got in arrived for span in got.spans]
+
+
+def sent(receiver: Receiver, name: str) -> set[str]:
+    return {trace_id for trace_id, found in spans_sent(receiver) if found == name}
 
 
 def test_a_busy_address_is_one_sentence_that_names_who_has_it(tmp_path: Path) -> None:

@@ -108,6 +108,7 @@ def spec(rng: random.Random, name: str, earlier: list[str]) -> Spec:
             timeout=2.0,
             missing_grace=0.5,
             verify=rng.choice((None, Verify(TcpProbe("h", 1), 0.5, 0.1, 2))),
+            soak=rng.choice((None, None, Verify(TcpProbe("h", 1), 4.0, 0.7, 2))),
             on_failure=rng.choice((OnFailure.KEEP, OnFailure.RESTORE, OnFailure.FORCE)),
         ),
     )

@@ -54,9 +54,7 @@ class Open:
 
     def _tell(self, at: float, fact: facts.Fact) -> None:
         id_ = getattr(fact, "reload_id", None)
-        if id_ is None or isinstance(
-            fact, facts.Drained | facts.Confirmed | facts.LateEvidence
-        ):  # told after the verdict
+        if id_ is None or isinstance(fact, facts.AFTERWARDS):  # told after the verdict
             return
         if isinstance(fact, facts.Requested):
             assert not self.knows(id_), f"{id_} was requested twice"
@@ -127,6 +125,7 @@ def check(w: World, before: Host | None, done: Step) -> None:
         if s.running and s.running.act is Act.RECIPE:
             assert s.instance.phase is Phase.READY, f"{s.running.stage} while {s.instance.phase}"
         _generations(w, done.host, s)
+        _soak(w, s)
         assert not (s.running and s.running.ending), "an ended reload still runs"
         assert not (s.waiting and s.waiting.ending), "an ended reload still waits"
     if before is not None:
@@ -184,6 +183,7 @@ def _timers(w: World, s: Service) -> None:
     machines = [(i.machine, i.timer) for i in there if i is not None]
     machines.append(("reload", s.running.timer if s.running else None))
     machines.append(("late", s.late.timer if s.late else None))
+    machines.append(("soak", s.soak.timer if s.soak else None))
     machines.append(("waiting", s.waiting.timer if s.waiting else None))
     for machine, timer in machines:
         armed = w.armed.get((name, machine))
@@ -208,6 +208,20 @@ def _timers(w: World, s: Service) -> None:
     if s.running is not None:
         waits = s.running.timer is not None or s.running.awaiting is not None
         assert waits or s.running.stage in BY_INSTANCE, f"{s.running.stage} waits for nothing"
+
+
+def _soak(w: World, s: Service) -> None:
+    """It is about bytes that run or are about to, is asked about exactly once at a time, and has something else to fall back to."""
+    if s.soak is None:
+        return
+    waits = [s.soak.timer, s.soak.awaiting].count(None)
+    assert waits == 1 or (waits == 2 and (s.running or not s.serves)), (
+        f"{s.soak} waits for nothing, or for two"
+    )
+    assert s.soak.told.back is None or s.soak.told.back.hash != s.soak.told.hash
+    if s.running is None:
+        assert s.live is None or s.live.hash == s.soak.told.hash, f"{s.soak} while {s.live} runs"
+        assert s.soak.in_a_row < 2, "bad, and nothing is done"
 
 
 def _live(w: World, s: Service) -> None:
@@ -261,6 +275,7 @@ def rest(w: World) -> None:
         asked = [r for r, whose in w.callers.items() if whose == name]
         assert blocked or not asked, f"{name}: nobody answered {asked}"
         assert s.late is None, f"{name}: {s.late}"
+        assert blocked or s.soak is None, f"{name}: {s.soak}"
         armed = [machine for whose, machine in w.armed if whose == name and machine != "hold"]
         assert not set(armed) - {"confirm"}, f"{name}: {armed}"
     assert not w.watched, f"{w.watched} is watched for nobody"

@@ -355,7 +355,7 @@ def ask_report(w: World, e: fx.AskReport) -> None:
 def probe(w: World, e: fx.Ask) -> None:
     child = w.main(e.token.service, e.generation)
     why = None if child and child.ready else "connection refused"
-    if child and e.token.machine == "reload":  # whether it is well with what it runs
+    if child and e.token.machine in ("reload", "soak"):  # whether it is well with what it runs
         why = "answered 500" if child.taken in w.sick or w.fault(0.1) else None
     if w.fault(0.02):
         w.fail(e.token, "probe_failed")

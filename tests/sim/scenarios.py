@@ -168,6 +168,12 @@ def verified(s: Spec, on_failure: OnFailure = OnFailure.RESTORE, *, check: bool 
     return replace(s, reload=told if check else replace(told, check=None))
 
 
+def soaked(s: Spec, on_failure: OnFailure = OnFailure.RESTORE) -> Spec:
+    """It is looked after for two seconds after the verdict."""
+    told = replace(s.reload, soak=Verify(TcpProbe("h", 1), 2.0, 0.4, 2), on_failure=on_failure)
+    return replace(s, reload=told)
+
+
 def sicken(w: World) -> object:
     w.write("web", sick=True)
     return reload(w)
@@ -194,6 +200,7 @@ def staged() -> Spec:
 
 REPLACED = (by(Replace()),)
 WELL = (verified(declared()),)
+SOAKED = (soaked(declared()),)
 BUSY = Script(busy=4)
 TWICE = ((1, write), (1, reload), (1.2, write), (1.2, reload), (1.4, write), (1.4, reload))
 
@@ -341,6 +348,27 @@ STORIES: dict[str, Story] = {
     "restart while it is put back": Story(specs=WELL, deeds=((1, sicken), (1.115, restart))),
     "refused, and put back": Story(
         specs=(verified(declared(confirm=(Notify(),)), check=False),), deeds=((1, spoil),)
+    ),
+    "soaks well": Story(specs=SOAKED, deeds=((3, write), (3, reload), (4, reload))),
+    "soaks badly, and is put back": Story(specs=SOAKED, deeds=((3, sicken),)),
+    "soaks badly, and is kept": Story(
+        specs=(soaked(declared(), OnFailure.KEEP),), deeds=((3, sicken), (6, edit))
+    ),
+    "soaks badly after a replace, and is put back": Story(
+        specs=(soaked(by(Replace())),), scripts=(BUSY,), deeds=((3, sicken),)
+    ),
+    "several soak badly, and are put back": Story(
+        specs=(replace(SOAKED[0], instances=2),), deeds=((3, sicken),)
+    ),
+    "ends while it soaks, and starts with what was good": Story(
+        specs=SOAKED, scripts=(Script(exits=4.0, code=1), Script()), deeds=((3, write), (3, reload))
+    ),
+    "other bytes overtake what soaks": Story(
+        specs=SOAKED, deeds=((3, sicken), (3.5, write), (3.5, reload))
+    ),
+    "restart of one that soaks badly": Story(specs=SOAKED, deeds=((3, sicken), (3.5, restart))),
+    "stop of one that soaks": Story(
+        specs=SOAKED, deeds=((3, write), (3, reload), (4, stop)), up=False
     ),
     "reloaded behind the agent's back": Story(
         deeds=((1, look_round), (2, meddle), (3, look_round), (4, reload))

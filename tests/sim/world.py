@@ -225,9 +225,7 @@ class World:
                 self.paused[fact.service, slot] = self.now
         if isinstance(fact, facts.Judged) and "down" in {one.became for one in fact.instances}:
             self.unpause(fact.service)  # there are new bytes to try
-        if hasattr(fact, "reload_id") and not isinstance(
-            fact, facts.Drained | facts.Confirmed | facts.LateEvidence
-        ):
+        if hasattr(fact, "reload_id") and not isinstance(fact, facts.AFTERWARDS):
             self._staged.append(Record(self._seq, 0, note.at, self.boot_id, fact))
 
     def _slot(self, service: str, generation: int) -> int | None:

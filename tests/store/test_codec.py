@@ -42,6 +42,8 @@ SHAPES = {
     "Skipped": "service trigger why",
     "Restored": "files hash kept reload_id service",
     "RollingBack": "down error_type hash message output reload_id service verdict version",
+    "SoakBegan": "hash reload_id service trace_id until_wall_ns version",
+    "Soaked": "became failures passes reload_id service why",
     "SnapshotTaken": "attributes changed files hash reload_id service version",
     "StepBegan": "pid reload_id service step",
     "StepEnded": "at error_type pid reload_id service step",

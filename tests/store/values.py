@@ -62,6 +62,8 @@ FACTS: tuple[f.Fact, ...] = (
     f.Drained("web", "01JD", 3, 4121, 12.5, 7, 1),
     f.LiveChanged("web", None, None, "reloaded behind the agent's back"),
     f.LateEvidence("web", "01JD", "version", Grade.PROVEN, "sha256:2", "2"),
+    f.SoakBegan("web", "01JD", "4b" * 16, "sha256:2", "2", 12),
+    f.Soaked("web", "01JD", "failed", 4, 3, "answered 500"),
     f.External("web", 3, "its workers are new ones"),
     f.Quarantined("web", "sha256:2", "rejected"),
     f.Skipped("web", Trigger.WATCH, "unchanged"),

@@ -14,6 +14,7 @@ WALL = 1_795_341_600_000_000_000
 """2026-11-22T10:00:00Z."""
 ID = "01JDABCDEFGHJKMNPQRSTVWXYZ"
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+SOAK = "5c" * 16
 CALLER = "00f067aa0ba902b7"
 OLD, NEW = ("sha256:" + "3f" * 32, "3f3f3f3f3f3f"), ("sha256:" + "9b" * 32, "9b9b9b9b9b9b")
 AGENT = Resource(
@@ -315,5 +316,16 @@ ALL = {
     "restored": restored(),
     "of a model": of_a_model(),
 }
-LATE = {"replaced": replaced()}
+
+
+def soaked(
+    became: str = "failed", why: str = "answered 500, 3 times in a row"
+) -> tuple[f.Record, ...]:
+    """What it applied turned out to be bad an hour later."""
+    t = delivered(CLI).phase("confirm", 18, 30).judged(31, Verdict.APPLIED, **AFTER)
+    t.at(31, f.SoakBegan("web", ID, SOAK, *NEW, WALL + 7_200 * 10**9))
+    return t.at(3_600_031, f.Soaked("web", ID, became, 5, 3, why)).records()
+
+
+LATE = {"replaced": replaced(), "soaked": soaked()}
 """Stories with a span that ends after the verdict."""

@@ -77,6 +77,19 @@ def test_a_start_that_went_well_is_said_by_ready() -> None:
             "web runs an unknown configuration: failed 01",
         ),
         (
+            f.SoakBegan("web", "01", "5c" * 16, "sha256:2", "v2", 9),
+            "web is looked after with v2 of 01",
+        ),
+        (
+            f.Soaked("web", "01", "passed", 9, 1, "refused"),
+            "web has done well with what 01 applied",
+        ),
+        (f.Soaked("web", "01", "overtaken", 9, 1, "refused"), None),
+        (
+            f.Soaked("web", "01", "failed", 9, 3, "refused"),
+            "web did not do well with what 01 applied: refused",
+        ),
+        (
             f.Quarantined("web", "sha256:" + "9b" * 32, "no"),
             "web will not try 9b9b9b9b9b9b again unasked: no",
         ),

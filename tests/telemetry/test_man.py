@@ -138,7 +138,7 @@ def test_the_spans_that_are_drawn_are_those_that_are_made() -> None:
     }
     shapes = {
         re.sub(
-            r"^(reload|start) web$",
+            r"^(reload|start|soak) web$",
             r"\1 SERVICE",
             re.sub(r"^signal SIG\w+$", "signal SIGNAL", re.sub("^POST$", "METHOD", name)),
         )

@@ -41,6 +41,7 @@ def test_an_applied_reload_whole() -> None:
         "duration_ms": 182.4,
         "downtime_ms": None,
         "outage_ms": None,
+        "soak": None,
         "phase": None,
         "phases": [
             {"name": "snapshot", "ms": 4.0, "instance": None},

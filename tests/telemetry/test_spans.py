@@ -285,6 +285,35 @@ def test_a_rollback_holds_what_it_does_again() -> None:
     assert root.get("config.files") is not None
 
 
+def test_a_soak_is_a_trace_of_its_own_that_is_linked_to_the_reload() -> None:
+    told = spans(stories.soaked(), AGENT)
+    root, soak = told[0], told[-1]
+    assert (soak.name, soak.trace_id, soak.parent_id) == ("soak web", stories.SOAK, None)
+    assert [(link.to.trace_id, link.to.span_id) for link in soak.links] == [
+        (root.trace_id, root.span_id)
+    ]
+    assert (soak.start_ns, soak.end_ns) == (root.end_ns, root.end_ns + 3600 * 10**9)
+    assert (soak.get("config.version"), soak.get("reload.soak.outcome")) == (
+        stories.NEW[1],
+        "failed",
+    )
+    assert (soak.get("reload.verify.passes"), soak.get("reload.verify.failures")) == (5, 3)
+    assert (soak.error, soak.get("error.type")) == (
+        "answered 500, 3 times in a row",
+        "soak_failed",
+    )
+    assert root.error is None
+    well = spans(stories.soaked("passed", "answered 500"), AGENT)[-1]
+    assert (well.error, well.get("error.type")) == (None, None)
+
+
+def test_a_soak_that_goes_on_is_drawn_up_to_now() -> None:
+    so_far = stories.soaked()[:-1]
+    soak = spans(so_far, AGENT, now_ns=stories.WALL + 60 * 10**9)[-1]
+    assert (soak.end_ns, soak.get("reload.soak.outcome")) == (stories.WALL + 60 * 10**9, None)
+    assert spans(so_far, AGENT)[-1].end_ns == spans(so_far, AGENT)[0].end_ns
+
+
 def spans_of_apply(records: tuple[f.Record, ...]) -> list[str]:
     return [s.span_id for s in spans(records, AGENT) if s.name == "reload.apply"]
 
