@@ -159,6 +159,8 @@ def made(what: str, rule: recipes.CommandRule) -> Iterator[str]:
     elif kept:
         what = "the arguments of the command's" if rule.values else "the command's"
         yield f"and {what} \\fB{roff(kept)}\\fR."
+    if rule.staged:
+        yield f"An input that \\fB{roff(' '.join(rule.staged))}\\fR names is read from a private copy (\\fB{{staged}}\\fR)."
     yield f"Known for: {roff(', '.join(rule.programs))}."
 
 

@@ -46,7 +46,10 @@ _SOAK = table(
     why=text("what the last of these said; empty: there was none"),
     back_to=maybe(text(f"{_HASH} that were good before")),
 )
-_CHANGED = items(ref("Change"), "the inputs that differ from what was live before, or from the last good ones where that is not known")
+_CHANGED = items(
+    ref("Change"),
+    "the inputs that differ from what was live before, or from the last good ones where that is not known",
+)
 _RELOAD: dict[str, Schema] = {
     "reload_id": text("its id, a ULID"),
     "trace_id": text("the trace that it is a part of"),
