@@ -67,6 +67,7 @@ def main(argv: list[str] | None = None) -> int:
                 return answer
             line = answer
         verb, args, options = line
+        _makes_sense(options)
         # Not importlib.import_module: that is a module more to load.
         command = __import__(f"reloadctl.commands.{verb}", fromlist=("run",))
         code: int = command.run({**options, "args": args})
@@ -79,6 +80,14 @@ def main(argv: list[str] | None = None) -> int:
     from reloadctl.out import written  # noqa: PLC0415 (loaded by every command)
 
     return code if written() else code or 1
+
+
+def _makes_sense(options: dict[str, object]) -> None:
+    """Raises Fail for options that contradict each other."""
+    if options.get("no_wait") and options.get("timeout"):
+        from reloadctl.failure import Fail  # noqa: PLC0415 (only when something is wrong)
+
+        raise Fail(2, "cannot wait at most so long and not wait: give --timeout or --no-wait")
 
 
 if __name__ == "__main__":

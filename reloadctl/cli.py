@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ABOUT = "Ask agentd: reload services and be told truthfully how it went."
+_ROOM = 62
+"""Letters beside the longest verb on a terminal of 80 columns."""
 EPILOG = "Exit codes and more: reloadctl(1)."
 
 
@@ -66,7 +68,8 @@ def _app(understood: list[Line]) -> typer.Typer:
         _with_signature(main, _options(declare.GLOBALS), context=True)
     )
     for verb in declare.VERBS:
-        app.command(verb, help=_capital(declare.VERBS[verb][3]))(_command(verb, understood))
+        said = _capital(declare.VERBS[verb][3])
+        app.command(verb, help=said, short_help=_short(said))(_command(verb, understood))
     return app
 
 
@@ -92,13 +95,29 @@ def _command(verb: str, understood: list[Line]) -> "Callable[..., None]":
             inspect.Parameter(
                 "args",
                 inspect.Parameter.KEYWORD_ONLY,
-                default=typer.Argument(default, metavar=argument, show_default=False),
+                default=typer.Argument(
+                    default, metavar=_metavar(argument, most), show_default=False
+                ),
                 annotation=(list[str] if least else list[str] | None)
                 if many
                 else (str if least else str | None),
             ),
         )
     return _with_signature(command, parameters, context=True)
+
+
+def _metavar(argument: str, most: int) -> str:
+    return f"{argument}..." if most == declare.MANY else argument
+
+
+def _short(said: str) -> str:
+    """As much of it as fits into the list of the verbs: whole clauses."""
+    while len(said) > _ROOM:
+        cut = max(said.rfind("; "), said.rfind(", "))
+        if cut < 0:
+            break
+        said = said[:cut]
+    return said
 
 
 def _options(options: tuple[declare.Option, ...]) -> list[inspect.Parameter]:

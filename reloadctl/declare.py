@@ -192,6 +192,7 @@ def _duration(text: str) -> float:
             and digits.isascii()
             and digits.isdigit()
             and len(digits) <= LONGEST
+            and digits.strip("0")
         ):
             return float(number) * seconds
-    raise ValueError("durations are written like 500ms, 5s, 2m, 1h, 7d")
+    raise ValueError("durations are written like 500ms, 5s, 2m, 1h, 7d, and are more than 0")

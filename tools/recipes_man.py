@@ -89,7 +89,7 @@ inputs = ["/etc/haproxy/haproxy.cfg"]
 
 [service.proxy.reload]
 handle = "exec"
-command = ["sh", "\\-c", "r=$(echo reload | socat \\-t60 /run/ha.sock \\-); echo \\"$r\\"; case $r in Success=1*) ;; *) exit 1 ;; esac"]
+command = ["sh", "\\-c", "echo reload | socat \\-t60 /run/ha.sock \\- | tee /dev/stderr | grep \\-q ^Success=1"]
 confirm = ["reply"]
 .fi
 .SH SEE ALSO

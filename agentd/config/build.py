@@ -15,6 +15,7 @@ from agentd.config.attributes import covered
 from agentd.config.schema import ReloadTable, ServiceTable
 from agentd.config.shapes import Confirm
 from agentd.core.spec import Check, ProcessSpec, ReadyAfter, ReloadSpec, Spec
+from agentd.core.steps import CallHttp
 from agentd.evidence import KINDS, Hints
 from agentd.handles import HANDLES, Options
 from agentd.recipes import Recipe
@@ -93,6 +94,11 @@ def _reload(service: ServiceTable, hints: Hints) -> ReloadSpec:
     )
 
 
+def sent(spec: Spec) -> str | None:
+    """The file that a reload sends to the service; None: it sends none."""
+    return next((one.body for one in spec.reload.steps if isinstance(one, CallHttp)), None)
+
+
 def _check(table: ReloadTable) -> Check | None:
     """Where warnings are none of our business, the check does not look for them."""
     if table.check is None or not table.warnings_as_errors:
@@ -109,6 +115,30 @@ def digest(raw: Mapping[str, object]) -> str:
     A quarantine is tied to it, so defaults are not in it: a new version of the agent with one key more changes nothing.
     """
     return hashlib.sha256(json.dumps(raw, sort_keys=True).encode()).hexdigest()
+
+
+_SIGNALS = ("signal", "notify")
+"""Handles that send one."""
+
+
+def idle(given: Mapping[str, object], spec: Spec) -> Iterator[tuple[str, str]]:
+    """Keys that the operator wrote and that change nothing here."""
+    reload, told = spec.reload, given.get("reload")
+    within: Mapping[str, object] = told if isinstance(told, dict) else {}
+    if reload.handle not in _SIGNALS:
+        for key in ("signal", "signal_handled"):
+            if key in within:
+                yield f"reload.{key}", f'has no effect: handle = "{reload.handle}" sends no signal'
+    if reload.handle != "replace":
+        for key in ("overlap", "max_generations", "drain_timeout"):
+            if key in given:
+                yield key, 'has no effect: only with handle = "replace" are there two generations'
+    if within.get("warnings_as_errors") and reload.check is None:
+        yield "reload.warnings_as_errors", "has no effect: there is no check"
+    if "splay" in within and reload.every is None and spec.watch is None:
+        yield "reload.splay", "has no effect: there is neither a watch nor reload.every"
+    if "every" in within and not spec.inputs:
+        yield "reload.every", "has nothing to look at: inputs is empty"
 
 
 def doubts(table: ServiceTable, spec: Spec, recipe: Recipe | None) -> Iterator[tuple[str, str]]:

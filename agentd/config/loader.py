@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from agentd import recipes
 from agentd.config import build
+from agentd.config.attributes import covered
 from agentd.config.definitions import AgentSpec, Definitions
 from agentd.config.graph import cycles
 from agentd.config.host import forget_names
@@ -150,7 +151,7 @@ class _Loading:
                 self._service(source, name, raw)
 
     def _service(self, source: Source, name: str, raw: object) -> None:
-        recipe = None
+        recipe, given = None, raw
         if isinstance(raw, dict) and (known := raw.get("recipe")) in recipes.names():
             recipe = recipes.load(known)
             raw = recipe.fill(raw)
@@ -160,9 +161,14 @@ class _Loading:
             self._wrong(source, ((("service", name, *at), message) for at, message in wrong.faults))
             return
         assert isinstance(raw, dict)
+        assert isinstance(given, dict)
         spec = build.spec(name, table, recipe, build.digest(raw))
         self.specs[name] = spec
-        for key, doubt in build.doubts(table, spec, recipe):
+        if (body := build.sent(spec)) is not None and not covered(body, spec.inputs):
+            at = ("service", name, "reload", "request", "body")
+            why = "is not among the inputs: what is sent would be another configuration than the one that is told"
+            self._wrong(source, [(at, f"{body} {why}; add it to inputs")])
+        for key, doubt in (*build.doubts(table, spec, recipe), *build.idle(given, spec)):
             self.warnings.append(f"{source.path}: service.{name}.{key}: {doubt}")
 
     def order(self) -> None:

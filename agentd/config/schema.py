@@ -296,7 +296,7 @@ RELOAD: Kind[ReloadTable] = table(
     Key(
         "splay",
         k.DURATION,
-        "At most this long, drawn by chance, is added to every: many hosts do not reload at the same moment.",
+        "At most this long, drawn by chance, is added to every and to what a watch waits: many hosts do not reload at the same moment.",
         "0s",
     ),
 )

@@ -59,6 +59,8 @@ def _receiver(value: object) -> str:
     if not _RECEIVER.fullmatch(FILLED.parse(value)):
         forms = '"http://HOST:PORT" or "https://HOST/PATH"'
         raise Wrong.here(f"is not an address that telemetry can be sent to; write {forms}")
+    if str(value).rstrip("/").endswith(("/v1/traces", "/v1/logs", "/v1/metrics")):
+        raise Wrong.here("is the address of one signal; write it without /v1/..., which is added")
     return str(value)
 
 

@@ -40,6 +40,10 @@ class Mint:
         """32 hex digits, never all zero (sha256 of nothing we feed it ends in 16 zero bytes)."""
         return self._bytes("trace")[:16].hex()
 
+    def share(self) -> float:
+        """A number from 0 on and below 1, another one for each count and each agent."""
+        return int.from_bytes(self._bytes("share")[:4], "big") / (1 << 32)
+
     def cookie(self) -> str:
         """What a later agent finds in the environment of an instance."""
         return self._bytes("cookie")[:12].hex()

@@ -48,7 +48,7 @@ def begin(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
         return read(r, view, now)
     r = replace(r, stage=Stage.SETTLING)
     r, notes = note(r, now, began(r, view))
-    quiet = max(view.spec.watch.debounce - (now - r.begun), 0.0)
+    quiet = max(view.spec.watch.debounce + r.lag - (now - r.begun), 0.0)
     r, timer = arm(r, view, quiet)
     return r, (timer,), notes
 
@@ -80,10 +80,10 @@ def not_restored(r: Reload, event: ReloadEvent, view: View, now: float) -> Resul
 
 
 def touched(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
-    """Wait until the inputs were quiet, but never longer than the settle limit."""
+    """Wait until the inputs were quiet, but never longer than the settle limit; both as much longer as was drawn by chance."""
     watch = view.spec.watch or WatchSpec()
-    left = watch.settle_limit - (now - r.begun)
-    r, timer = arm(r, view, max(min(watch.debounce, left), 0.0))
+    left = watch.settle_limit + r.lag - (now - r.begun)
+    r, timer = arm(r, view, max(min(watch.debounce + r.lag, left), 0.0))
     return r, (timer,), ()
 
 

@@ -180,6 +180,8 @@ class Reload:
     restore: str = ""
     """Hash of what is put back first."""
     confirm_within: float | None = None
+    lag: float = 0.0
+    """Seconds, drawn by chance, that a watch waits longer than until the inputs are quiet."""
     handle: str = "signal"
     machine: str = "waiting"
     stage: Stage = Stage.QUEUED

@@ -261,6 +261,7 @@ def new_reload(t: Turn, cause: Cause, *, if_changed: bool = False, link: str = "
         begun=t.now,
         must_act=must_act(cause, if_changed=if_changed),
         link=link,
+        lag=t.mint.share() * t.s.spec.reload.splay if cause.trigger is Trigger.WATCH else 0.0,
         handle=t.s.spec.reload.handle,
         serial=t.s.serial,
     )

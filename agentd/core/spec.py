@@ -274,7 +274,7 @@ class ReloadSpec:
     every: float | None = None
     """Seconds after which the inputs are looked at again unasked."""
     splay: float = 0.0
-    """At most so many seconds, drawn by chance, are added to that: many hosts do not reload at the same moment."""
+    """At most so many seconds, drawn by chance, are added to that and to what a watch waits: not all hosts reload at once."""
     verify: Verify | None = None
     """Asked when it has taken them, before the verdict."""
     soak: Verify | None = None

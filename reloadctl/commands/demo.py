@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -108,7 +109,7 @@ class _Ctl:
             return subprocess.run(
                 [*command, *words], capture_output=True, text=True, check=False
             ).stdout
-        out(f"\n$ reloadctl {' '.join(words)}")
+        out(f"\n$ reloadctl {shlex.join(words)}")
         code = subprocess.run([*command, *words], check=False, env={**os.environ}).returncode
         if code:
             out(f"(exit code {code})")

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 def run(options: "dict[str, Any]") -> int:
     """Ask for the reference, or for the newest reload of all."""
     ref = options["args"][0] if options["args"] else _newest(options)
+    if not ref:
+        raise Fail(2, "cannot show nothing: give a reload, a trace or a service")
     reply = get(options, f"/v1/reloads/{quote(ref)}" + ("/otlp" if options["otlp"] else ""))
     if options["json"] or options["otlp"]:
         write_bytes(reply.body)
@@ -37,7 +39,12 @@ def run(options: "dict[str, Any]") -> int:
 
 
 def _newest(options: "dict[str, Any]") -> str:
-    reloads = loads(get(options, "/v1/reloads?limit=1").body)["reloads"]
-    if not reloads:
-        raise Fail(5, "there is no reload yet; ask for one with: reloadctl reload SVC")
+    for more in ("", "&starts=1"):
+        reloads = loads(get(options, f"/v1/reloads?limit=1{more}").body)["reloads"]
+        if reloads:
+            break
+    else:
+        raise Fail(
+            5, "there is no reload or start yet; ask for a reload with: reloadctl reload SVC"
+        )
     return str(reloads[0]["reload_id"])

@@ -24,6 +24,11 @@ def render(document: Document, view: Look, now: float) -> str:
         for service in services
         for text, color in _troubles(service)
     ]
+    telemetry = document["agent"].get("telemetry")
+    if telemetry and telemetry["last_error"]:
+        lag = f", the oldest for {duration(telemetry['oldest_s'])}" if telemetry["oldest_s"] else ""
+        text = f"{telemetry['pending']} wait{lag}: {line(telemetry['last_error'])}"
+        wrong.append(f"{view.paint('telemetry', 'bold')}: {view.paint(text, 'yellow')}")
     if wrong:
         lines += ["", *wrong]
     return view.plain("\n".join(lines)) + "\n"

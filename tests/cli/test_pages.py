@@ -65,6 +65,16 @@ def test_no_mistakes_of_form(page: Path) -> None:
 
 
 @each
+def test_no_quote_is_eaten_by_the_macros(page: Path) -> None:
+    """A backslash and a quote begin a comment, and quotes after a macro only hold an argument together (groff(7))."""
+    lines = [line for line in page.read_text().splitlines() if not line.startswith('.\\"')]
+    assert [line for line in lines if '\\"' in line] == []
+    macros = (line.split(" ", 1)[1] for line in lines if re.match(r"\.(B|I|Li) ", line))
+    inside = [text for text in macros if '"' in text[1:-1] and not re.fullmatch(r'"[^"]*"', text)]
+    assert inside == []
+
+
+@each
 def test_what_an_example_types_would_be_understood(page: Path) -> None:
     assert section(page, "EXAMPLES"), "a page without examples"
     for program, *words in typed(page):

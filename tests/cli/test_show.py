@@ -172,8 +172,16 @@ def test_no_reference_is_the_newest(agent: Agent, ctl: Ctl) -> None:
         "/v1/reloads?limit=1",
         f"/v1/reloads/{ID}",
     ]
-    code, out, err = ctl(agent(reply({"reloads": []})), "show")
-    assert (code, out, "there is no reload yet" in err) == (5, "", True)
+    started = agent(reply({"reloads": []}), reply({"reloads": [reload()]}), reply(shown()))
+    assert ctl(started, "show") == (0, WHOLE, ""), "where nothing was reloaded, the newest start"
+    assert started.requests[1].path == "/v1/reloads?limit=1&starts=1"
+    code, out, err = ctl(agent(*[reply({"reloads": []})] * 2), "show")
+    assert (code, out, "there is no reload or start yet" in err) == (5, "", True)
+    assert ctl(server, "show", "") == (
+        2,
+        "",
+        "reloadctl: cannot show nothing: give a reload, a trace or a service\n",
+    )
 
 
 def test_json_and_otlp_are_the_agents_bytes(agent: Agent, ctl: Ctl) -> None:

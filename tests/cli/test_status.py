@@ -131,6 +131,23 @@ def test_what_stands_beside_and_what_is_on_trial(agent: Agent, ctl: Ctl) -> None
     ]
 
 
+def test_a_receiver_that_is_not_there_is_told_under_the_services(agent: Agent, ctl: Ctl) -> None:
+    whole = status(service())
+    sending = {
+        "endpoint": "http://c:4318",
+        "pending": 12,
+        "oldest_s": 185.0,
+        "aside": 0,
+        "dropped": 0,
+    }
+    for trouble, lines in (
+        ("connection refused", ["telemetry: 12 wait, the oldest for 3m05s: connection refused"]),
+        (None, []),
+    ):
+        whole["agent"]["telemetry"] = sending | {"last_error": trouble}
+        assert ctl(agent(reply(whole)), "status")[1].splitlines()[3:] == lines
+
+
 def test_what_soaks_is_told_and_how_it_does(agent: Agent, ctl: Ctl) -> None:
     soak = {
         "reload_id": ID, "trace_id": "5c" * 16, "version": NEW, "until": "2026-11-22T10:02:00.500000Z",

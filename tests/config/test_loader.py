@@ -463,6 +463,45 @@ def test_doubts_are_warnings(tmp_path: Path) -> None:
     assert loaded(tmp_path, "").warnings == (f"{tmp_path}/agentd.toml: no service is declared",)
 
 
+IDLE = {
+    'inputs = ["/i"]\ndrain_timeout = "9s"\noverlap = false': "drain_timeout overlap",
+    'inputs = ["/i"]\nmax_generations = 4\n[service.web.reload]\nhandle = "replace"': "",
+    '[service.web.reload]\nevery = "9s"\nsplay = "1s"': "reload.every",
+    'inputs = ["/i"]\n[service.web.reload]\nsplay = "1s"': "reload.splay",
+    'inputs = ["/i"]\nwatch = true\n[service.web.reload]\nsplay = "1s"': "",
+    'inputs = ["/i"]\n[service.web.reload]\nwarnings_as_errors = true': "reload.warnings_as_errors",
+    'inputs = ["/i"]\n[service.web.reload]\nhandle = "exec"\ncommand = ["c"]\nsignal = "HUP"\nsignal_handled = true': (
+        "reload.signal reload.signal_handled"
+    ),
+    'inputs = ["/i"]\n[service.web.reload]\nsignal = "HUP"\nsignal_handled = true': "",
+    'recipe = "nginx"\ninputs = ["/i"]': "",
+}
+"""Definitions, and the keys in them that change nothing."""
+
+
+@pytest.mark.parametrize(("text", "keys"), IDLE.items())
+def test_keys_that_change_nothing_are_warned_of(tmp_path: Path, text: str, keys: str) -> None:
+    found = loaded(tmp_path, f'[service.web]\ncommand = ["web"]\n{text}\n').warnings
+    said = [w.split(": ", 1)[1].removeprefix("service.web.") for w in found if "has n" in w]
+    assert sorted(w.partition(":")[0] for w in said) == sorted(keys.split())
+
+
+def test_what_a_reload_sends_is_one_of_the_inputs(tmp_path: Path) -> None:
+    text = """[service.web]
+command = ["web"]
+inputs = ["/etc/web/*.json"]
+[service.web.reload]
+handle = "http"
+request = { method = "POST", url = "http://h/load", body = "%s" }
+"""
+    assert loaded(tmp_path, text % "/etc/web/a.json").services[0].reload.steps
+    with pytest.raises(ConfigErrors) as caught:
+        loaded(tmp_path, text % "/etc/other.json")
+    said = str(caught.value)
+    assert said.startswith(f"{tmp_path}/agentd.toml:6: service.web.reload.request.body: ")
+    assert "/etc/other.json is not among the inputs" in said
+
+
 def test_definitions_that_everybody_can_change_are_warned_of(tmp_path: Path) -> None:
     loaded(tmp_path, "")
     os.chmod(tmp_path / "agentd.toml", 0o666)  # noqa: PTH101

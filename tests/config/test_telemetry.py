@@ -49,7 +49,10 @@ def test_what_can_be_written_can_be_sent_to(address: str) -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["", "127.0.0.1:4318", "grpc://s3cret@x:4317", "http://", "http://s3cret@", "http://a b", 7],
+    [
+        *("", "127.0.0.1:4318", "grpc://s3cret@x:4317", "http://", "http://s3cret@", "http://a b"),
+        *(7, "http://s3cret@x:4318/v1/traces", "http://x/v1/logs/"),
+    ],
 )
 def test_an_address_that_is_none_is_told_without_its_value(address: object) -> None:
     said = wrong(endpoint=address)

@@ -539,6 +539,33 @@ def test_a_watch_settles_silently_and_is_counted_when_nothing_changed() -> None:
     assert a.service().running is None
 
 
+def test_a_watch_waits_a_little_longer_by_chance_and_still_not_for_ever() -> None:
+    s = spec("web", Says())
+    a = agent(replace(s, reload=replace(s.reload, splay=10.0))).up()
+    a.hint()
+    first = a.last(fx.Arm).delay
+    assert 0.2 < first <= 10.2
+    lag = first - 0.2
+    a.now += 0.5
+    a.hint()
+    assert a.last(fx.Arm).delay == pytest.approx(first), "seen again, it waits anew"
+    a.now += lag
+    a.hint()
+    assert a.last(fx.Arm).delay == pytest.approx(0.5), "the settle limit is a second"
+    a.elapse("waiting")
+    a.read(2)
+    assert a.service().running.stage.value == "checking"  # type: ignore[union-attr]
+    a.check()
+    a.baseline()
+    a.signalled()
+    a.sight("confirmed")
+    a.read(2)
+    a.hint()
+    assert a.last(fx.Arm).delay not in (first, 0.2), "drawn anew each time"
+    a.reload()
+    assert a.service().running.stage.value == "reading", "a person does not wait"  # type: ignore[union-attr]
+
+
 def test_a_watch_that_matters_tells_its_story_from_the_first_moment() -> None:
     a = up()
     a.now = 100.0

@@ -45,6 +45,10 @@ def test_every_count_and_every_purpose_has_ids_of_its_own() -> None:
     mint = Mint(b"seed", 0, 0.0)
     assert (len(mint.trace_id()), len(mint.cookie())) == (32, 24)
     assert int(mint.trace_id(), 16)
+    shares = [Mint(b"seed", 0, 0.0, n).share() for n in range(1000)]
+    assert 0.0 <= min(shares) < 0.05
+    assert 0.95 < max(shares) < 1.0
+    assert Mint(b"other", 0, 0.0).share() != mint.share()
     others = [mint.next(), mint.next().next(), Mint(b"other", 0, 0.0)]
     assert len({m.trace_id() for m in (mint, *others)}) == 4
     assert len({m.cookie() for m in (mint, *others)}) == 4

@@ -19,7 +19,10 @@ class Caddy(Server):
 
     def write(self, at: Place, word: str, flaw: Flaw = Flaw.NONE) -> None:
         handler = "no_such_handler" if flaw is Flaw.FOUND else "static_response"
-        listen = ["fd/3" if at.held else f"{HOST}:{at.port}", *([f"{HOST}:{at.busy}"] if flaw is Flaw.UNFOUND else [])]
+        listen = [
+            "fd/3" if at.held else f"{HOST}:{at.port}",
+            *([f"{HOST}:{at.busy}"] if flaw is Flaw.UNFOUND else []),
+        ]
         site = {
             "listen": listen,
             "routes": [{"handle": [{"handler": handler, "body": word}]}],
