@@ -33,6 +33,12 @@ A probe on a held socket counts only when the process that was just started answ
 The check is made from the service's own command, so that both read the same configuration: the same program, the words that make it
 check and leave, and those of the command's options that say which files it reads.
 When the command is another program (a shell around the server, say) there is no check, and a warning says so.
+.PP
+No recipe has a
+.B verify
+of its own, since which answer matters is known to you alone; nor asks for
+.BR reread ,
+with which a reload would end unverified wherever the kernel does not tell who opens files.
 .SH RECIPES
 """
 TAIL = """\
