@@ -26,6 +26,10 @@ def main() -> int:
         count = len(definitions.services)
         print(f"{options.config}: {count} service{'' if count == 1 else 's'}, no mistakes")  # noqa: T201
         return ExitCode.OK
+    if options.dry_run:
+        from agentd.rehearsal import rehearse  # noqa: PLC0415 - loads everything
+
+        return rehearse(options, definitions)
     from agentd.assemble import run  # noqa: PLC0415 - --check needs no loop, no store, no sockets
 
     return run(options, definitions)

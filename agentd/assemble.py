@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from agentd import __version__
+from agentd import __version__, upgrade
 from agentd.api.server import Api
 from agentd.applying import Applying
 from agentd.config.definitions import Definitions, OnTerminate
@@ -68,9 +68,20 @@ def run(options: Options, definitions: Definitions) -> int:
         lock.directory(options.state_dir, 0o700)
         lock.directory(options.runtime_dir, 0o755)
         lock.directory(options.socket.parent, 0o755)
-        lock.take(options.state_dir)
-        with asyncio.Runner(debug=False) as runner:
-            runner.run(_Agent(options, definitions).run())
+        kept = upgrade.received(os.environ)
+        held = lock.take(options.state_dir, kept.pop("lock", None))
+        descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
+        while True:
+            agent = _Agent(options, definitions, kept)
+            with asyncio.Runner(debug=False) as runner:
+                kept = runner.run(agent.run())
+            if not agent.upgrade.begun:
+                break
+            try:
+                upgrade.execute(agent.upgrade.argv, kept | {"lock": held}, descriptors)
+            except OSError as error:
+                _write(f"agentd: the upgrade failed, this agentd goes on: {error}")
+                definitions = agent.definitions
     except AdapterError as error:
         _write(f"agentd: {error.what}")
         return ExitCode.BUG
@@ -101,9 +112,11 @@ def _where(error: BaseException) -> str:
 class _Agent:
     """The parts of one agent while it runs."""
 
-    def __init__(self, options: Options, definitions: Definitions) -> None:
+    def __init__(self, options: Options, definitions: Definitions, kept: dict[str, int]) -> None:
+        """``kept``: descriptors that the code before this one left in this process."""
         self._options = options
         self._definitions = definitions
+        self._kept = kept
         self._terminated = asyncio.Event()
         self._hung_up = asyncio.Event()
         self._boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -111,8 +124,13 @@ class _Agent:
             as_json=options.log_format == "json", with_time=not stderr_is_the_journal(os.environ)
         )
 
-    async def run(self) -> None:
-        """Bind, take over what earlier agents left, supervise, let go."""
+    @property
+    def definitions(self) -> Definitions:
+        """Those in force."""
+        return self._applying.definitions
+
+    async def run(self) -> dict[str, int]:
+        """Bind, take over what earlier agents left, supervise, let go. What new code in this process is to keep."""
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._unexpected)
         self._open(loop)
@@ -131,15 +149,20 @@ class _Agent:
             gc.collect()
             gc.freeze()  # what is there now stays: later collections need not look at it
             await self._runtime.run()
-            self._systemd.stopping()
+            if self.upgrade.begun:
+                self._systemd.upgrading()
+            else:
+                self._systemd.stopping()
             await self._say_goodbye(loop)
             self._watch.close()
             self._timer.close()
             for task in beside:
                 task.cancel()
+            kept = {"api": self._api.keep()} if self.upgrade.begun else {}
             await self._api.close()
         await self._let_go()
         self._systemd.close()
+        return kept
 
     async def _end_when_told(self) -> None:
         """SIGTERM: leave the services to the next agent, if that is wanted and there will be one."""
@@ -207,7 +230,14 @@ class _Agent:
             archive=self._files.snapshots,
             telemetry=self._exporting,
         )
-        self._api.bind()
+        self._api.bind(self._kept.pop("api", None))
+        self.upgrade = upgrade.Upgrade(
+            commands,
+            upgrade.command(),
+            os.environ,
+            lambda: self._runtime.post(ShutdownAsked(leave=True)),
+        )
+        self._api.upgrade(self.upgrade)
         self._watch = FileWatch(loop, self._files, self._say)
         self._timer = Timer(loop, _at_most)
         self._applying = Applying(

@@ -23,6 +23,7 @@ class Options:
     on_terminate: OnTerminate
     """When the definitions do not say."""
     check: bool
+    dry_run: bool = False
 
 
 def parser() -> argparse.ArgumentParser:
@@ -47,6 +48,11 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--check", action="store_true", help="read the definitions, say what is wrong, exit"
     )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="see whether this agentd could take over what runs here, and exit; touches nothing",
+    )
     parser.add_argument("--version", action="version", version=f"agentd {__version__}")
     return parser
 
@@ -64,6 +70,7 @@ def parse(argv: Sequence[str], env: Mapping[str, str], uid: int) -> Options:
         log_format=given.log_format,
         on_terminate=OnTerminate(given.on_terminate),
         check=given.check,
+        dry_run=given.dry_run,
     )
 
 

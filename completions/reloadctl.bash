@@ -16,7 +16,7 @@ _reloadctl() {
     for ((i = 1; i < COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
         case "$verb $word" in
-            *" --socket" | *" --color" | "reload --timeout" | "reload --reason" | "reload --max-parallel" | "reload --confirm-within" | "rollback --timeout" | "rollback --reason" | "start --timeout" | "stop --timeout" | "restart --timeout" | "history --number" | "history -n" | "history --verdict" | "hold --reason" | "hold --for" | "logs --lines" | "logs -n" | "wait --timeout" | "export --since" | "apply --reason")
+            *" --socket" | *" --color" | "reload --timeout" | "reload --reason" | "reload --max-parallel" | "reload --confirm-within" | "rollback --timeout" | "rollback --reason" | "start --timeout" | "stop --timeout" | "restart --timeout" | "history --number" | "history -n" | "history --verdict" | "hold --reason" | "hold --for" | "logs --lines" | "logs -n" | "wait --timeout" | "export --since" | "apply --reason" | "upgrade --timeout")
                 ((i++))
                 [[ ${COMP_WORDS[i]} == "=" ]] && ((i++))
                 [[ $word == --socket && i -lt COMP_CWORD ]] && connect=(--socket "${COMP_WORDS[i]}")
@@ -30,7 +30,7 @@ _reloadctl() {
     case "$verb $prev" in
         *" --socket") compopt -o default; return ;;
         *" --color") words="auto always never" ;;
-        "reload --timeout" | "reload --reason" | "reload --max-parallel" | "reload --confirm-within" | "rollback --timeout" | "rollback --reason" | "start --timeout" | "stop --timeout" | "restart --timeout" | "history --number" | "history -n" | "hold --reason" | "hold --for" | "logs --lines" | "logs -n" | "wait --timeout" | "export --since" | "apply --reason") return ;;
+        "reload --timeout" | "reload --reason" | "reload --max-parallel" | "reload --confirm-within" | "rollback --timeout" | "rollback --reason" | "start --timeout" | "stop --timeout" | "restart --timeout" | "history --number" | "history -n" | "hold --reason" | "hold --for" | "logs --lines" | "logs -n" | "wait --timeout" | "export --since" | "apply --reason" | "upgrade --timeout") return ;;
         "history --verdict") words="applied unchanged rejected refused rolled_back timed_out unverified held cancelled partial failed" ;;
     esac
     if [[ -z $words && $cur == -* ]]; then
@@ -55,6 +55,7 @@ _reloadctl() {
             "export") words="--since --socket --json --color --help" ;;
             "plan") words="--socket --json --color --help" ;;
             "apply") words="--reason --socket --json --color --help" ;;
+            "upgrade") words="--timeout --socket --json --color --help" ;;
             "shutdown") words="--no-wait --socket --json --color --help" ;;
             "version") words="--socket --json --color --help" ;;
             "demo") words="--socket --json --color --help" ;;
@@ -62,7 +63,7 @@ _reloadctl() {
             "completion") words="--socket --json --color --help" ;;
         esac
     elif [[ -z $words && -z $verb ]]; then
-        words="reload rollback confirm cancel status start stop restart check history show diff hold release logs wait export plan apply shutdown version demo unit completion"
+        words="reload rollback confirm cancel status start stop restart check history show diff hold release logs wait export plan apply upgrade shutdown version demo unit completion"
     elif [[ -z $words ]]; then
         case "$verb $n" in
             "reload "* | "rollback 0" | "status "* | "start "* | "stop "* | "restart "* | "check "* | "history 0" | "diff 0" | "hold 0" | "release 0" | "logs 0") words="$(_reloadctl_ask services)" ;;

@@ -11,7 +11,7 @@ function __reloadctl_line
             continue
         end
         switch "$verb $word"
-            case '* --socket' '* --color' 'reload --timeout' 'reload --reason' 'reload --max-parallel' 'reload --confirm-within' 'rollback --timeout' 'rollback --reason' 'start --timeout' 'stop --timeout' 'restart --timeout' 'history --number' 'history -n' 'history --verdict' 'hold --reason' 'hold --for' 'logs --lines' 'logs -n' 'wait --timeout' 'export --since' 'apply --reason'
+            case '* --socket' '* --color' 'reload --timeout' 'reload --reason' 'reload --max-parallel' 'reload --confirm-within' 'rollback --timeout' 'rollback --reason' 'start --timeout' 'stop --timeout' 'restart --timeout' 'history --number' 'history -n' 'history --verdict' 'hold --reason' 'hold --for' 'logs --lines' 'logs -n' 'wait --timeout' 'export --since' 'apply --reason' 'upgrade --timeout'
                 set skip 1
             case '* -*'
             case '*'
@@ -136,6 +136,9 @@ complete -c reloadctl -n "__reloadctl_at ''" -a plan -d 'what the definitions on
 
 complete -c reloadctl -n "__reloadctl_at ''" -a apply -d 'put the definitions on disk in force, whole or not at all'
 complete -c reloadctl -n '__reloadctl_at apply' -l reason -x -d 'why, for the history'
+
+complete -c reloadctl -n "__reloadctl_at ''" -a upgrade -d 'replace the agent\'s code by what is installed now, in the same process; services go on'
+complete -c reloadctl -n '__reloadctl_at upgrade' -l timeout -x -d 'wait at most this long for reloads that run'
 
 complete -c reloadctl -n "__reloadctl_at ''" -a shutdown -d 'stop every service in reverse order, and the agent'
 complete -c reloadctl -n '__reloadctl_at shutdown' -l no-wait -d 'do not wait for the end'

@@ -90,6 +90,10 @@ VERBS: dict[str, Verb] = {
     ),
     "plan": ("", 0, 0, "what the definitions on disk would change, and which key forces what; touch nothing", ()),
     "apply": ("", 0, 0, "put the definitions on disk in force, whole or not at all", (_REASON,)),
+    "upgrade": (
+        "", 0, 0, "replace the agent's code by what is installed now, in the same process; services go on",
+        (("--timeout", "", "duration", "D", "wait at most this long for reloads that run"),),
+    ),
     "shutdown": (
         "", 0, 0, "stop every service in reverse order, and the agent",
         (("--no-wait", "", "flag", "", "do not wait for the end"),),

@@ -105,6 +105,31 @@ class Applying(Protocol):
         """Put the files in force."""
 
 
+class Rehearsal(Protocol):
+    """What new code says of itself."""
+
+    @property
+    def version(self) -> str: ...  # noqa: D102
+    @property
+    def why(self) -> str:
+        """Why it cannot take over; empty: it can."""
+
+    @property
+    def output(self) -> Sequence[str]: ...  # noqa: D102
+
+
+class Upgrading(Protocol):
+    """The agent's own code."""
+
+    begun: bool
+
+    async def rehearse(self) -> Rehearsal:
+        """Whether what is installed now could take over; touches nothing."""
+
+    def begin(self) -> None:
+        """Give way to it; who waits is told, and what runs goes on."""
+
+
 class Context:
     """One for each agent; all on the event loop's thread."""
 
@@ -121,6 +146,8 @@ class Context:
     ) -> None:
         self.applying: Applying
         """Set before anything is answered."""
+        self.upgrading: Upgrading
+        """The same."""
         self.telemetry = telemetry
         self.runtime = runtime
         self.reader = reader

@@ -12,8 +12,17 @@ from agentd.ports import AdapterError
 BACKLOG = 128
 
 
-def listen(path: Path, access: Access) -> socket.socket:
-    """Whoever connects from now on waits until somebody accepts. Raises AdapterError: another agent listens, or nobody can."""
+def listen(path: Path, access: Access, held: int | None = None) -> socket.socket:
+    """Whoever connects from now on waits until somebody accepts. Raises AdapterError: another agent listens, or nobody can.
+
+    ``held``: a descriptor by which this very process may listen there already; those who wait there are answered.
+    """
+    if held is not None:
+        sock = socket.socket(fileno=held)
+        if sock.family == socket.AF_UNIX and sock.getsockname() == str(path) and path.is_socket():
+            path.chmod(_mode(access))
+            return sock
+        sock.close()
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
         _make_way(path)

@@ -107,6 +107,11 @@ DESCRIBED: dict[str, Described] = {
     "GET /v1/plan": Described("Plan"),
     "POST /v1/apply": Described("Plan", body={"reason": text("why, for the history")}),
     "POST /v1/shutdown": Described("", "Stopping"),
+    "POST /v1/upgrade": Described(
+        "",
+        "Upgrading",
+        body={"timeout_s": number("wait at most so long for what is under way; default 60")},
+    ),
     "POST /v1/reload": Described("Several", "Several", body=_SEVERAL | _RELOADING),
     "GET /v1/reloads": Described(
         "Reloads",

@@ -22,6 +22,7 @@ from agentd.api.handlers_operate import check, hold, release, restart, start, st
 from agentd.api.handlers_reloads import reload, reload_several, rollback
 from agentd.api.handlers_status import service, status
 from agentd.api.handlers_streams import events, logs
+from agentd.api.handlers_upgrade import upgrade
 from agentd.api.handlers_wait import wait
 from agentd.api.message import Request, Response
 from agentd.api.problem import Problem
@@ -78,6 +79,7 @@ ROUTES = (
     Route("POST", "/v1/reloads/{ref}/cancel", OPERATE, cancel, "give up a reload that waits"),
     Route("GET", "/v1/plan", ADMIN, plan, "what the changed definitions would do"),
     Route("POST", "/v1/apply", ADMIN, apply, "read the definitions again, whole or not at all"),
+    Route("POST", "/v1/upgrade", ADMIN, upgrade, "replace the agent's code in place"),
     Route("POST", "/v1/shutdown", ADMIN, shutdown, "stop every service, then end"),
     Route("POST", "/v1/reload", OPERATE, reload_several, "reload several services, or all"),
     Route("GET", "/v1/reloads", READ, history, "past and running reloads, newest first"),

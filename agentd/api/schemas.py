@@ -384,6 +384,12 @@ DOCUMENTS: dict[str, Schema] = {
         "The agent has begun to end.",
         stopping=items({"type": "string"}, "the services that are stopped first"),
     ),
+    "Upgrading": table(
+        "The agent gives way to new code in the same process.",
+        **{"from": text("the version that gives way"), "to": text("the version that takes over")},
+        pid=whole("the process, before and after"),
+        kept=items({"type": "string"}, "the services that go on running"),
+    ),
     "Logs": table(
         "The last lines of a service.",
         service=text("which"),

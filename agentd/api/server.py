@@ -11,14 +11,15 @@ import contextlib
 import os
 import select
 import socket
+import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote
 
 from agentd import __version__
-from agentd.api.context import Applying, Context, Reader, Telemetry
+from agentd.api.context import Applying, Context, Reader, Telemetry, Upgrading
 from agentd.api.exchange import Exchange, Limits
 from agentd.api.listening import BACKLOG, listen
 from agentd.api.message import Request, Response
@@ -114,13 +115,17 @@ class Api:
         """Who reads the definitions again; before ``start``."""
         self._context.applying = applying
 
+    def upgrade(self, upgrading: Upgrading) -> None:
+        """Who replaces the agent's code; before ``start``."""
+        self._context.upgrading = upgrading
+
     def allow(self, access: Access) -> None:
         """From now on these rules say who may ask for what; who may connect at all stays as it was bound."""
         self._access = access
 
-    def bind(self) -> socket.socket:
+    def bind(self, held: int | None = None) -> socket.socket:
         """Listen; whoever connects is answered after ``start``. Raises AdapterError: another agent does, or nobody may."""
-        self._socket = listen(self._path, self._access)
+        self._socket = listen(self._path, self._access, held)
         self._inode = self._path.stat().st_ino
         return self._socket
 
@@ -135,7 +140,15 @@ class Api:
             reader = _Reader(limit=self._limits.head, loop=loop)
             return asyncio.StreamReaderProtocol(reader, self._connected, loop=loop)
 
-        self._server = await loop.create_unix_server(connection, sock=sock, backlog=BACKLOG)
+        # The path is ours to remove, or to keep: from Python 3.13 on asyncio would remove it, too.
+        ours: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
+        self._server = await loop.create_unix_server(connection, sock=sock, backlog=BACKLOG, **ours)
+
+    def keep(self) -> int:
+        """A descriptor on which clients wait after ``close``; the path stays theirs."""
+        assert self._socket is not None
+        self._inode = 0
+        return os.dup(self._socket.fileno())
 
     async def close(self) -> None:
         """Answer nobody any more; who waits is told, and what runs goes on."""

@@ -150,7 +150,7 @@ ACCESS: Kind[Access] = table(
         "Reload, roll back, confirm, cancel, check, start, stop, restart, hold and release.",
         [],
     ),
-    Key("admin", host.PRINCIPALS, "The agent itself: plan, apply and shutdown.", []),
+    Key("admin", host.PRINCIPALS, "The agent itself: plan, apply, upgrade and shutdown.", []),
 )
 
 TELEMETRY: Kind[Telemetry] = table(

@@ -13,10 +13,15 @@ _ABOVE = 0o755
 """The mode of the directories above, where they are made too."""
 
 
-def take(state_dir: Path) -> int:
-    """Hold the directory; the descriptor must stay open. Raises AdapterError when another agent holds it."""
+def take(state_dir: Path, held: int | None = None) -> int:
+    """Hold the directory; the descriptor must stay open. Raises AdapterError when another agent holds it.
+
+    ``held``: a descriptor by which this very process may hold it already, from before it executed other code.
+    """
     path = state_dir / "agentd.lock"
     try:
+        if held is not None and os.path.samestat(os.fstat(held), os.lstat(path)):
+            return held
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         raise AdapterError(f"cannot use {state_dir}: {error.strerror}", error.errno or 0) from error

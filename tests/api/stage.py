@@ -38,6 +38,7 @@ from agentd.core.steps import Grade
 from agentd.journal import Journal
 from agentd.ports import AdapterError, Asked, CommandResult, Reading, Usage
 from agentd.telemetry.meter import Meter
+from agentd.upgrade import Rehearsal
 from agentd.wire import Trigger, Verdict
 from tests.api import described
 
@@ -343,6 +344,22 @@ class Definitions:
         return planned
 
 
+class Upgrading:
+    """Code that says of itself what a test wants."""
+
+    def __init__(self) -> None:
+        self.begun = False
+        self.says = Rehearsal("9.9", "")
+        self.rehearsed = 0
+
+    async def rehearse(self) -> Rehearsal:
+        self.rehearsed += 1
+        return self.says
+
+    def begin(self) -> None:
+        self.begun = True
+
+
 @dataclass(frozen=True)
 class KeptInput:
     entry: Entry
@@ -450,6 +467,8 @@ class Stage:
         )
         self.definitions = Definitions()
         self.api.define(self.definitions)
+        self.upgrading = Upgrading()
+        self.api.upgrade(self.upgrading)
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_unix_connection(str(self.path), limit=1 << 22)

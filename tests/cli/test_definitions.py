@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from tests.cli.canned import (
     problem,
     reply,
 )  # fmt: skip
+from tests.cli.documents import status
 
 Agent = Callable[..., Canned]
 Ctl = Callable[..., tuple[int, str, str]]
@@ -113,6 +115,33 @@ def test_every_mistake_is_printed_once(agent: Agent, ctl: Ctl, verb: str) -> Non
     assert err.splitlines() == [f"reloadctl: {detail}", *(f"  {one}" for one in mistakes)]
     code, out, err = ctl(server, "--json", verb)
     assert (code, json.loads(out)["candidates"], err) == (6, mistakes, "")
+
+
+GIVES_WAY = {"from": "0.1.0", "to": "0.2.0", "pid": 7, "kept": ["web", "db"]}
+
+
+def test_upgrade_waits_for_the_one_who_takes_over(agent: Agent, ctl: Ctl) -> None:
+    old, new = status(), status()
+    old["agent"]["uptime_s"] = 1e6
+    new["agent"] |= {"uptime_s": 0.0, "version": "0.2.0"}
+
+    def story() -> Canned:
+        return agent(reply(GIVES_WAY, status=202), HANG_UP, reply(old), reply(new))
+
+    code, out, err = ctl(story(), "upgrade")
+    assert (code, err) == (0, "")
+    assert re.fullmatch(r"agentd 0\.1\.0 → 0\.2\.0, pid 7, \d+ ms, kept: web, db\n", out)
+    code, out, _ = ctl(story(), "--json", "upgrade", "--timeout", "5s")
+    document = json.loads(out)
+    assert (code, document.pop("duration_ms") >= 0, document) == (0, True, GIVES_WAY)
+
+
+def test_an_upgrade_that_is_turned_away_says_why(agent: Agent, ctl: Ctl) -> None:
+    lines = ["Traceback (most recent call last):", "SyntaxError: invalid syntax"]
+    server = agent(problem("cannot upgrade", code=150, status=422, candidates=lines))
+    code, out, err = ctl(server, "upgrade")
+    assert (code, out) == (150, "")
+    assert err.splitlines()[1:] == [f"  {one}" for one in lines]
 
 
 STOPPING = {"stopping": ["web", "db"]}

@@ -50,11 +50,13 @@ TOP = frozenset(
         "__main__",
         "__init__",
         "options",
+        "rehearsal",
         "retention",
         "slim",
         "applying",
         "exporting",
         "systemd",
+        "upgrade",
     }
 )
 

@@ -53,6 +53,7 @@ class Host:
     def __init__(self, directory: Path, definitions: str, **env: str) -> None:
         self.dir = directory
         self.env = env
+        self.python = sys.executable
         self.socket = directory / "agentd.sock"
         self.define(definitions)
         self.agent: subprocess.Popen[bytes] | None = None
@@ -70,7 +71,7 @@ class Host:
         with (self.dir / "agentd.log").open("ab") as log:
             self.agent = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "agentd"),
+                    *(self.python, "-m", "agentd"),
                     *("--config", self.dir / "agentd.toml", "--socket", self.socket),
                     *("--state-dir", self.dir / "state", "--runtime-dir", self.dir / "run"),
                 ],

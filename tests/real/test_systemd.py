@@ -214,6 +214,17 @@ def test_restart_touches_no_service(machine: Machine) -> None:
     assert (machine.runs(), machine.reloads()) == (before, reloads)
 
 
+def test_upgrade_keeps_the_process_and_the_services(machine: Machine) -> None:
+    pids, main = machine.started(), machine.show("MainPID")
+    done = machine.box.run(machine.ctl_path, "upgrade")
+    assert (done.returncode, f"pid {main}, " in done.stdout) == (0, True), done.stderr
+    assert machine.show("MainPID") == main, machine.journal()
+    until(lambda: machine.show("ActiveState") == "active", "systemd knows that it is done")
+    assert machine.pids() == pids
+    assert machine.journal().count("agentd stopped") > 0
+    assert machine.show("NRestarts") == "0" or machine.show("Result") == "success"
+
+
 def test_stop_leaves_the_services_to_the_next_agent(machine: Machine) -> None:
     pids = machine.started()
     machine.systemctl("stop", "agentd")
