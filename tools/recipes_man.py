@@ -35,6 +35,12 @@ check and leave, and those of the command's options that say which files it read
 When the command is another program (a shell around the server, say) there is no check, and a warning says so.
 The same holds for the command that names the files which the inputs include; where a recipe has none, they have to be listed among
 .BR inputs .
+.PP
+No recipe has a
+.B verify
+of its own, since which answer matters is known to you alone; nor asks for
+.BR reread ,
+with which a reload would end unverified wherever the kernel does not tell who opens files.
 .SH RECIPES
 """
 TAIL = """\
@@ -165,6 +171,8 @@ def made(what: str, rule: recipes.CommandRule) -> Iterator[str]:
     elif kept:
         what = "the arguments of the command's" if rule.values else "the command's"
         yield f"and {what} \\fB{roff(kept)}\\fR."
+    if rule.staged:
+        yield f"An input that \\fB{roff(' '.join(rule.staged))}\\fR names is read from a private copy (\\fB{{staged}}\\fR)."
     yield f"Known for: {roff(', '.join(rule.programs))}."
 
 

@@ -234,7 +234,7 @@ RELOAD: Kind[ReloadTable] = table(
         shapes.CHECK,
         "The command that says whether the inputs are acceptable; it runs as the service's user before anything is "
         "touched, and when it does not exit 0 or cannot be run the reload is rejected. {staged} in it stands for a private "
-        "directory in which every input has its whole path and exactly the bytes that were read.",
+        "directory in which every input has its whole path and exactly the bytes that were read; some recipes write it.",
         when_unset="the recipe's, else none",
     ),
     Key(
@@ -285,8 +285,8 @@ RELOAD: Kind[ReloadTable] = table(
     Key(
         "report",
         questions.REPORT,
-        "What is asked once the reload is confirmed: which settings were not taken, or only will be after a restart. Any that "
-        "is named makes it partial; without an answer it is unverified.",
+        "What is asked once the reload is confirmed, or the service said that it took only some of it: which settings were not "
+        "taken, or only will be after a restart. Any that is named makes it partial; a confirmed one without an answer is unverified.",
     ),
     Key("timeout", k.POSITIVE, "Bound on the act and the evidence together.", "30s"),
     Key(

@@ -143,7 +143,7 @@ def performed(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     verdict = Verdict.FAILED if r.step else Verdict.REFUSED  # an earlier step may have been taken
     error_type, moved = step.error_type(event.status), r.step > 0
     if view.spec.reload.some(output):
-        return _no(r, event, view, now, reload_confirm.partly(error_type, output))
+        return _some(r, event, view, now, reload_confirm.partly(error_type, output))
     ending = Ending(verdict, error_type, message, output=output, moved=moved, bad=True)
     return _no(r, event, view, now, ending)
 
@@ -177,6 +177,19 @@ def _no(r: Reload, event: Performed, view: View, now: float, ending: Ending) -> 
     failed = facts.StepEnded(view.spec.name, r.id, label, event.at, ending.error_type)
     r, notes = note(replace(r, awaiting=None), now, failed, ended(r, view, ending.error_type))
     return finish(r, view, now, notes, ending)
+
+
+def _some(r: Reload, event: Performed, view: View, now: float, ending: Ending) -> Result:
+    """It took some of it: where there is something to ask, that comes before the verdict."""
+    if view.spec.reload.report is None and view.spec.reload.verify is None:
+        return _no(r, event, view, now, ending)
+    label = view.spec.reload.steps[r.step].label
+    failed = facts.StepEnded(view.spec.name, r.id, label, event.at, ending.error_type)
+    r, notes = note(replace(r, awaiting=None), now, failed, ended(r, view, ending.error_type))
+    r = replace(r, stage=Stage.CONFIRMING)
+    r, confirming = note(r, now, began(r, view))
+    r, effects, more = reload_commit.taken_in_part(r, ending, view, now)
+    return r, effects, (*notes, *confirming, *more)
 
 
 def not_sent(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:

@@ -134,6 +134,7 @@ def put_back(r: Reload, view: View, now: float) -> Result:
         answered="",
         confirmed=None,
         not_taken=(),
+        half=None,
         watched=False,
         baseline=None,
         certain=True,

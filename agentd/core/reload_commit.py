@@ -40,6 +40,11 @@ def lost(r: Reload, error_type: str, message: str, view: View, now: float) -> Re
     return finish(r, view, now, notes, ending)
 
 
+def taken_in_part(r: Reload, ending: Ending, view: View, now: float) -> Result:
+    """By its own word it took some of it: it is asked what is missing and whether it is well with that, and ends so in any case."""
+    return ask_report(replace(r, half=ending), view, now)
+
+
 def ask_report(r: Reload, view: View, now: float) -> Result:
     """What was not taken, where the service can say."""
     question = view.spec.reload.report
@@ -57,6 +62,9 @@ def reported(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     if event.names is not None:
         named = (*r.not_taken, *(name for name in event.names if name not in r.not_taken))
         return confirmed(replace(r, not_taken=named), view, now)
+    if r.half is not None:
+        message = f"{r.half.message}; what it did not take cannot be asked: {event.why}"
+        return confirmed(replace(r, half=replace(r.half, message=message)), view, now)
     r, notes = note(r, now, ended(r, view, "no_report"))
     name, grade = confirmation(r, view)
     message = f"confirmed by {name}, but what was not taken cannot be asked: {event.why}"
@@ -66,7 +74,7 @@ def reported(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
 
 def confirmed(r: Reload, view: View, now: float) -> Result:
     """The evidence has said enough of this instance."""
-    r, notes = note(r, now, ended(r, view))
+    r, notes = note(r, now, ended(r, view, r.half.error_type if r.half else ""))
     r, effects, more = verify(r, view, now)
     return r, effects, (*notes, *more)
 
@@ -103,7 +111,12 @@ def ask(r: Reload, view: View) -> Result:
 
 
 def taken(r: Reload, view: View, now: float) -> Result:
-    """This instance took it: the next one's turn, or it is compared whether what they took is what was read."""
+    """This instance took it: the next one's turn, or it is compared whether what they took is what was read.
+
+    Which bytes run that were taken in part, is known only when all that is missing has a name.
+    """
+    if r.half is not None and (r.turn or not r.not_taken):
+        return finish(r, view, now, (), r.half)
     if not r.turn:
         return compare(r, view, now)
     r, notes = reload_turns.take(r, view, now)
@@ -142,6 +155,9 @@ def was_compared(r: Reload, event: ReloadEvent, view: View, now: float) -> Resul
         r, notes = note(r, now, ended(r, view, UNLISTED))
         ending = Ending(Verdict.UNVERIFIED, UNLISTED, found.unlisted, moved=True)
         return finish(r, view, now, notes, ending)
+    if (half := r.half) is not None:
+        r, notes = note(r, now, ended(r, view))
+        return finish(r, view, now, notes, replace(partial(r, "none", None), output=half.output))
     name, grade = confirmation(r, view)
     if grade is None:
         r, notes = note(r, now, ended(r, view))

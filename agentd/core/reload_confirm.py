@@ -20,6 +20,7 @@ from agentd.core.reload_commit import (
     heard_before,
     lost,
     strength,
+    taken_in_part,
 )
 from agentd.core.reload_value import (
     Ending,
@@ -105,12 +106,12 @@ def seen(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
         name, line = confirm[at].name, event.sights[at].matched
         why = heard(r).refused or r.answered
         message = f"{name} contradicts it" + (f": {why}" if why else "")
+        output = () if line is None else (line,)
+        if view.spec.reload.some(output):
+            return taken_in_part(r, partly("contradicted", output), view, now)
         r, notes = note(r, now, ended(r, view, "contradicted"))
         first = r.step <= 1  # of several steps an earlier one may have been taken
         verdict = Verdict.REFUSED if first else Verdict.FAILED
-        output = () if line is None else (line,)
-        if view.spec.reload.some(output):
-            return finish(r, view, now, notes, partly("contradicted", output))
         moved = not first
         ending = Ending(verdict, "contradicted", message, output=output, moved=moved, bad=True)
         return finish(r, view, now, notes, ending)

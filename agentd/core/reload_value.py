@@ -256,6 +256,8 @@ class Reload:
     confirmed: tuple[str, Grade] | None = None
     """The evidence that agreed and the grade that it earned."""
     ending: Ending | None = None
+    half: Ending | None = None
+    """By its own word the service took only some of it: how that ends, once it was asked what is missing and whether it is well."""
     slot: int = 0
     """Of several instances the one whose turn it is."""
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import itertools
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from agentd.core.spec import STAGED
 from agentd.evidence import Hints
 
 _HERE = Path(__file__).parent
@@ -45,16 +46,21 @@ class CommandRule:
     """The name of the program that does it, which lies beside the service's own; empty: it does so itself."""
     pattern: str = ""
     """Of a command that lists files: what a line looks like that names one."""
+    staged: tuple[str, ...] = ()
+    """Those of ``keep`` whose files may lie elsewhere: what is read from them does not depend on where they are."""
 
-    def derive(self, command: list[str]) -> list[str] | None:
-        """The check, or None when the program is another one, such as a shell around it."""
+    def derive(self, command: list[str], inputs: Sequence[str] = ()) -> list[str] | None:
+        """The check, or None when the program is another one, such as a shell around it.
+
+        Of ``inputs`` there is a copy, and where that is as good as they themselves it is looked at.
+        """
         count = self._program(command)
         if count is None:
             return None
         program, words = command[:count], command[count:]
         if self.other:
             program = [command[0].removesuffix(command[0].rpartition("/")[2]) + self.other]
-        return [*program, *self.insert, *(words if self.whole else self._kept(words))]
+        return [*program, *self.insert, *(words if self.whole else self._kept(words, inputs))]
 
     def _program(self, command: list[str]) -> int | None:
         """How many words name the program."""
@@ -64,12 +70,13 @@ class CommandRule:
         module = name.startswith(("python", "pypy")) and command[1:2] == ["-m"]
         return 3 if module and "".join(command[2:3]) in self.programs else None
 
-    def _kept(self, words: list[str]) -> Iterator[str]:
+    def _kept(self, words: list[str], inputs: Sequence[str]) -> Iterator[str]:
         rest = iter(words)
         for word in rest:
             if word in self.keep:
                 yield word
-                yield from itertools.islice(rest, 1)
+                copied = word in self.staged
+                yield from (_copy(a, inputs) if copied else a for a in itertools.islice(rest, 1))
             elif word in self.values:
                 yield from itertools.islice(rest, 1)
             elif word.startswith(tuple(f"{option}=" for option in self.values)):
@@ -109,7 +116,9 @@ class Recipe:
         if theirs.get("handle", mine.get("handle")) != mine.get("handle"):
             mine = _for_another(theirs.get("handle"), mine)
         for key, rule in (("check", self.check), ("command", self._exec(mine, theirs))):
-            if key not in theirs and (made := _derived(rule, raw.get("command"))) is not None:
+            if key in theirs or (command := _words(raw.get("command"))) is None or rule is None:
+                continue
+            if (made := rule.derive(command, _kept_inputs(raw))) is not None:
                 mine[key] = made
         filled["reload"] = {**mine, **theirs}
         if "included" not in raw and (made := _derived(self.included, raw.get("command"))):
@@ -122,10 +131,25 @@ class Recipe:
         return self.command if {**mine, **theirs}.get("handle") == "exec" else None
 
 
-def _derived(rule: CommandRule | None, command: object) -> list[str] | None:
-    if rule is None or not isinstance(command, list) or not command:
+def _words(value: object) -> list[str] | None:
+    """None: there are none, or it is malformed."""
+    if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
         return None
-    return rule.derive(command) if all(isinstance(word, str) for word in command) else None
+    return value or None
+
+
+def _kept_inputs(raw: Mapping[str, object]) -> Sequence[str]:
+    """Those of which a check can have a copy; there is none of secrets, nor where none is kept."""
+    whole = not raw.get("secret") and raw.get("snapshot", True) is True
+    return (_words(raw.get("inputs")) or ()) if whole else ()
+
+
+def _copy(path: str, inputs: Sequence[str]) -> str:
+    """The same file in the copy, when it is an input by its own name or by that of a glob."""
+    file = PurePosixPath(path)
+    named = any(one.startswith("/") and file.match(one) for one in inputs)
+    plain = file.is_absolute() and not file.name.startswith(".")  # no glob means such a file
+    return f"{STAGED}{path}" if named and plain else path
 
 
 def _for_another(handle: object, mine: dict[str, object]) -> dict[str, object]:

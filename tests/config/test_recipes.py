@@ -128,6 +128,54 @@ def test_the_check_is_made_from_the_command(name: str, command: str, check: str 
     assert made == (check and check.split())
 
 
+STAGED = "/etc/ha/a.cfg"
+
+
+@pytest.mark.parametrize(
+    ("command", "inputs", "check"),
+    [
+        ("haproxy -f /etc/ha/a.cfg", [STAGED], "haproxy -c -f {staged}/etc/ha/a.cfg"),
+        ("haproxy -f /etc/ha/a.cfg", ["/etc/ha/*.cfg"], "haproxy -c -f {staged}/etc/ha/a.cfg"),
+        (
+            "haproxy -f /etc/ha/a.cfg -f /etc/b.cfg",
+            ["/etc/b.cfg"],
+            "haproxy -c -f /etc/ha/a.cfg -f {staged}/etc/b.cfg",
+        ),
+        ("haproxy -f /etc/ha/a.cfg", ["/etc/*.cfg", "a.cfg", ""], "haproxy -c -f /etc/ha/a.cfg"),
+        ("haproxy -f /etc/ha/.a.cfg", ["/etc/ha/*"], "haproxy -c -f /etc/ha/.a.cfg"),
+        ("haproxy -f etc/a.cfg", ["/etc/a.cfg", "*"], "haproxy -c -f etc/a.cfg"),
+        ("haproxy -C /etc/ha/a.cfg", [STAGED], "haproxy -c -C /etc/ha/a.cfg"),
+        ("nginx -c /etc/ha/a.cfg", [STAGED], "nginx -t -q -c /etc/ha/a.cfg"),
+        ("envoy -c /etc/ha/a.cfg", [STAGED], "envoy --mode validate -c {staged}/etc/ha/a.cfg"),
+    ],
+)
+def test_a_copy_is_checked_where_it_is_as_good_and_there_is_one(
+    command: str, inputs: list[str], check: str
+) -> None:
+    rule = recipes.load(command.split(maxsplit=1)[0]).check
+    assert rule is not None
+    assert rule.derive(command.split(), inputs) == check.split()
+
+
+@pytest.mark.parametrize(
+    ("more", "file"),
+    [
+        ("", "{staged}/etc/ha/a.cfg"),
+        ("snapshot = false", STAGED),
+        ('secret = ["/etc/ha/key.pem"]', STAGED),
+    ],
+)
+def test_where_no_copy_is_kept_the_file_itself_is_checked(
+    tmp_path: Path, more: str, file: str
+) -> None:
+    path = tmp_path / "agentd.toml"
+    command = '["haproxy", "-W", "-db", "-f", "/etc/ha/a.cfg"]'
+    text = f'[service.e]\nrecipe = "haproxy"\ncommand = {command}\ninputs = ["{STAGED}"]\n{more}\n'
+    path.write_text(text)
+    (edge,) = load(path).services
+    assert edge.reload.check == Check(("haproxy", "-c", "-f", file))
+
+
 @pytest.mark.parametrize(
     ("command", "check"),
     [

@@ -368,6 +368,14 @@ def test_who_opened_the_files(opened: set[str] | None, since: float, judgement: 
     assert Reread().judge(BEFORE, Sight(True, since, opened=seen)) is UNABLE
 
 
+def test_a_complaint_of_what_was_read_contradicts_that_it_was() -> None:
+    one = Reread.declared(None, Hints(refused="contains errors"))
+    assert one.pattern == "contains errors"
+    read = Sight(True, 1.0, opened=frozenset({"/a"}), wanted=Wanted(NEW, "v2", True, ("/a",)))
+    assert one.judge(BEFORE, read) is CONFIRMED
+    assert one.judge(BEFORE, replace(read, matched="it contains errors")) is CONTRADICTED
+
+
 def test_what_is_kept_of_an_answer() -> None:
     assert kept("  v2\n") == "v2"
     assert kept("x" * 80) == "x" * 80

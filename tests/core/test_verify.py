@@ -270,3 +270,40 @@ def test_the_former_one_may_die_meanwhile() -> None:
 
 def identity_exit() -> Exit:
     return Exit(code=3)
+
+
+def in_part(on_failure: OnFailure) -> Agent:
+    """By its own word it took some of bytes 2, and is about to be asked whether it is well with that."""
+    s = verified(on_failure=on_failure)
+    a = up(replace(s, reload=replace(s.reload, partial="contra")))
+    a.reload()
+    a.act(2)
+    a.sight("contradicted", since=1.0)
+    return a
+
+
+def test_what_was_taken_in_part_is_asked_whether_it_is_well_and_is_no_more_than_that() -> None:
+    a = in_part(OnFailure.RESTORE)
+    passes(a)
+    judged = a.judged
+    assert (judged.verdict, judged.error_type) == (Verdict.PARTIAL, "contradicted")
+    assert (a.service().live, a.service().last_good) == (None, manifest(1))
+    assert phases(a)[-4:] == ["-confirm!contradicted", "+verify", "-verify", "partial"]
+
+
+def test_what_was_taken_in_part_and_is_not_well_is_put_back() -> None:
+    a = in_part(OnFailure.RESTORE)
+    answer(a, "no such route")
+    a.elapse("reload")
+    answer(a, "no such route")
+    back = a.last(fx.Restore)
+    assert (back.hash, back.over) == ("sha256:1", "sha256:2")
+    a.feed(ev.Restored(back.token, 1))
+    a.read(1)
+    a.baseline()
+    a.signalled()
+    a.sight("confirmed", since=1.0)
+    passes(a)
+    a.read(1)
+    assert a.judged.verdict is Verdict.ROLLED_BACK
+    assert a.service().live == manifest(1)

@@ -24,11 +24,12 @@ NEWER = "trixie"
 SERVICE = """[service.{name}]
 command = ["/bin/sh", "-c", "trap '{end}; exit 0' TERM; while :; do sleep 0.2; done"]
 ready = {{ after = "0s" }}
+inputs = ["/etc/hostname"]
 {more}
 """
 WRAPPER = """#!/bin/sh
 export PYTHONPATH=/opt/agentd:/opt/libraries PYTHONPYCACHEPREFIX=/tmp/bytecode
-exec /usr/bin/python3 -m {name} "$@"
+exec /usr/local/bin/python-of-agentd -m {name} "$@"
 """
 
 
@@ -46,6 +47,12 @@ def ready(status: str) -> dict[str, int]:
     if any(s["phase"] != "ready" for s in services):
         return {}
     return {s["name"]: s["instances"][0]["pid"] for s in services}
+
+
+def runs(status: str) -> dict[str, tuple[str | None, int]]:
+    """What every service is known to run, and as which generation."""
+    services: list[Any] = json.loads(status)["services"]
+    return {s["name"]: (s["config"]["live"], s["instances"][0]["generation"]) for s in services}
 
 
 class Machine:
@@ -86,6 +93,14 @@ class Machine:
         done = self.box.run(self.ctl_path, "--json", "status")
         return ready(done.stdout) if done.returncode == 0 else {}
 
+    def runs(self) -> dict[str, tuple[str | None, int]]:
+        return runs(self.box.run(self.ctl_path, "--json", "status").stdout)
+
+    def reloads(self) -> int:
+        """How many there were."""
+        done = self.box.run(self.ctl_path, "--json", "history", "-n", "1000")
+        return len(json.loads(done.stdout)["reloads"])
+
     def alive(self, pids: dict[str, int]) -> bool:
         return all(self.box.run("kill", "-0", str(pid)).returncode == 0 for pid in pids.values())
 
@@ -116,28 +131,34 @@ def booted(which: str, shared: Path) -> Iterator[Machine]:
     shared.chmod(0o777)
     box = here(shared) if which == "host" else newer(which, shared)
     try:
-        if which != "host":
-            for name in ("agentd", "reloadctl"):
-                box.write(f"/usr/bin/{name}", WRAPPER.format(name=name), 0o755)
-        program = Path(sys.executable).parent if which == "host" else Path("/usr/bin")
-        yield Machine(box, str(program / "reloadctl"), shared)
+        yield Machine(box, "/usr/local/bin/reloadctl", shared)
     finally:
         box.close()
 
 
 def here(shared: Path) -> Box:
-    """A machine with this host's disk and this environment, each under its own name."""
-    own = {Path(sys.prefix), Path(sys.base_prefix), ROOT} - {Path("/usr"), Path("/usr/local")}
-    return Box(Path("/"), {path: str(path) for path in sorted(own)} | {shared: "/shared"})
+    """A machine with this host's disk and Python."""
+    base = Path(sys.base_prefix)
+    own = {} if base in (Path("/usr"), Path("/usr/local")) else {base: str(base)}
+    return with_programs(Path("/"), {**own, shared: "/shared"}, str(Path(sys.executable).resolve()))
 
 
 def newer(suite: str, shared: Path) -> Box:
-    """A newer Debian, with its own Python and our code."""
+    """A newer Debian, with its own Python."""
     root = CACHE / suite
     if why := debian(suite, root):
         pytest.skip(f"no {suite} to test on: {why}")
+    return with_programs(root, {shared: "/shared"}, "/usr/bin/python3")
+
+
+def with_programs(root: Path, folders: dict[Path, str], python: str) -> Box:
+    """A machine with the code of this checkout, whatever programs this environment has, installed into /usr/local."""
     libraries = Path(next(p for p in sys.path if p.endswith("site-packages")))
-    return Box(root, {ROOT: "/opt/agentd", libraries: "/opt/libraries", shared: "/shared"})
+    box = Box(root, {**folders, ROOT: "/opt/agentd", libraries: "/opt/libraries"})
+    box.run("ln", "-s", python, "/usr/local/bin/python-of-agentd")
+    for name in ("agentd", "reloadctl"):
+        box.write(f"/usr/local/bin/{name}", WRAPPER.format(name=name), 0o755)
+    return box
 
 
 def test_a_start_is_over_when_the_agent_answers(machine: Machine) -> None:
@@ -192,9 +213,12 @@ def test_what_was_shut_down_stays_down(machine: Machine) -> None:
 
 def test_restart_touches_no_service(machine: Machine) -> None:
     pids, main = machine.started(), machine.show("MainPID")
+    until(lambda: all(live for live, _ in machine.runs().values()), "it is known what they run")
+    before, reloads = machine.runs(), machine.reloads()
     machine.systemctl("restart", "agentd")
     assert machine.another(main)
     assert until(machine.pids, "the services are adopted") == pids
+    assert (machine.runs(), machine.reloads()) == (before, reloads)
 
 
 def test_upgrade_keeps_the_process_and_the_services(machine: Machine) -> None:

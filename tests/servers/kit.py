@@ -97,6 +97,8 @@ class Server:
     """Rows that it cannot have, with the reason."""
     restore: ClassVar[bool] = False
     """What it was before a bad file is put back."""
+    named: ClassVar[dict[str, list[str]]] = {}
+    """By the row's name: what it says that it did not take."""
     parts: ClassVar[bool] = False
     """It takes an edit setting by setting, and some need a restart."""
     holds: ClassVar[bool] = False

@@ -81,6 +81,8 @@ class Row:
     message: str = ""
     evidence: str = ""
     grade: str = ""
+    not_taken: list[str] = field(default_factory=list)
+    """What the verdict names."""
     ms: float = 0.0
     lost: Lost = field(default_factory=Lost)
     own: Own | None = None
@@ -198,6 +200,7 @@ class Run:
             row.message = reload.get("message") or ""
             row.evidence = reload["confirmation"] or ""
             row.grade = reload["confirmation_grade"] or ""
+            row.not_taken = reload["not_taken"]
             row.ms = max(row.ms, reload["duration_ms"])
             self._true(row, at, word if reload["verdict"] == "applied" else old)
             if row.wrong:
@@ -240,6 +243,9 @@ class Run:
         if row.verdict not in wanted:
             wants = " or ".join(sorted(wanted))
             row.missed.append(f"{row.verdict} {row.error}, wanted {wants}: {row.message}")
+        named = self.server.named.get(row.what, [])
+        if row.not_taken != named:
+            row.wrong.append(f"it names {row.not_taken} as not taken, not {named}")
         if row.lost.new or row.lost.kept:
             why = self.server.allowed.get(row.what, "")
             missed = row.excused if why else row.missed

@@ -31,7 +31,8 @@ def render(rows: Iterable[Row]) -> str:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    verdict = f"{row.verdict} ({row.error})" if row.error else row.verdict
+    why = ", ".join(row.not_taken) or row.error
+    verdict = f"{row.verdict} ({why})" if why else row.verdict
     evidence = f"{row.evidence}, {row.grade}" if row.grade else ""
     own = ("", "", "", "", "", "")
     if o := row.own:

@@ -39,6 +39,8 @@ class Script:
     """Asked what it runs, it names what is on disk."""
     keeps: tuple[str, ...] = ()
     """Settings that it takes only when it is started again."""
+    halves: bool = False
+    """By its own word it takes only some of what it reads, the first time."""
     early: bool = False
     """Says READY before the agent is told that exec succeeded."""
 
@@ -59,6 +61,8 @@ class Child:
     taken: str | None = None
     """The hash of the bytes it runs."""
     takes: int = 0
+    halved_at: float = 0.0
+    """When it said that it took only some of it."""
     counted: int = 0
     meddled: bool = False
     """Somebody else made it read its inputs, and the agent cannot have noticed yet."""
@@ -87,6 +91,8 @@ class Taken:
         return None
 
     def judge(self, before: Baseline, now: Sight) -> Judgement:
+        if now.matched is not None:
+            return Judgement.CONTRADICTED
         if not before.workers or not now.workers or now.workers[0].pid != before.workers[0].pid:
             return Judgement.NOT_YET
         if now.workers[0].started > before.workers[0].started:

@@ -22,6 +22,9 @@ from tests.sim.children import DOUBT, FOREVER, Child, Script
 if TYPE_CHECKING:
     from tests.sim.world import World
 
+HALVES = "took only some of it"
+"""What a child says of itself."""
+
 
 def arm(w: World, e: fx.Arm) -> None:
     assert e.delay >= 0
@@ -175,6 +178,8 @@ def reads(w: World, child: Child, asked: int) -> None:
     if not bad:
         child.taken = w.hash(child.service)
         child.takes += 1
+        if child.script.halves and child.takes == 1:
+            child.halved_at = w.now
     speaks(w, child, "it is bad" if bad else "")
 
 
@@ -353,6 +358,9 @@ def look(w: World, e: fx.Look) -> None:
         said = answers(w, e.inquiry) or (None,) * len(e.patterns)
         if e.opens:
             sight = replace(sight, opened=opened(w, e.token.service))
+        child = w.main(e.token.service)
+        if child and child.halved_at > e.sent_at:
+            sight = replace(sight, matched=HALVES)
         sights = tuple(replace(sight, said=one) for one in said)
         w.answer(e.token, hung, ev.Sighted(e.token, sights))
 

@@ -213,6 +213,12 @@ def reporting() -> Spec:
     return replace(s, reload=replace(s.reload, report=REPORT))
 
 
+def in_part(**more: Any) -> Spec:
+    """It says itself when it took only some of it."""
+    s = declared(confirm=(Taken(),))
+    return replace(s, reload=replace(s.reload, partial=machine.HALVES, **more))
+
+
 def staged() -> Spec:
     s = declared()
     return replace(s, reload=replace(s.reload, check=Check(("check", "{staged}/x"))))
@@ -222,6 +228,7 @@ REPLACED = (by(Replace()),)
 WELL = (verified(declared()),)
 SOAKED = (soaked(declared()),)
 BUSY = Script(busy=4)
+HALF = Script(takes=0.05, halves=True, keeps=("port",))
 TWICE = ((1, write), (1, reload), (1.2, write), (1.2, reload), (1.4, write), (1.4, reload))
 
 STORIES: dict[str, Story] = {
@@ -476,6 +483,22 @@ STORIES: dict[str, Story] = {
         specs=(reporting(),),
         scripts=(Script(keeps=("port",)),),
         deeds=((1, write), (1, reload), (2, restart)),
+    ),
+    "takes some of it by its own word": Story(
+        specs=(in_part(),), scripts=(HALF, Script()), deeds=((1, edit), (2, restart))
+    ),
+    "takes some of it and names what is missing": Story(
+        specs=(in_part(report=REPORT),), scripts=(HALF, Script()), deeds=((1, edit), (2, restart))
+    ),
+    "takes some of it and is well with that": Story(
+        specs=(verified(in_part(report=REPORT)),),
+        scripts=(HALF, Script()),
+        deeds=((1, edit), (3, restart)),
+    ),
+    "takes some of it, is not well with that, and goes back": Story(
+        specs=(verified(in_part()),),
+        scripts=(replace(HALF, keeps=()),),
+        deeds=((1, sicken), (4, edit)),
     ),
     "evidence that comes late": Story(
         scripts=(Script(takes=5.0),), deeds=((1, write), (1, reload), (20, reload))

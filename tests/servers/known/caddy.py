@@ -13,19 +13,22 @@ class Caddy(Server):
     version_of = ("version",)
     allowed: ClassVar = dict.fromkeys(
         (*Flaw, "edit by watch"),
-        "what it has accepted and not yet read it may close when it reloads",
+        "what it has accepted and not yet read it may close when it reloads, by itself too; replaced it loses none",
     )
     own_words = "caddy reload"
 
     def write(self, at: Place, word: str, flaw: Flaw = Flaw.NONE) -> None:
         handler = "no_such_handler" if flaw is Flaw.FOUND else "static_response"
-        listen = [f"{HOST}:{at.port}", *([f"{HOST}:{at.busy}"] if flaw is Flaw.UNFOUND else [])]
+        listen = [
+            "fd/3" if at.held else f"{HOST}:{at.port}",
+            *([f"{HOST}:{at.busy}"] if flaw is Flaw.UNFOUND else []),
+        ]
         site = {
             "listen": listen,
             "routes": [{"handle": [{"handler": handler, "body": word}]}],
             "automatic_https": {"disable": True},
         }
-        admin = {"listen": f"{HOST}:{at.other}", "config": {"persist": False}}
+        admin = {"listen": f"{HOST}:{at.other}", "disabled": at.held, "config": {"persist": False}}
         apps = {"http": {"servers": {"site": site}}}
         at.write("caddy.json", json.dumps({"admin": admin, "apps": apps}))
 
@@ -40,6 +43,14 @@ class Caddy(Server):
 
     def service(self, at: Place) -> str:
         return f'ready = {{ http = "http://{HOST}:{at.other}/config/" }}'
+
+    def replace(self, at: Place) -> str | None:
+        """By its recipe, when agentd holds the socket. Two generations cannot have the same administration."""
+        return self.definition(at).replace(
+            self.service(at),
+            f"""sockets = [{{ name = "http", listen = "{HOST}:{at.port}" }}]
+ready = {{ http = "http://{HOST}:{at.port}/" }}""",
+        )
 
     def own(self, at: Place, pid: int) -> list[str]:
         return [self.where(), "reload", "--config", f"{at.dir}/caddy.json"]

@@ -79,7 +79,7 @@ resources:
         return f'ready = {{ http = "http://{HOST}:{at.other}/ready" }}'
 
     def reload(self, at: Place) -> str:
-        check = ["sh", "-c", CHECK, "check", self.where(), f"{at.dir}/lds.yaml"]
+        check = ["sh", "-c", CHECK, "check", self.where(), f"{{staged}}{at.dir}/lds.yaml"]
         publish = ["sh", "-c", PUBLISH, "publish", f"{at.dir}/lds.yaml", f"{at.dir}/xds"]
         return f"check = {json.dumps(check)}\ncommand = {json.dumps(publish)}"
 

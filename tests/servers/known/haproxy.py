@@ -51,5 +51,6 @@ frontend f
         """By its recipe, when agentd holds the socket."""
         sockets = f'sockets = [{{ name = "http", listen = "{HOST}:{at.port}" }}]'
         plain = self.definition(at, f'{sockets}\nready = {{ http = "http://{HOST}:{at.port}/" }}')
-        check = [*("env", "LISTEN=127.0.0.1:1"), self.where(), "-c", "-f", f"{at.dir}/haproxy.cfg"]
+        check = [*("env", "LISTEN=127.0.0.1:1"), self.where(), "-c", "-f"]
+        check.append(f"{{staged}}{at.dir}/haproxy.cfg")
         return plain.replace("env = {  }", 'env = { LISTEN = "fd@3" }') + f"check = {check}\n"

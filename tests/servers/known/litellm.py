@@ -82,3 +82,17 @@ class LiteLLMAlone(LiteLLM):
 
     def service(self, at: Place) -> str:
         return f'ready = {{ http = "http://{HOST}:{at.port}/health/liveliness" }}'
+
+
+class LiteLLMGunicorn(LiteLLM):
+    """By its own command on a socket that agentd holds: gunicorn finds that by itself."""
+
+    name = "litellm-gunicorn"
+    recipe = "litellm"
+    first = False
+    own_words = "kill -HUP"
+    lingers = 20.0
+
+    def command(self, at: Place) -> list[str]:
+        where = ["--config", f"{at.dir}/config.yaml", "--host", HOST, "--port", str(at.port)]
+        return [self.where(), *where, "--run_gunicorn"]

@@ -82,7 +82,7 @@ ready = {{ http = "http://{HOST}:{at.port}/" }}"""
 
     def reload(self, at: Place) -> str:
         asked = f'{{ http = "http://{HOST}:{at.port}/", expect = "{{version}}" }}'
-        return f"""check = {json.dumps([sys.executable, "-c", CHECK, f"{at.dir}/flags.json"])}
+        return f"""check = {json.dumps([sys.executable, "-c", CHECK, f"{{staged}}{at.dir}/flags.json"])}
 command = {json.dumps(self.own(at, 0))}
 confirm = [{asked}, "delivered"]"""
 

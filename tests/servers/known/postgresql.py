@@ -1,15 +1,19 @@
 """PostgreSQL: takes what it can of its files, setting by setting; its rules of access are files of their own."""
 
 import atexit
+import json
 import shutil
 import subprocess
 import tempfile
 from functools import cache
 from pathlib import Path
+from typing import ClassVar
 
 from kit import HOST, Flaw, Place, Server, is_root
 
 RULES = f"local all all trust\nhost all all {HOST}/32 trust\n"
+NOT_TAKEN = """SELECT name FROM pg_settings WHERE pending_restart
+UNION SELECT coalesce(name, error) FROM pg_file_settings WHERE error IS NOT NULL"""
 USER = "postgres" if is_root() else None
 
 
@@ -23,6 +27,7 @@ class Postgresql(Server):
     per_second = 50.0  # each is a process
     own_words = "pg_ctl reload"
     word = ""
+    named: ClassVar = {Flaw.PART: ["max_connections"]}
     parts = True
 
     def where(self) -> str:
@@ -59,6 +64,11 @@ app.word = '{self.word}'
 
     def service(self, at: Place) -> str:
         return f'user = "{USER}"' if USER else ""
+
+    def reload(self, at: Place) -> str:
+        psql = [f"{Path(self.where()).parent}/psql", "-XAtq", "-h", HOST, "-p", str(at.port)]
+        told = json.dumps([*psql, *("-U", "postgres", "-d", "postgres", "-c", NOT_TAKEN)])
+        return f"report = {{ exec = {told} }}"
 
     def runs_as(self) -> tuple[str | None, str | None]:
         return USER, USER

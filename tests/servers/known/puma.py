@@ -32,7 +32,7 @@ run lambda {{ |env| [200, {{ "Content-Type" => "text/plain", "Content-Length" =>
 ready = {{ http = "http://{HOST}:{at.port}/" }}"""
 
     def reload(self, at: Place) -> str:
-        return f"check = {json.dumps(['ruby', '-c', f'{at.dir}/config.ru'])}"
+        return f"check = {json.dumps(['ruby', '-c', f'{{staged}}{at.dir}/config.ru'])}"
 
     def own(self, at: Place, pid: int) -> list[str]:
         return ["kill", "-USR2", str(pid)]

@@ -4,7 +4,7 @@ import json
 
 from kit import HOST, Flaw, Place, Server
 
-CHECK = """timeout 1 redis-server "$1" --port 0 --unixsocket "$1.sock" --save '' --dir /tmp; test $? = 124"""
+CHECK = """timeout 1 redis-server "$1" --port 0 --unixsocket "$2/check.sock" --save '' --dir /tmp; test $? = 124"""
 SET = """redis-cli -e -p "$1" CONFIG SET $(cat "$2")"""
 
 
@@ -34,7 +34,7 @@ class Redis(Server):
         return f'ready = {{ tcp = "{HOST}:{at.port}" }}'
 
     def reload(self, at: Place) -> str:
-        check = ["sh", "-c", CHECK, "check", f"{at.dir}/live.conf"]
+        check = ["sh", "-c", CHECK, "check", f"{{staged}}{at.dir}/live.conf", str(at.dir)]
         return f"check = {json.dumps(check)}\ncommand = {json.dumps(self.own(at, 0))}"
 
     def own(self, at: Place, pid: int) -> list[str]:

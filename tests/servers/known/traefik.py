@@ -8,6 +8,8 @@ from typing import ClassVar
 
 from kit import HOST, Flaw, Place, Server
 
+SECOND = "/metrics"
+"""A route that a bad edit takes away."""
 PUBLISH = """cp "$1" "$2/.new" && mv "$2/.new" "$2/site.yml" """
 
 
@@ -42,14 +44,14 @@ class Traefik(Server):
     def write(self, at: Place, word: str, flaw: Flaw = Flaw.NONE) -> None:
         routers = {
             "main": {
-                "rule": "PathPrefix(`/`)",
+                "rule": "PathPrefix(`/ping`)",
                 "entryPoints": ["web"],
                 "service": "back",
                 "middlewares": ["word"],
             }
         }
-        if flaw is Flaw.UNFOUND:
-            routers["second"] = routers["main"] | {"rule": "Nonsense(`/`)"}
+        kind = "Nonsense" if flaw is Flaw.UNFOUND else "PathPrefix"
+        routers["second"] = routers["main"] | {"rule": f"{kind}(`{SECOND}`)"}
         said = {"headers": {"customResponseHeaders": {"X-Word": word}}}
         back = {"loadBalancer": {"servers": [{"url": f"http://{HOST}:{at.other}"}]}}
         http = {"routers": routers, "middlewares": {"word": said}, "services": {"back": back}}
@@ -86,3 +88,17 @@ class Traefik(Server):
                 answer += chunk
         found = re.search(rb"X-Word: (\w+)", answer)
         return found[1].decode() if found else ""
+
+
+class TraefikVerified(Traefik):
+    """The route that a bad edit takes away matters, so what was before is put back."""
+
+    name = "traefik-verify"
+    recipe = "traefik"
+    own_words = ""
+    restore = True
+    expect: ClassVar = {Flaw.UNFOUND: {"rolled_back"}}
+
+    def reload(self, at: Place) -> str:
+        verify = f'verify = {{ http = "http://{HOST}:{at.port}{SECOND}", for = "500ms" }}'
+        return f"{super().reload(at)}\n{verify}"

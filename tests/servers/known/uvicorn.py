@@ -71,7 +71,11 @@ class Granian(Asgi):
     restore = True
     expect: ClassVar = {Flaw.UNFOUND: {"rolled_back"}}
     allowed: ClassVar = {
-        Flaw.UNFOUND: "it ends of it, some seconds later, and is started with the last good file"
+        Flaw.UNFOUND: "it ends of it, some seconds later, and is started with the last good file",
+        **dict.fromkeys(
+            (Flaw.NONE, "edit by watch"),
+            "its old workers may close what they have accepted and not yet read, by kill -HUP too",
+        ),
     }
 
     def command(self, at: Place) -> list[str]:
