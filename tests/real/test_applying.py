@@ -225,6 +225,10 @@ def test_nobody_has_to_wait_for_an_apply(tmp_path: Path) -> None:
         assert (code, [r["service"] for r in document["reloads"]]) == (0, ["web"])
 
 
+def seen(running: Host) -> int:
+    return sum(r["trigger"] == "watch" for r in running.history("app"))
+
+
 def test_what_is_watched_is_what_is_in_force(tmp_path: Path) -> None:
     """A definition that names other inputs and is refused: the inputs of the former one are watched still."""
     app = Replaced()
@@ -241,8 +245,9 @@ def test_what_is_watched_is_what_is_in_force(tmp_path: Path) -> None:
         running.define(watching(broken(app), two))
         assert running.ctl("apply")[0] == 151
         one.write_text("changed")
-        until(
-            lambda: any(r["trigger"] == "watch" for r in running.history("app")),
-            "its change is seen",
-        )
+        until(lambda: seen(running) == 1, "its change is seen")
         assert app.get() == "one"
+        running.define(watching(app.definition("two"), two))
+        assert running.ctl("apply")[0] == 0
+        two.write_text("changed")
+        until(lambda: seen(running) == 2, "and that of the other one, which is in force by now")
