@@ -66,6 +66,8 @@ class Now(NamedTuple):
     rejected: bool
     """The inputs on disk are those: the next start meets them."""
     restarts: int
+    declined: bool = False
+    """No generation of the definition that was applied last was taken."""
 
 
 class Sending(NamedTuple):
@@ -120,6 +122,7 @@ def now(s: Service, disk: Manifest | Missing | None) -> Now:
         s.quarantine is not None,
         _meets(s, there),
         s.restarts,
+        s.declined is not None,
     )
 
 
@@ -197,6 +200,11 @@ def _standing(services: Iterable[Now], tally: Tally) -> tuple[Family, ...]:
             "config.next_start.rejected", "reload_config_next_start_rejected", Kind.GAUGE, "1",
             "Whether the inputs on disk are such bytes, which the next start would meet.", _SERVICE,
             tuple(((s.service,), int(s.rejected)) for s in every), 0,
+        ),
+        Family(
+            "definition.declined", "reload_definition_declined", Kind.GAUGE, "1",
+            "Whether the definition that was applied last was not taken.", _SERVICE,
+            tuple(((s.service,), int(s.declined)) for s in every), 0,
         ),
         Family(
             "instance.restarts", "reload_instance_restarts", Kind.COUNTER, "{restart}",

@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_pla
 from agentd.core import facts as f
 from agentd.core.instance import Instance, Phase
 from agentd.core.manifest import Manifest, Missing
-from agentd.core.memory import Quarantine
+from agentd.core.memory import Declined, Quarantine
 from agentd.core.service_value import Service
 from agentd.core.spec import ProcessSpec, Spec
 from agentd.telemetry.meter import Meter
@@ -348,6 +348,9 @@ def test_how_a_service_stands() -> None:
     assert now(s, Missing("missing_input", "gone")).drift is True
     assert now(replace(s, live=None), NEW).drift is None
     assert now(replace(s, quarantine=Quarantine("h", "v", "d", "no")), OLD).quarantined
+    assert not now(s, OLD).declined
+    declined = Declined("d", "01JD", Verdict.REFUSED, "no")
+    assert now(replace(s, declined=declined), OLD).declined
     poisoned = replace(s, quarantine=Quarantine("sha256:bb", "bb", s.spec.digest, "no"))
     assert (now(poisoned, NEW).rejected, now(poisoned, OLD).rejected) == (True, False)
 
