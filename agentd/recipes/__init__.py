@@ -115,15 +115,15 @@ class Recipe:
             return filled
         if theirs.get("handle", mine.get("handle")) != mine.get("handle"):
             mine = _for_another(theirs.get("handle"), mine)
+        command = _words(raw.get("command")) or []
         for key, rule in (("check", self.check), ("command", self._exec(mine, theirs))):
-            if key in theirs or (command := _words(raw.get("command"))) is None or rule is None:
-                continue
-            if (made := rule.derive(command, _kept_inputs(raw))) is not None:
+            made = rule.derive(command, _kept_inputs(raw)) if rule and command else None
+            if made is not None and key not in theirs:
                 mine[key] = made
         filled["reload"] = {**mine, **theirs}
-        if "included" not in raw and (made := _derived(self.included, raw.get("command"))):
-            assert self.included is not None
-            filled["included"] = {"command": made, "pattern": self.included.pattern}
+        lists = self.included
+        if lists and "included" not in raw and command and (made := lists.derive(command)):
+            filled["included"] = {"command": made, "pattern": lists.pattern}
         return filled
 
     def _exec(self, mine: Mapping[str, object], theirs: Mapping[str, object]) -> CommandRule | None:
