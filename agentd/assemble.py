@@ -37,12 +37,14 @@ from agentd.ports import AdapterError, Key, Message
 from agentd.retention import Retention
 from agentd.runtime.births import hears
 from agentd.runtime.environment import owner
+from agentd.runtime.listing import Listing
 from agentd.runtime.machine import Machine
 from agentd.runtime.runtime import Runtime
 from agentd.store.sqlite import SqliteStore
 from agentd.system import lock
 from agentd.system.calls import OsCalls
 from agentd.system.commands import OsCommands
+from agentd.system.fdstore import FdStore
 from agentd.system.files import OsFiles
 from agentd.system.groups import find_delegated
 from agentd.system.listeners import OsListeners
@@ -158,7 +160,7 @@ class _Agent:
             self._timer.close()
             for task in beside:
                 task.cancel()
-            kept = {"api": self._api.keep()} if self.upgrade.begun else {}
+            kept = {"api": self._api.keep()} | self._listeners.keep() if self.upgrade.begun else {}
             await self._api.close()
         await self._let_go()
         self._systemd.close()
@@ -185,14 +187,22 @@ class _Agent:
         self._journal.listen(self._tell)
         hub = _Hub()
         self._processes = OsProcesses(loop, hub, find_delegated(options.runtime_dir))
-        _allow_many_descriptors()  # after the processes took note of what their children get
+        listeners = {name: fd for name, fd in self._kept.items() if "/" in name}
+        store = FdStore(os.environ, self._say, kept=listeners)
+        _allow_many_descriptors()  # after these took note of what children, and the next agent, get
         table = OsProcessTable()
         commands = OsCommands(loop, self._processes.launcher)
         self._output = SplicedOutput(loop, state / "logs")
         self._calls = OsCalls()
         self._opens = FanotifyOpens(loop)
-        self._listeners = OsListeners(options.runtime_dir / "listeners", self._say)
-        self._files = OsFiles(state / "snapshots", state / "host.key", rejected=state / "rejected")
+        self._listeners = OsListeners(options.runtime_dir / "listeners", self._say, store=store)
+        self._files = OsFiles(
+            state / "snapshots",
+            state / "host.key",
+            rejected=state / "rejected",
+            included=state / "included",
+            run=Listing(commands, os.environ).run,
+        )
         self._notify = NotifySockets(loop, options.runtime_dir / "notify", hub.notified)
         self._machine = Machine(
             processes=self._processes,
@@ -206,6 +216,7 @@ class _Agent:
             members=self._processes,
             listeners=self._listeners,
             held=self._listeners,
+            openings=self._listeners,
             calls=self._calls,
             states=StateFiles(options.runtime_dir / "state"),
             opens=self._opens,
@@ -239,6 +250,7 @@ class _Agent:
         )
         self._api.upgrade(self.upgrade)
         self._watch = FileWatch(loop, self._files, self._say)
+        self._files.lists.changed = self._watch.relisted
         self._timer = Timer(loop, _at_most)
         self._applying = Applying(
             options.config,
@@ -248,6 +260,7 @@ class _Agent:
             self._api.allow,
         )
         self._applying.tell(self._watch, self._timer)
+        self._journal.listen(self._applying.hear)
         self._api.define(self._applying)
         retain = self._definitions.agent.telemetry.retain
         self._retention = Retention(
@@ -263,7 +276,9 @@ class _Agent:
         """Adopt what earlier agents left; what to do first."""
         services = self._definitions.services
         memories = self._store.memories()
+        self._listeners.take_back(services)
         found, beside = _adopt(self._machine, services, memories, self._say)
+        self._listeners.settle()
         known = {memory.service: memory for memory in memories}
         left = Left(known, found, self._store.open_reloads(), self._boot, beside)
         if self._store.notice:
@@ -309,7 +324,7 @@ class _Agent:
             self._hung_up.clear()
             with self._systemd.reloading():
                 try:
-                    planned = await self._applying.apply(Cause(Trigger.HANGUP))
+                    planned = (await self._applying.apply(Cause(Trigger.HANGUP))).planned
                 except ConfigErrors as errors:
                     self._systemd.notice = "the definitions on disk have mistakes and are not taken"
                     for line in describe(errors).splitlines():

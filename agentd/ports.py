@@ -17,7 +17,7 @@ from agentd.core.manifest import Entry, Manifest, Missing
 from agentd.core.memory import Memory
 from agentd.core.process import Exit, Identity
 from agentd.core.question import Question, Said
-from agentd.core.spec import Probe, ProcessSpec, Spec
+from agentd.core.spec import Probe, ProcessSpec, SocketSpec, Spec
 from agentd.core.steps import Worker
 from agentd.wire import Trigger, Verdict
 
@@ -33,6 +33,10 @@ class AdapterError(Exception):
 
 class MovedError(AdapterError):
     """The inputs are not what they were when they were found bad: they were left alone."""
+
+
+class LetGoError(AdapterError):
+    """The address is one of another service of ours, which has been told to let it go: it is free in a moment."""
 
 
 class SpawnError(AdapterError):
@@ -145,6 +149,8 @@ class CommandOrder:
     """Whose user, group, cwd, umask and limits it takes (``command`` is not used)."""
     env: tuple[tuple[str, str], ...]
     timeout: float
+    find: str | None = None
+    """Regular expression with one group, looked for in every line of the output; None: nothing is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +163,8 @@ class CommandResult:
     """Why it could not be started."""
     output: tuple[str, ...]
     """The last lines of stdout and stderr together, at most 64 KiB."""
+    found: tuple[str, ...] = ()
+    """What was looked for, in order and with undecodable bytes as ``os.fsdecode`` has them; how often is bounded."""
 
 
 class Commands(Protocol):
@@ -277,7 +285,7 @@ class Listeners(Protocol):
     def lend(
         self, key: Key, spec: Spec, *, beside: bool, slot: int = 0
     ) -> tuple[tuple[str, int], ...]:
-        """Name and descriptor of each declared socket, in declared order; they stay the agent's. Raises AdapterError.
+        """Name and descriptor of each declared socket, in declared order; they stay the agent's. Raises AdapterError, LetGoError.
 
         ``beside``: another generation is alive and serves. Then TCP gets a listener of its own, which gets no connection until
         ``switch``. Otherwise, and where nobody is left to serve the current one, that is handed on with what waits in it.
@@ -296,6 +304,19 @@ class Listeners(Protocol):
 
     def drop(self, service: str) -> None:
         """The service is stopped for good: close everything, remove the paths of Unix sockets."""
+
+
+class Openings(Protocol):
+    """Which sockets are open beside those that a generation has: before one has them, and when another definition is in force."""
+
+    def prepare(self, spec: Spec, one: SocketSpec) -> None:
+        """Open one that the definition declares, unless the service has it: it waits for a generation. Raises AdapterError."""
+
+    def declare(self, spec: Spec) -> None:
+        """This definition is in force: what else was open is closed, now or with the last generation that has it."""
+
+    async def freed(self) -> None:
+        """Returns when an address has been closed."""
 
 
 class HeldSockets(Protocol):
@@ -395,8 +416,12 @@ class States(Protocol):
 class Files(Protocol):
     """The inputs on disk."""
 
-    async def snapshot(self, spec: Spec, *, keep: bool) -> Manifest | Missing:
-        """One consistent reading of the inputs, hashed; stored content-addressed when ``keep`` and the spec allows."""
+    async def snapshot(self, spec: Spec, *, keep: bool, anew: bool = False) -> Manifest | Missing:
+        """One consistent reading of the inputs, hashed; stored content-addressed when ``keep`` and the spec allows.
+
+        Files that they include are inputs, where the spec says how to list them. They are listed when something was seen to
+        change since they were, or ``anew``.
+        """
 
     def watched(self, spec: Spec) -> tuple[str, ...]:
         """The directories and files whose change may change the inputs."""

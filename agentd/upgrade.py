@@ -2,7 +2,8 @@
 
 Decides whether the new code may take over (it says so itself, by ``--dry-run``) and how it is executed. The pid stays, so every
 service keeps its parent; what the new code finds of services, sockets and output it finds as after any other end of an agent. What
-it could not find again goes along: the lock and the socket of the API, so that nobody else becomes the agent meanwhile and clients wait.
+it could not find again goes along: the lock and the socket of the API, so that nobody else becomes the agent meanwhile and clients wait,
+and the listeners of services that no process may have.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from agentd.core.spec import ProcessSpec
 from agentd.ports import CommandOrder, Commands
 
 KEPT = "AGENTD_KEPT"
-"""The environment variable that tells the new code which descriptors are what: ``lock=3,api=7``."""
+"""The environment variable that tells the new code which descriptors are what: ``lock=3,api=7,web/http/4711=8``."""
 _MOST_S = 60.0
 """How long a rehearsal may take."""
 _TOLD = 20

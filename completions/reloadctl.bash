@@ -16,7 +16,7 @@ _reloadctl() {
     for ((i = 1; i < COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
         case "$verb $word" in
-            *" --socket" | *" --color" | "reload --timeout" | "reload --reason" | "reload --max-parallel" | "reload --confirm-within" | "rollback --timeout" | "rollback --reason" | "start --timeout" | "stop --timeout" | "restart --timeout" | "history --number" | "history -n" | "history --verdict" | "hold --reason" | "hold --for" | "logs --lines" | "logs -n" | "wait --timeout" | "export --since" | "apply --reason" | "upgrade --timeout")
+            *" --socket" | *" --color" | "reload --timeout" | "reload --reason" | "reload --max-parallel" | "reload --confirm-within" | "rollback --timeout" | "rollback --reason" | "start --timeout" | "stop --timeout" | "restart --timeout" | "history --number" | "history -n" | "history --verdict" | "hold --reason" | "hold --for" | "logs --lines" | "logs -n" | "wait --timeout" | "export --since" | "apply --timeout" | "apply --reason" | "upgrade --timeout")
                 ((i++))
                 [[ ${COMP_WORDS[i]} == "=" ]] && ((i++))
                 [[ $word == --socket && i -lt COMP_CWORD ]] && connect=(--socket "${COMP_WORDS[i]}")
@@ -30,7 +30,7 @@ _reloadctl() {
     case "$verb $prev" in
         *" --socket") compopt -o default; return ;;
         *" --color") words="auto always never" ;;
-        "reload --timeout" | "reload --reason" | "reload --max-parallel" | "reload --confirm-within" | "rollback --timeout" | "rollback --reason" | "start --timeout" | "stop --timeout" | "restart --timeout" | "history --number" | "history -n" | "hold --reason" | "hold --for" | "logs --lines" | "logs -n" | "wait --timeout" | "export --since" | "apply --reason" | "upgrade --timeout") return ;;
+        "reload --timeout" | "reload --reason" | "reload --max-parallel" | "reload --confirm-within" | "rollback --timeout" | "rollback --reason" | "start --timeout" | "stop --timeout" | "restart --timeout" | "history --number" | "history -n" | "hold --reason" | "hold --for" | "logs --lines" | "logs -n" | "wait --timeout" | "export --since" | "apply --timeout" | "apply --reason" | "upgrade --timeout") return ;;
         "history --verdict") words="applied unchanged rejected refused rolled_back timed_out unverified held cancelled partial failed" ;;
     esac
     if [[ -z $words && $cur == -* ]]; then
@@ -45,7 +45,7 @@ _reloadctl() {
             "stop") words="--no-wait --timeout --socket --json --color --help" ;;
             "restart") words="--no-wait --timeout --socket --json --color --help" ;;
             "check") words="--socket --json --color --help" ;;
-            "history") words="--number -n --verdict --socket --json --color --help" ;;
+            "history") words="--number -n --verdict --starts --socket --json --color --help" ;;
             "show") words="--otlp --socket --json --color --help" ;;
             "diff") words="--exit-code --socket --json --color --help" ;;
             "hold") words="--reason --for --socket --json --color --help" ;;
@@ -54,7 +54,7 @@ _reloadctl() {
             "wait") words="--timeout --socket --json --color --help" ;;
             "export") words="--since --socket --json --color --help" ;;
             "plan") words="--socket --json --color --help" ;;
-            "apply") words="--reason --socket --json --color --help" ;;
+            "apply") words="--no-wait --timeout --reason --socket --json --color --help" ;;
             "upgrade") words="--timeout --socket --json --color --help" ;;
             "shutdown") words="--no-wait --socket --json --color --help" ;;
             "version") words="--socket --json --color --help" ;;

@@ -11,7 +11,7 @@ function __reloadctl_line
             continue
         end
         switch "$verb $word"
-            case '* --socket' '* --color' 'reload --timeout' 'reload --reason' 'reload --max-parallel' 'reload --confirm-within' 'rollback --timeout' 'rollback --reason' 'start --timeout' 'stop --timeout' 'restart --timeout' 'history --number' 'history -n' 'history --verdict' 'hold --reason' 'hold --for' 'logs --lines' 'logs -n' 'wait --timeout' 'export --since' 'apply --reason' 'upgrade --timeout'
+            case '* --socket' '* --color' 'reload --timeout' 'reload --reason' 'reload --max-parallel' 'reload --confirm-within' 'rollback --timeout' 'rollback --reason' 'start --timeout' 'stop --timeout' 'restart --timeout' 'history --number' 'history -n' 'history --verdict' 'hold --reason' 'hold --for' 'logs --lines' 'logs -n' 'wait --timeout' 'export --since' 'apply --timeout' 'apply --reason' 'upgrade --timeout'
                 set skip 1
             case '* -*'
             case '*'
@@ -102,6 +102,7 @@ complete -c reloadctl -n '__reloadctl_at check' -a '(__reloadctl_words services)
 complete -c reloadctl -n "__reloadctl_at ''" -a history -d 'past and running reloads, newest first'
 complete -c reloadctl -n '__reloadctl_at history' -s n -l number -x -d 'how many; default 20'
 complete -c reloadctl -n '__reloadctl_at history' -l verdict -x -a 'applied unchanged rejected refused rolled_back timed_out unverified held cancelled partial failed' -d 'only those that ended so'
+complete -c reloadctl -n '__reloadctl_at history' -l starts -d 'starts of processes too'
 complete -c reloadctl -n '__reloadctl_at history 0' -a '(__reloadctl_words services)'
 
 complete -c reloadctl -n "__reloadctl_at ''" -a show -d 'one reload as a waterfall; default: the newest'
@@ -134,7 +135,9 @@ complete -c reloadctl -n '__reloadctl_at export' -l since -x -d 'only what was a
 
 complete -c reloadctl -n "__reloadctl_at ''" -a plan -d 'what the definitions on disk would change, and which key forces what; touch nothing'
 
-complete -c reloadctl -n "__reloadctl_at ''" -a apply -d 'put the definitions on disk in force, whole or not at all'
+complete -c reloadctl -n "__reloadctl_at ''" -a apply -d 'put the definitions on disk in force, whole or not at all, and print what became of each service'
+complete -c reloadctl -n '__reloadctl_at apply' -l no-wait -d 'do not wait for the end'
+complete -c reloadctl -n '__reloadctl_at apply' -l timeout -x -d 'wait at most this long; what was asked goes on'
 complete -c reloadctl -n '__reloadctl_at apply' -l reason -x -d 'why, for the history'
 
 complete -c reloadctl -n "__reloadctl_at ''" -a upgrade -d 'replace the agent\'s code by what is installed now, in the same process; services go on'

@@ -58,6 +58,7 @@ VERBS: dict[str, Verb] = {
         (
             ("--number", "-n", "count", "N", "how many; default 20"),
             ("--verdict", "", VERDICTS, "V", "only those that ended so"),
+            ("--starts", "", "flag", "", "starts of processes too"),
         ),
     ),
     "show": (
@@ -89,7 +90,10 @@ VERBS: dict[str, Verb] = {
         (("--since", "", "duration", "D", "only what was asked for in this last while"),),
     ),
     "plan": ("", 0, 0, "what the definitions on disk would change, and which key forces what; touch nothing", ()),
-    "apply": ("", 0, 0, "put the definitions on disk in force, whole or not at all", (_REASON,)),
+    "apply": (
+        "", 0, 0, "put the definitions on disk in force, whole or not at all, and print what became of each service",
+        (*_WAITING, _REASON),
+    ),
     "upgrade": (
         "", 0, 0, "replace the agent's code by what is installed now, in the same process; services go on",
         (("--timeout", "", "duration", "D", "wait at most this long for reloads that run"),),

@@ -33,6 +33,8 @@ A probe on a held socket counts only when the process that was just started answ
 The check is made from the service's own command, so that both read the same configuration: the same program, the words that make it
 check and leave, and those of the command's options that say which files it reads.
 When the command is another program (a shell around the server, say) there is no check, and a warning says so.
+The same holds for the command that names the files which the inputs include; where a recipe has none, they have to be listed among
+.BR inputs .
 .PP
 No recipe has a
 .B verify
@@ -139,6 +141,10 @@ def section(name: str) -> Iterator[str]:
     if recipe.check is not None:
         yield ".PP"
         yield from made("Check", recipe.check)
+    if recipe.included is not None:
+        yield ".PP"
+        yield from made("Included files", recipe.included)
+        yield f"A line of its output that matches this names one: \\fB{roff(recipe.included.pattern)}\\fR"
     if recipe.command is not None:
         yield ".PP"
         yield from made("Reload", recipe.command)

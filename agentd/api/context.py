@@ -17,6 +17,7 @@ from agentd.api.texts import Texts
 from agentd.config.access import Level
 from agentd.config.definitions import Definitions
 from agentd.core.context import parse_traceparent, parse_tracestate
+from agentd.core.effects import Reply
 from agentd.core.facts import Cause, Record
 from agentd.core.host import Host
 from agentd.core.plan import Change
@@ -95,14 +96,24 @@ class Planned(Protocol):
     def definitions(self) -> Definitions: ...  # noqa: D102
 
 
+class Applied(Protocol):
+    """What was put in force."""
+
+    @property
+    def planned(self) -> Planned: ...  # noqa: D102
+    @property
+    def asked(self) -> Mapping[str, asyncio.Future[Reply]]:
+        """For each service that is started, replaced or restarted: which reload that is, once it is its turn."""
+
+
 class Applying(Protocol):
     """The operator's definitions. Both raise ConfigErrors: nothing has changed."""
 
     async def plan(self) -> Planned:
         """What an apply would do."""
 
-    async def apply(self, cause: Cause) -> Planned:
-        """Put the files in force."""
+    async def apply(self, cause: Cause) -> Applied:
+        """Put the files in force. Nothing of it happens before the caller waits for something."""
 
 
 class Rehearsal(Protocol):

@@ -106,7 +106,7 @@ class Disk:
     def _unseen(self, s: Service) -> bool:
         """Whether the inputs may be others than last read without anybody having been told."""
         spec = s.spec
-        if not (spec.inputs or spec.secret or spec.process.env_file):
+        if not (spec.inputs or spec.included or spec.secret or spec.process.env_file):
             return False
         if spec.watch is None or not s.serves:
             return True

@@ -1,4 +1,4 @@
-"""The agent's own definitions: what a change of the files would do, doing it; and the agent's end."""
+"""The agent's own definitions: what a change of the files would do; and the agent's end. Doing it is ``handlers_apply``'s."""
 
 from __future__ import annotations
 
@@ -20,20 +20,8 @@ async def plan(context: Context, request: Request) -> Response:
     try:
         planned = await context.applying.plan()
     except ConfigErrors as errors:
-        raise _mistakes(errors) from None
-    return _told(planned, applied=False)
-
-
-async def apply(context: Context, request: Request) -> Response:
-    """Read the definitions again and put them in force, whole or not at all."""
-    body = Body(request)
-    reason = body.text("reason")
-    body.finish()
-    try:
-        planned = await context.applying.apply(context.cause(request, reason))
-    except ConfigErrors as errors:
-        raise _mistakes(errors) from None
-    return _told(planned, applied=True)
+        raise mistakes(errors) from None
+    return Response(json.dumps(told(planned, applied=False)).encode() + b"\n")
 
 
 async def shutdown(context: Context, request: Request) -> Response:
@@ -44,15 +32,16 @@ async def shutdown(context: Context, request: Request) -> Response:
     return Response(json.dumps({"stopping": alive}).encode() + b"\n", 202, ExitCode.OK)
 
 
-def _mistakes(errors: ConfigErrors) -> Problem:
+def mistakes(errors: ConfigErrors) -> Problem:
     """Counted in the sentence, and each of them beside it."""
     what, *_ = describe(errors).partition("\n")
     mistakes = [str(one) for one in errors.errors]
     return Problem(422, what, ExitCode.INVALID_DEFINITION, candidates=mistakes)
 
 
-def _told(planned: Planned, *, applied: bool) -> Response:
-    document: views.Json = {
+def told(planned: Planned, *, applied: bool) -> views.Json:
+    """What changes, and what each change does."""
+    return {
         "applied": applied,
         "changes": [
             {
@@ -66,4 +55,3 @@ def _told(planned: Planned, *, applied: bool) -> Response:
         "later": [f"agent.{name}" for name in planned.later],
         "warnings": list(planned.definitions.warnings),
     }
-    return Response(json.dumps(document).encode() + b"\n")

@@ -4,30 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 
 from agentd.api import views
 from agentd.api.body import Body
 from agentd.api.context import Context
 from agentd.api.following import Following
 from agentd.api.message import Request, Response
-from agentd.api.obstacle import obstacle
+from agentd.api.obstacle import AT_ONCE, arrived, obstacle, patience
 from agentd.api.verdicts import deadline, in_time, not_turned, told
 from agentd.core.effects import Accepted, Reply
 from agentd.core.events import Ask, HoldAsked, ReleaseAsked, RestartAsked, StartAsked, StopAsked
-from agentd.core.facts import PhaseEntered, Record
 from agentd.core.host import AT_REST
 from agentd.core.instance import Phase
 from agentd.core.manifest import Missing, changes
 from agentd.core.memory import Want
-from agentd.core.reload_value import Act
 from agentd.core.spec import Check
 from agentd.ports import CommandResult
 from agentd.wire import ExitCode, Verdict
 
-_AT_ONCE = 1.0
-"""Seconds in which a start that nobody waits for is told its id: it may have to wait for what it requires."""
 _AFTER_KILL = 15.0
 """Seconds beyond the stop timeout until even a KILL must have ended a service."""
 _REJECTED = Verdict.REJECTED.exit_code
@@ -54,7 +49,7 @@ async def _started(
     until = deadline(timeout_s)
     cause = context.cause(request, "", waits=wait)
     with Following(context.runtime.journal, name) as following:
-        reply = await _asked(context, ask(name, cause), until if wait else deadline(_AT_ONCE))
+        reply = await _asked(context, ask(name, cause), until if wait else deadline(AT_ONCE))
         if reply is None:
             return _waiting(context, name, wait=wait)
         if not isinstance(reply, Accepted):
@@ -89,16 +84,9 @@ async def _already(
     context: Context, name: str, following: Following, until: float | None, *, wait: bool
 ) -> Response:
     """No start of its own: it is ready, on its way, asked for by somebody else too, or stopped meanwhile."""
-
-    def arrived() -> bool:
-        s = context.now(name)
-        launching = s.running is not None and s.running.act is Act.LAUNCH
-        begins = s.phase is Phase.STARTING or launching or s.next_start is not None
-        return s.want is Want.DOWN or s.phase is Phase.READY or not begins
-
     try:
-        async with _patience(context, name, until if wait else deadline(0)):
-            await following.phases(arrived)
+        async with patience(context, name, until if wait else deadline(0)):
+            await following.phases(lambda: arrived(context, name))
     except TimeoutError:
         return _waiting(context, name, wait=True)
     s = context.now(name)
@@ -160,7 +148,8 @@ async def check(context: Context, request: Request) -> Response:
     s = context.service(request)
     files = context.runtime.machine.files
     command = s.spec.reload.check
-    before = await files.snapshot(s.spec, keep=command is not None and command.staged)
+    staged = command is not None and command.staged
+    before = await files.snapshot(s.spec, keep=staged, anew=True)
     document: views.Json = {
         "service": s.spec.name,
         "verdict": "rejected",
@@ -188,6 +177,8 @@ async def check(context: Context, request: Request) -> Response:
     if error is None and result.exit_code == 0:
         after = await files.snapshot(s.spec, keep=False)
         if not isinstance(after, Missing) and after.hash == before.hash:
+            if before.unlisted:
+                return _answer(document | {"error": before.unlisted}, _REJECTED)
             return _answer(document | {"verdict": "passed"}, ExitCode.OK)
         error = "the inputs changed while they were checked; check again"
     return _answer(document | {"error": error}, _REJECTED)
@@ -212,29 +203,10 @@ def _wish(context: Context, request: Request) -> tuple[str, bool, float | None]:
     return context.service(request).spec.name, wait, timeout_s
 
 
-@asynccontextmanager
-async def _patience(context: Context, name: str, until: float | None) -> AsyncIterator[None]:
-    """TimeoutError when the time is up, or when the service cannot start until somebody starts another."""
-    loop = asyncio.get_running_loop()
-    async with asyncio.timeout_at(until) as limit:
-
-        def look(record: Record | None = None) -> None:
-            moved = record is None or isinstance(record.fact, PhaseEntered)
-            if moved and not limit.expired() and obstacle(context.host.services, name):
-                limit.reschedule(loop.time())
-
-        stop = context.runtime.journal.listen(look)
-        try:
-            look()
-            yield
-        finally:
-            stop()
-
-
 async def _asked(context: Context, event: Ask, until: float | None) -> Reply | None:
     """None: the core has not said in time. Raises Problem: turned away."""
     try:
-        async with _patience(context, event.service, until):
+        async with patience(context, event.service, until):
             return not_turned(await context.runtime.ask(event))
     except TimeoutError:
         return None

@@ -26,7 +26,7 @@ from agentd.core.order import start_order
 from agentd.wire import WORST_FIRST, ExitCode, Trigger, Verdict
 
 _MOST_PARALLEL = 64
-_CODES = (
+CODES = (
     *(v.exit_code for v in WORST_FIRST if v not in (Verdict.UNCHANGED, Verdict.APPLIED)),
     ExitCode.NO_SUCH_SERVICE,
     ExitCode.NOT_RUNNING,
@@ -146,7 +146,7 @@ async def reload_several(context: Context, request: Request) -> Response:
     async with asyncio.TaskGroup() as tasks:
         for _ in range(min(parallel, len(chosen))):
             tasks.create_task(several.work())
-    code = min((*several.codes, ExitCode.OK), key=_CODES.index)
+    code = min((*several.codes, ExitCode.OK), key=CODES.index)
     answers = [several.answers[name] for name in chosen if name in several.answers]
     document = {
         "reloads": [answer.document for answer in answers],

@@ -105,7 +105,9 @@ DESCRIBED: dict[str, Described] = {
     "POST /v1/reloads/{ref}/confirm": Described("Confirmed"),
     "POST /v1/reloads/{ref}/cancel": Described("Cancelled"),
     "GET /v1/plan": Described("Plan"),
-    "POST /v1/apply": Described("Plan", body={"reason": text("why, for the history")}),
+    "POST /v1/apply": Described(
+        "Applied", "Applied", body={"reason": text("why, for the history"), **_WAITING}
+    ),
     "POST /v1/shutdown": Described("", "Stopping"),
     "POST /v1/upgrade": Described(
         "",

@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 from agentd.api.body import query
 from agentd.api.context import Context
+from agentd.api.handlers_apply import apply
 from agentd.api.handlers_changes import cancel, confirm
-from agentd.api.handlers_definitions import apply, plan, shutdown
+from agentd.api.handlers_definitions import plan, shutdown
 from agentd.api.handlers_diff import diff, versions
 from agentd.api.handlers_export import export
 from agentd.api.handlers_history import history, otlp, show

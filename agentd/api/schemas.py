@@ -127,6 +127,10 @@ _RELOAD: dict[str, Schema] = {
         {"type": "string"},
         "last lines of the check or of the service, when it failed; empty for a caller below inspect",
     ),
+    "definition": items(
+        {"type": "string"},
+        "the keys of the service's own definition that it changes: it was applied; else empty",
+    ),
     "not_taken": items(
         {"type": "string"}, "settings that it did not take, or only takes after a restart: partial"
     ),
@@ -148,6 +152,32 @@ _RELOAD: dict[str, Schema] = {
         )
     ),
     "joined": flag("this caller joined a reload that somebody else had asked for"),
+}
+
+_BEGUN = items({"anyOf": [ref("Reload"), ref("Accepted")]}, "in the order of what they need")
+_TURNED_AWAY = items(
+    table(
+        "A service that could not be asked.",
+        service=text("which"),
+        exit=whole("the exit code for it"),
+        detail=text("why"),
+    ),
+    "no reload was begun",
+)
+_PLAN: dict[str, Schema] = {
+    "applied": flag("whether it was done"),
+    "changes": items(
+        table(
+            "A service whose definition differs.",
+            service=text("which"),
+            action=one_of(Action, "what is done to it"),
+            keys=items({"type": "string"}, "the keys that differ"),
+            forced_by=items({"type": "string"}, "those of them that force this action"),
+        ),
+        "in the order of the definitions, what is gone last",
+    ),
+    "later": items({"type": "string"}, "what takes effect when agentd is started again"),
+    "warnings": items({"type": "string"}, "what is probably not meant"),
 }
 
 DOCUMENTS: dict[str, Schema] = {
@@ -198,6 +228,18 @@ DOCUMENTS: dict[str, Schema] = {
                 text=text("the warning as status prints it"),
             )
         ),
+        definition=maybe(
+            table(
+                "The definition that was applied last, when no generation of it was taken.",
+                reload_id=text("the reload that tried it"),
+                verdict=one_of(Verdict, "how that ended"),
+                keys=items({"type": "string"}, "the keys in which it differs"),
+                in_force=flag(
+                    "the next start runs it: this agent began with it; else the former one is in force"
+                ),
+                text=text("the warning as status prints it"),
+            )
+        ),
         quarantine=maybe(
             table(
                 "Bytes that only a person's reload tries again.",
@@ -243,6 +285,7 @@ DOCUMENTS: dict[str, Schema] = {
         in_sync=maybe(flag("live is what is on disk; null: not known")),
         version=maybe(text("the short name of live")),
         missing=maybe(text("why there is none on disk")),
+        unlisted=maybe(text("why on_disk may leave out files that the inputs include")),
     ),
     "Reload": table("One reload, running or ended.", **_RELOAD),
     "Reloads": table("Several reloads.", reloads=items(ref("Reload"), "newest first")),
@@ -308,18 +351,8 @@ DOCUMENTS: dict[str, Schema] = {
     ),
     "Several": table(
         "What became of each service that was to be reloaded.",
-        reloads=items(
-            {"anyOf": [ref("Reload"), ref("Accepted")]}, "in the order of what they need"
-        ),
-        turned_away=items(
-            table(
-                "A service that could not be asked.",
-                service=text("which"),
-                exit=whole("the exit code for it"),
-                detail=text("why"),
-            ),
-            "no reload was begun",
-        ),
+        reloads=_BEGUN,
+        turned_away=_TURNED_AWAY,
         not_tried=items({"type": "string"}, "services behind the one that failed"),
     ),
     "Acted": table(
@@ -364,21 +397,12 @@ DOCUMENTS: dict[str, Schema] = {
         service=text("of which service"),
         cancelled=flag("true"),
     ),
-    "Plan": table(
-        "What the definitions on disk change.",
-        applied=flag("whether it was done"),
-        changes=items(
-            table(
-                "A service whose definition differs.",
-                service=text("which"),
-                action=one_of(Action, "what is done to it"),
-                keys=items({"type": "string"}, "the keys that differ"),
-                forced_by=items({"type": "string"}, "those of them that need a new process"),
-            ),
-            "in the order of the definitions, what is gone last",
-        ),
-        later=items({"type": "string"}, "what takes effect when agentd is started again"),
-        warnings=items({"type": "string"}, "what is probably not meant"),
+    "Plan": table("What the definitions on disk would change.", **_PLAN),
+    "Applied": table(
+        "What the definitions on disk have changed.",
+        **_PLAN,
+        reloads=_BEGUN,
+        turned_away=_TURNED_AWAY,
     ),
     "Stopping": table(
         "The agent has begun to end.",

@@ -30,7 +30,10 @@ def stand(files: Files, spec: Spec, manifest: Manifest | None) -> tuple[Places, 
     bases = [_base(p) for p in (*spec.inputs, *spec.process.env_file, *spec.secret)]
     entries = manifest.entries if manifest is not None else ()
     watched = [place for place in files.watched(spec) if not _only_above(place, bases)]
-    places = tuple(dict.fromkeys((*bases, *watched, *(e.path for e in entries))))
+    inputs = [e.path for e in entries]
+    # Beside a file another may be that it is included with, wherever that directory lies.
+    around = {os.path.dirname(path) for path in inputs} if spec.included else ()  # noqa: PTH120
+    places = tuple(dict.fromkeys((*bases, *watched, *inputs, *around)))
     found = _stamp(places)
     settled = time.time_ns() - _GRAIN_NS
     fresh = any(one is not None and max(one[2], one[3]) > settled for one in found)

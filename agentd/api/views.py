@@ -16,6 +16,7 @@ from agentd.core.facts import BaselineTaken, Cause, Judged, Record
 from agentd.core.instance import ALIVE, Ending, Instance, Phase
 from agentd.core.manifest import Manifest, Missing
 from agentd.core.memory import Want
+from agentd.core.reload_back import STAYS_IN_FORCE
 from agentd.core.reload_value import PHASE, Reload
 from agentd.core.service import Service
 from agentd.wire import Verdict
@@ -57,6 +58,7 @@ def service(
         "restarts": s.restarts,
         "config": _config(s, disk),
         "next_start": _next_start(s, disk),
+        "definition": _definition(s),
         "quarantine": {"hash": poison.hash, "version": poison.version, "reason": poison.reason}
         if poison
         else None,
@@ -125,6 +127,7 @@ def _config(s: Service, disk: Manifest | Missing | None) -> Json:
         "in_sync": bool(s.live and there and s.live.hash == there.hash) if known else None,
         "version": s.live.version if s.live else None,
         "missing": disk.message if isinstance(disk, Missing) else None,
+        "unlisted": there.unlisted or None if there else None,
     }
 
 
@@ -149,6 +152,26 @@ def _next_start(s: Service, disk: Manifest | Missing | None) -> Json | None:
         "version": disk.version,
         "hash": disk.hash,
         "text": f"next restart {does} {verdict.value.upper()} {disk.version}",
+    }
+
+
+def _definition(s: Service) -> Json | None:
+    """A definition that was not taken; where an agent began with it, the next start is one of it all the same."""
+    declined = s.declined
+    if declined is None:
+        return None
+    in_force = declined.digest == s.spec.digest
+    how = declined.verdict.value.upper()
+    what = f"the definition that was applied was {how}: {declined.reason}"
+    if in_force:
+        reason = declined.reason.removesuffix(STAYS_IN_FORCE)
+        what = f"next restart runs a definition that was {how}: {reason}"
+    return {
+        "reload_id": declined.reload_id,
+        "verdict": declined.verdict.value,
+        "keys": list(declined.keys),
+        "in_force": in_force,
+        "text": what,
     }
 
 
@@ -240,6 +263,7 @@ def unrecorded(
         "phase": PHASE[r.stage] if r else None,
         "phases": [],
         "instances": [],
+        "definition": list(r.definition) if r else [],
         "output": list(judged.output) if judged else [],
         "not_taken": list(judged.not_taken) if judged else [],
         "on_trial": on_trial(s, reload_id),

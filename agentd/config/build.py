@@ -37,6 +37,7 @@ def spec(name: str, table: ServiceTable, recipe: Recipe | None, digest: str) -> 
             limits=table.limits,
         ),
         inputs=table.inputs,
+        included=table.included,
         secret=table.secret,
         snapshot=table.snapshot,
         version=table.version,
@@ -137,11 +138,13 @@ def idle(given: Mapping[str, object], spec: Spec) -> Iterator[tuple[str, str]]:
         yield "reload.warnings_as_errors", "has no effect: there is no check"
     if "splay" in within and reload.every is None and spec.watch is None:
         yield "reload.splay", "has no effect: there is neither a watch nor reload.every"
-    if "every" in within and not spec.inputs:
+    if "every" in within and not (spec.inputs or spec.included):
         yield "reload.every", "has nothing to look at: inputs is empty"
 
 
-def doubts(table: ServiceTable, spec: Spec, recipe: Recipe | None) -> Iterator[tuple[str, str]]:
+def doubts(
+    table: ServiceTable, spec: Spec, recipe: Recipe | None, raw: Mapping[str, object]
+) -> Iterator[tuple[str, str]]:
     """What can be loaded and is probably not meant: the key under the service, and a sentence."""
     if table.ready is None:
         guess = '"notify", "workers", { http = "..." }, { tcp = "..." } or { exec = [...] }'
@@ -158,9 +161,12 @@ def doubts(table: ServiceTable, spec: Spec, recipe: Recipe | None) -> Iterator[t
     if recipe is not None and recipe.check is not None and spec.reload.check is None:
         what = f"cannot be made from the command: {spec.process.command[0]} is not {recipe.name}"
         yield "reload.check", f"{what}; without it a bad file reaches the service; declare check"
-    if spec.watch is not None and not spec.inputs:
+    if recipe is not None and recipe.included is not None and "included" not in raw:
+        what = f"cannot be made from the command: {spec.process.command[0]} is not {recipe.name}"
+        yield "included", f"{what}; list what its files include among inputs, or declare included"
+    if spec.watch is not None and not (spec.inputs or spec.included):
         yield "watch", "has nothing to watch: inputs is empty"
-    if spec.reload.on_failure.restores and not (spec.snapshot and spec.inputs):
+    if spec.reload.on_failure.restores and not (spec.snapshot and (spec.inputs or spec.included)):
         what = "inputs is empty" if spec.snapshot else "snapshot = false keeps no bytes"
         yield "reload.on_failure", f"has nothing to put back: {what}"
     for one in spec.attributes:

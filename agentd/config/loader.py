@@ -22,7 +22,16 @@ from agentd.config.definitions import AgentSpec, Definitions
 from agentd.config.graph import cycles
 from agentd.config.host import forget_names
 from agentd.config.kinds import GLOBS, SERVICE_NAME
-from agentd.config.problems import At, ConfigErrors, Problem, Wrong, describe, shown, unknown
+from agentd.config.problems import (
+    At,
+    ConfigErrors,
+    Problem,
+    Wrong,
+    describe,
+    key_name,
+    shown,
+    unknown,
+)
 from agentd.config.schema import AGENT, SERVICE
 from agentd.config.sockets import clashes
 from agentd.config.source import Source, read
@@ -51,6 +60,20 @@ def load(path: Path) -> Definitions:
     if not loading.specs:
         loading.warnings.append(f"{path}: no service is declared")
     return Definitions(loading.agent, tuple(loading.specs.values()), tuple(loading.warnings))
+
+
+def at_sockets(path: Path, faults: Iterable[tuple[str, int, str]]) -> tuple[Problem, ...]:
+    """Where sockets of services are declared that cannot be opened, and why: the service, which one, a sentence."""
+    loading = _Loading()
+    loading.main(path)
+    loading.problems.clear()
+    for name, index, why in faults:
+        at = ("service", name, "sockets", index, "listen")
+        if name in loading.declared:
+            loading._wrong(loading.declared[name].source, [(at, why)])  # noqa: SLF001 - of this module
+        else:  # the file has changed since
+            loading.problems.append(Problem(str(path), 0, key_name(at), why))
+    return tuple(loading.problems)
 
 
 class _Declared(NamedTuple):
@@ -168,7 +191,7 @@ class _Loading:
             at = ("service", name, "reload", "request", "body")
             why = "is not among the inputs: what is sent would be another configuration than the one that is told"
             self._wrong(source, [(at, f"{body} {why}; add it to inputs")])
-        for key, doubt in (*build.doubts(table, spec, recipe), *build.idle(given, spec)):
+        for key, doubt in (*build.doubts(table, spec, recipe, raw), *build.idle(given, spec)):
             self.warnings.append(f"{source.path}: service.{name}.{key}: {doubt}")
 
     def order(self) -> None:

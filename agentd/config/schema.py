@@ -19,6 +19,7 @@ from agentd.core.spec import (
     AttributeKey,
     Backoff,
     Check,
+    Included,
     LogSpec,
     OnFailure,
     Ready,
@@ -89,6 +90,7 @@ class ServiceTable(NamedTuple):
     command: tuple[str, ...]
     recipe: str | None
     inputs: tuple[str, ...]
+    included: Included | None
     secret: tuple[str, ...]
     snapshot: bool
     version: VersionKey | None
@@ -321,6 +323,14 @@ SERVICE: Kind[ServiceTable] = table(
         k.PATHS,
         "The files, directories and globs whose bytes are the service's configuration.",
         [],
+    ),
+    Key(
+        "included",
+        shapes.INCLUDED,
+        "The command that names the files which the inputs include: these are inputs, too. It runs as the check does, when bytes of "
+        "a known file or names beside one that it has named have changed, and when a person asks for a reload. While it fails, "
+        "the files that it named last stay, and no reload goes further than the check; false: nothing is asked.",
+        when_unset="the recipe's, else nothing is asked",
     ),
     Key("secret", k.PATHS, "Inputs that are hashed with a key of this host and never kept.", []),
     Key(

@@ -30,6 +30,7 @@ from agentd.core.spec import (
     Check,
     ExecProbe,
     HttpProbe,
+    Included,
     LogSpec,
     Probe,
     Ready,
@@ -223,6 +224,48 @@ def _parse_check(value: object) -> Check:
 
 
 CHECK = Kind("list of strings or table", _parse_check, _CHECK_TABLE.keys)
+
+
+def _included(*, command: tuple[str, ...], pattern: str, timeout: float) -> Included:
+    return Included(command, pattern, timeout)
+
+
+def _one_group(value: object) -> str:
+    text = _pattern(value)
+    if re.compile(text).groups != 1:
+        raise Wrong.here(f"{shown(text)} has not one group; write one around what is the path")
+    return text
+
+
+_INCLUDED_TABLE = table(
+    "false or a table",
+    _included,
+    Key(
+        "command",
+        ARGV,
+        "The command; exit status 0 says that all are named.",
+        required='command = ["PROGRAM", "ARGUMENT"]',
+    ),
+    Key(
+        "pattern",
+        Kind("regular expression", _one_group),
+        "With one group: of a line of its output in which it is found, the path of a file.",
+        required='pattern = "^INCLUDED (.+)$"',
+    ),
+    Key(
+        "timeout",
+        POSITIVE,
+        "When its whole process group is ended; there is no answer then.",
+        "30s",
+    ),
+)
+
+
+def _parse_included(value: object) -> Included | None:
+    return None if value is False else _INCLUDED_TABLE.parse(value)
+
+
+INCLUDED = Kind("false or table", _parse_included, _INCLUDED_TABLE.keys)
 
 
 def _watch(*, debounce: float, settle_limit: float, rescan: float) -> WatchSpec:

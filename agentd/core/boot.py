@@ -1,7 +1,8 @@
 """From what earlier agents left behind to a host that goes on where they were.
 
-Decides: who is adopted, what an interrupted reload becomes, and that a service which is no longer declared is stopped. Does not find out
-whether a process is still there (the shell has, in ``found``).
+Decides: who is adopted, what an interrupted reload becomes, that a service which is no longer declared is stopped, and that nobody waits
+for one that does not come back: what was kept open for it is closed. Does not find out whether a process is still there (the shell has,
+in ``found``).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 
 from agentd.core import facts, instance
 from agentd.core.boot_reloads import resume
-from agentd.core.effects import Effect, Note
+from agentd.core.effects import CloseSockets, Effect, Note
 from agentd.core.events import Adopt, Orphaned, Stop
 from agentd.core.facts import Record
 from agentd.core.host import Host, Step, settle
@@ -20,7 +21,7 @@ from agentd.core.instance import ALIVE, Instance, Phase
 from agentd.core.memory import Memory, Place
 from agentd.core.order import dependents, start_order
 from agentd.core.process import Identity
-from agentd.core.service import Service, Turn
+from agentd.core.service import Service, Turn, needs_sockets
 from agentd.core.service_clocks import rearm
 from agentd.core.service_generations import admit, switch_back
 from agentd.core.service_slots import retire
@@ -62,9 +63,11 @@ def boot(specs: Sequence[Spec], left: Left, mint: Mint, now: float) -> Step:
         notes += t.notes
     host = Host(services, dependents(specs), mint)
     first = settle(host, now)
+    idle = (s.spec for s in first.host.services.values() if not needs_sockets(s))
+    close = [CloseSockets(spec.name) for spec in idle if spec.sockets]
     return replace(
         first,
-        effects=(*effects, *first.effects),
+        effects=(*effects, *first.effects, *close),
         notes=(*notes, *first.notes),
         touched=tuple(services),
     )

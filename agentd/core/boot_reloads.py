@@ -48,8 +48,8 @@ def _go_on(t: Turn, r: Reload, phase: str, *, alive: bool, began: bool) -> None:
     unstopped = r.handle == "restart" and t.s.instance.phase is Phase.READY
     if r.act is Act.REPLACE or (unstopped and alive and r.act is Act.RECIPE):
         _begin_anew(t, r, phase)  # whatever was started beside the one that serves is being ended
-    elif r.act is Act.LAUNCH:
-        _launched(t, r, phase, alive=alive)
+    elif r.act is Act.LAUNCH:  # of several instances another one may be there
+        _launched(t, r, phase, alive=alive and began)
     elif not began:
         _begin_anew(t, r, phase)
     elif alive and r.baseline is not None and t.s.instance.phase is Phase.READY and not t.s.running:
@@ -188,6 +188,7 @@ def _rebuild(asked: facts.Requested, records: Sequence[Record], t: Turn) -> Relo
         require_proof=asked.require_proof,
         restore=asked.restore,
         confirm_within=asked.confirm_within,
+        definition=asked.definition,
         serial=t.s.serial,
         deadline=t.now + t.s.spec.reload.timeout,
     )
@@ -199,6 +200,7 @@ def _rebuild(asked: facts.Requested, records: Sequence[Record], t: Turn) -> Relo
                     must_act=joined.must_act,
                     require_proof=joined.require_proof,
                     confirm_within=joined.confirm_within,
+                    definition=joined.definition,
                 )
             case facts.RollingBack() as back:
                 r = _back(r, back, t)

@@ -124,6 +124,14 @@ class CloseSockets:
 
 
 @dataclass(frozen=True, slots=True)
+class KeepSockets:
+    """This definition is in force: what was opened for another one is closed when the last generation that has it is gone."""
+
+    durable: ClassVar[bool] = False
+    spec: Spec
+
+
+@dataclass(frozen=True, slots=True)
 class Count:
     """Count the connections of a former generation → Counted or EffectFailed."""
 
@@ -181,6 +189,8 @@ class TakeSnapshot:
     durable: ClassVar[bool] = False
     token: Token
     spec: Spec
+    anew: bool = False
+    """Which files they include is asked again, although nothing that was seen says that it changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,6 +330,7 @@ Effect = (
     | Withdraw
     | WriteDown
     | CloseSockets
+    | KeepSockets
     | Count
     | Restore
     | Arm

@@ -13,7 +13,7 @@ from agentd.core.manifest import Manifest, Missing
 from agentd.core.memory import Memory
 from agentd.core.plan import Change
 from agentd.core.process import Exit, Identity
-from agentd.core.spec import Spec
+from agentd.core.spec import SocketSpec, Spec
 from agentd.core.steps import Baseline, Sight, Worker
 
 
@@ -48,6 +48,10 @@ class ReloadAsked:
     """Even when nothing changed, whoever asks."""
     confirm_within: float | None = None
     """Seconds in which somebody must confirm it once it is applied, or what was before is put back."""
+    spec: Spec | None = None
+    """Another definition, which is in force when a generation of it has been taken."""
+    definition: tuple[str, ...] = ()
+    """The keys in which that differs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +135,8 @@ class DefinitionsLoaded:
     cause: Cause
     memories: tuple[Memory, ...] = ()
     """What is remembered of services that are new to this agent: they may have been here before."""
+    replies: tuple[tuple[str, int], ...] = ()
+    """For services by their names: the number of the caller who wants to know what is done about each."""
 
 
 # What the shell answers.
@@ -323,11 +329,15 @@ class WorkersSeen:
 
 @dataclass(frozen=True, slots=True)
 class Defined:
-    """Another definition of it is in force as soon as no reload of it runs."""
+    """Another definition of it, whose turn it is as soon as no reload of it runs."""
 
     change: Change
     spec: Spec
     cause: Cause
+    reply: int | None = None
+    """Number of the caller that wants to know which reload or start it causes."""
+    claimed: tuple[SocketSpec, ...] = ()
+    """What all services are to listen on from now on."""
 
 
 @dataclass(frozen=True, slots=True)

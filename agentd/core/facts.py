@@ -112,6 +112,8 @@ class Requested:
     confirm_within: float | None = None
     attributes_before: tuple[tuple[str, str], ...] = ()
     """What the configuration before said of itself."""
+    definition: tuple[str, ...] = ()
+    """The keys of the service's own definition that it changes, when it does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,7 @@ class Joined:
     must_act: bool = True
     require_proof: bool = False
     confirm_within: float | None = None
+    definition: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +160,8 @@ class SnapshotTaken:
     changed: tuple[Change, ...]
     attributes: tuple[tuple[str, str], ...] = ()
     """What they say of themselves, as the operator declared."""
+    unlisted: str = ""
+    """Why it is not known which files they include; empty: it is."""
 
 
 @dataclass(frozen=True, slots=True)

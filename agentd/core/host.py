@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from agentd.core import service
-from agentd.core.effects import Answer, Effect, Leave, Note, Turned
+from agentd.core.effects import Answer, Done, Effect, KeepSockets, Leave, Note, Turned
 from agentd.core.errors import IllegalTransitionError
 from agentd.core.events import (
     Defined,
@@ -24,11 +24,13 @@ from agentd.core.ids import Mint
 from agentd.core.instance import Instance, Phase
 from agentd.core.memory import Want
 from agentd.core.order import dependents, start_order
-from agentd.core.plan import plan
+from agentd.core.plan import Action, Change, claims, plan
 from agentd.core.service import Service, Turn
 from agentd.core.service_asks import ASKED
 from agentd.core.service_clocks import rearm
+from agentd.core.service_defined import coming
 from agentd.core.service_value import remembered
+from agentd.core.spec import Spec
 from agentd.core.value import replace
 from agentd.wire import ExitCode
 
@@ -126,11 +128,15 @@ def _shutdown(w: _Work, event: ShutdownAsked) -> None:
 
 def _define(w: _Work, event: DefinitionsLoaded) -> None:
     """Only what changed is touched. Those that are gone are stopped and stay known: should they come back, no number is used twice."""
+    replies = dict(event.replies)
     if w.ending:
+        turned = Turned(ExitCode.NOT_RUNNING, "agentd is stopping its services")
+        w.effects += [Answer(reply, turned) for reply in replies.values()]
         return
     changes = plan({name: s.spec for name, s in w.services.items()}, event.specs)
     specs = {spec.name: spec for spec in event.specs}
     memories = {m.service: m for m in event.memories}
+    dropped: list[Service] = []
     old, w.services = w.services, {}
     for name in start_order(event.specs):
         known = old.pop(name, None)
@@ -140,7 +146,9 @@ def _define(w: _Work, event: DefinitionsLoaded) -> None:
             rearm(t)
             known = t.s
             w.effects += t.effects
-        w.services[name] = replace(known, defined=None)
+        if known.defined is not None and known.defined.spec.sockets:
+            dropped.append(known)
+        w.services[name] = _superseded(w, known, specs[name])
         w.touched[name] = None
     w.services |= old
     gone = tuple(replace(s.spec, removed=True, watch=None) for s in old.values())
@@ -148,13 +156,28 @@ def _define(w: _Work, event: DefinitionsLoaded) -> None:
     ending = {spec.name: spec for spec in gone}
     told = tuple(f"{c.service} {c.action.value}" for c in changes)
     w.notes.append(Note(w.now, DefinitionsTaken(event.cause.user, event.cause.trigger, told)))
-    for change in changes:
+    claimed = claims(event.specs)
+    back = [Change(name, Action.UPDATE) for name in specs if coming(w.services[name])]
+    named = {change.service for change in changes}
+    w.effects += [
+        KeepSockets(s.spec) for s in dropped if s.spec.sockets and s.spec.name not in named
+    ]
+    for change in (*changes, *(one for one in back if one.service not in named)):
         name = change.service
         spec = ending.get(name) or specs[name]
-        if w.services[name].spec is not spec:
-            _turn(w, name, Defined(change, spec, event.cause))
-        else:
-            _turn(w, name, None)
+        reply = replies.pop(name, None)
+        _turn(w, name, Defined(change, spec, event.cause, reply, claimed))
+    w.effects += [Answer(reply, Done()) for reply in replies.values()]
+
+
+def _superseded(w: _Work, s: Service, spec: Spec) -> Service:
+    """What had not had its turn never will; a definition that was declined is forgotten with the file that it stood in."""
+    if s.defined is not None and s.defined.reply is not None:
+        w.effects.append(Answer(s.defined.reply, Done()))
+    declined = s.declined
+    if declined is not None and declined.digest != spec.digest:
+        declined = None
+    return replace(s, defined=None, declined=declined)
 
 
 def _stop_those_before(w: _Work) -> None:

@@ -25,6 +25,11 @@ class Manifest:
     entries: tuple[Entry, ...] = ()
     attributes: tuple[tuple[str, str], ...] = ()
     """What the operator declared to be read from these bytes (``model.version``); what could not be read is not here."""
+    unlisted: str = ""
+    """Why it is not known which files these include, as a sentence; empty: it is known, or nobody asked.
+
+    The hash is then one of its own: what is read under it is never mistaken for the same entries with nothing left out.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,18 @@ class Quarantine:
 
 
 @dataclass(frozen=True, slots=True)
+class Declined:
+    """A definition of which no generation was taken."""
+
+    digest: str
+    reload_id: str
+    verdict: Verdict
+    reason: str
+    keys: tuple[str, ...] = ()
+    """In which it differs from the one before."""
+
+
+@dataclass(frozen=True, slots=True)
 class Last:
     """The last reload as ``status`` shows it."""
 
@@ -140,3 +152,4 @@ class Memory:
     places: tuple[Place, ...] = ()
     """Of the instances behind the first, which is told by the fields above."""
     soak: Soak | None = None
+    declined: Declined | None = None

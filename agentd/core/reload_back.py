@@ -15,6 +15,7 @@ from agentd.core.effects import Note, Restore
 from agentd.core.events import InstanceEnded, ReloadEvent, SnapshotDone
 from agentd.core.manifest import Manifest, changes
 from agentd.core.reload_value import (
+    UNLISTED,
     Act,
     Ending,
     Reload,
@@ -31,8 +32,13 @@ from agentd.core.reload_value import (
 from agentd.core.value import replace
 from agentd.wire import Verdict
 
+STAYS_IN_FORCE = "; the former definition stays in force"
 ROLLBACK = "rollback"
 """The phase that holds the others of the way back."""
+_DECLINES = frozenset(
+    {Verdict.REJECTED, Verdict.REFUSED, Verdict.TIMED_OUT, Verdict.PARTIAL, Verdict.FAILED}
+)
+"""After one of these a definition that was tried is not taken."""
 _CONDEMNS = frozenset({"verify_failed", "service_died"})
 """What is quarantined even where nothing is put back."""
 
@@ -46,6 +52,8 @@ def weigh(result: Result, view: View, now: float) -> Result:
         return _arrived(result, r.fault, ending, view.spec.name, now)
     if r.remark:
         ending = replace(ending, message="; ".join(filter(None, (ending.message, r.remark))))
+    if r.definition and ending.verdict in _DECLINES:
+        return replace(r, ending=_declined(r, ending)), effects, notes
     if not ending.bad or r.manifest is None:
         return replace(r, ending=ending), effects, notes
     good, restores = view.last_good, view.spec.reload.on_failure.restores
@@ -56,8 +64,20 @@ def weigh(result: Result, view: View, now: float) -> Result:
         return r, (*effects, *more), (*notes, *told)
     if not same and ending.error_type in _CONDEMNS:
         ending = replace(ending, quarantine=True)
+    some = bool(r.taken or r.died) or ending.verdict is Verdict.FAILED
+    if good is not None and restores and not alone and some and not same and not r.restore:
+        ending = replace(ending, undo=good.hash)
     message = ending.message + _left(r, ending, view, same=same)
     return replace(r, ending=replace(ending, message=message)), effects, notes
+
+
+def _declined(r: Reload, ending: Ending) -> Ending:
+    """The definition is what had changed: the bytes are not to blame, and the former definition is the way back."""
+    keys = ", ".join(r.definition)
+    message = f"{ending.message}; its definition has changed: {keys}"
+    if r.spec is not None:
+        message += STAYS_IN_FORCE
+    return replace(ending, message=message.removeprefix("; "), bad=False, quarantine=False)
 
 
 def _left(r: Reload, ending: Ending, view: View, *, same: bool) -> str:
@@ -65,8 +85,10 @@ def _left(r: Reload, ending: Ending, view: View, *, same: bool) -> str:
     assert r.manifest is not None
     if same:
         return "; these very bytes were good before"
-    if view.spec.reload.on_failure.restores and view.others:
-        return "; of several instances none is put back by itself"
+    if ending.undo and view.last_good is not None:
+        return f"; {view.last_good.version} is put back by a reload of its own"
+    if view.spec.reload.on_failure.restores and view.others and view.last_good is not None:
+        return "; no instance has taken it, and the inputs stay as they are"
     if view.spec.reload.on_failure.restores and not r.restore:
         return "; no configuration is known to be good, so none is put back"
     if r.restore and view.spec.reload.on_failure.restores:
@@ -142,6 +164,9 @@ def was_read(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     assert r.manifest is not None
     good, found = r.manifest, event.found
     r = replace(r, awaiting=None)
+    if isinstance(found, Manifest) and found.unlisted:
+        r, notes = note(r, now, ended(r, view, UNLISTED))
+        return finish(r, view, now, notes, Ending(Verdict.REJECTED, UNLISTED, found.unlisted))
     if not isinstance(found, Manifest) or found.hash != good.hash:
         r, notes = note(r, now, ended(r, view, "inputs_moved"))
         message = "the inputs changed while they were put back"

@@ -11,6 +11,7 @@ from agentd.core.effects import Ask, AskReport, Disarm, TakeSnapshot
 from agentd.core.events import EffectFailed, ReloadEvent, Reported, SnapshotDone
 from agentd.core.manifest import Manifest
 from agentd.core.reload_value import (
+    UNLISTED,
     Act,
     Ending,
     Reload,
@@ -150,6 +151,10 @@ def was_compared(r: Reload, event: ReloadEvent, view: View, now: float) -> Resul
         ending = Ending(Verdict.UNVERIFIED, error_type, message, moved=True, again=again)
         return finish(r, view, now, notes, ending)
     r = replace(r, manifest=found)  # what an earlier agent read has only its hash left
+    if found.unlisted:
+        r, notes = note(r, now, ended(r, view, UNLISTED))
+        ending = Ending(Verdict.UNVERIFIED, UNLISTED, found.unlisted, moved=True)
+        return finish(r, view, now, notes, ending)
     if (half := r.half) is not None:
         r, notes = note(r, now, ended(r, view))
         return finish(r, view, now, notes, replace(partial(r, "none", None), output=half.output))

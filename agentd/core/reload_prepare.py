@@ -17,6 +17,7 @@ from agentd.core.events import (
 )
 from agentd.core.manifest import Manifest, Missing, changes, lost
 from agentd.core.reload_value import (
+    UNLISTED,
     Act,
     Ending,
     Reload,
@@ -95,10 +96,11 @@ def settled(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
 
 
 def read(r: Reload, view: View, now: float) -> Result:
+    """What a person sees may be what we cannot: for them it is asked anew which files are included."""
     r = replace(r, stage=Stage.READING)
     r, notes = note(r, now, began(r, view))
     r, token = expect(r, view)
-    return r, (TakeSnapshot(token, view.spec),), notes
+    return r, (TakeSnapshot(token, view.spec, anew=r.cause.trigger.person),), notes
 
 
 def was_read(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
@@ -126,6 +128,7 @@ def was_read(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
         len(event.found.entries),
         changes(view.live or view.last_good, event.found),
         event.found.attributes,
+        event.found.unlisted,
     )
     r, more = note(r, now, taken, ended(r, view))
     notes = (*notes, *more)
@@ -151,7 +154,8 @@ def nothing_to_do(r: Reload, found: Manifest, view: View) -> str:
     tried = view.attempted
     if tried and tried.back == found.hash:
         return "quarantined"
-    undecided = tried and (tried.verdict is Verdict.UNVERIFIED or r.act is Act.LAUNCH)
+    launch, unlisted = r.act is Act.LAUNCH, bool(found.unlisted)
+    undecided = tried and (tried.verdict is Verdict.UNVERIFIED or launch or unlisted)
     if tried and undecided and tried.hash == found.hash:
         return "unchanged"
     q = view.quarantine
@@ -190,11 +194,20 @@ def check(r: Reload, found: Manifest, view: View, now: float) -> Result:
     check = view.spec.reload.check
     known_good = view.last_good is not None and view.last_good.hash == found.hash
     if check is None or (r.act is Act.LAUNCH and known_good):
-        return reload_act.act(r, view, now)
+        return accepted(r, view, now)
     r = replace(r, stage=Stage.CHECKING)
     r, notes = note(r, now, began(r, view))
     r, token = expect(r, view)
     return r, (RunCheck(token, view.spec, check, r.id, r.trace_id, found.hash),), notes
+
+
+def accepted(r: Reload, view: View, now: float) -> Result:
+    """Nothing speaks against it; but a service that runs is not given what nobody can name. A start goes on."""
+    assert r.manifest is not None
+    if r.manifest.unlisted and r.act is not Act.LAUNCH:
+        ending = Ending(Verdict.REJECTED, UNLISTED, r.manifest.unlisted)
+        return finish(r, view, now, (), ending)
+    return reload_act.act(r, view, now)
 
 
 SAYS_NO = ("check_failed", "check_warned")
@@ -227,7 +240,7 @@ def was_checked(r: Reload, event: ReloadEvent, view: View, now: float) -> Result
     if r.act is Act.LAUNCH:  # there is nothing to protect: starting is the better test
         r = replace(r, condemned=error_type in SAYS_NO)
     if not error_type or r.act is Act.LAUNCH:
-        r, effects, more = reload_act.act(r, view, now)
+        r, effects, more = accepted(r, view, now)
         return r, effects, (*notes, *more)
     ending = Ending(
         Verdict.REJECTED,

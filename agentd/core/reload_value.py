@@ -98,6 +98,10 @@ ACTED = frozenset(
 """The stages in which the service may have been touched."""
 
 
+UNLISTED = "inputs_unlisted"
+"""It is not known which files the inputs include."""
+
+
 class Act(StrEnum):
     """What makes the service take the configuration."""
 
@@ -128,6 +132,8 @@ class Ending:
     """The inputs changed under it: another one must follow."""
     back: str = ""
     """Hash of what was put back in vain."""
+    undo: str = ""
+    """Hash of what another reload puts back: of several instances some have taken what was bad."""
     not_taken: tuple[str, ...] = ()
     """What the service did not take, by name."""
     silent: str = ""
@@ -180,6 +186,10 @@ class Reload:
     restore: str = ""
     """Hash of what is put back first."""
     confirm_within: float | None = None
+    spec: Spec | None = None
+    """Another definition, which it tries; None: the one in force."""
+    definition: tuple[str, ...] = ()
+    """The keys in which what it tries, or an earlier agent did, differs from the one before."""
     lag: float = 0.0
     """Seconds, drawn by chance, that a watch waits longer than until the inputs are quiet."""
     handle: str = "signal"
@@ -286,6 +296,7 @@ def requested(r: Reload, view: View, at: float) -> Note:
             r.restore,
             r.confirm_within,
             old.attributes if old else (),
+            r.definition,
         ),
     )
 

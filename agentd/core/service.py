@@ -1,8 +1,8 @@
 """The machine of one service: what is wanted, and whose turn it is.
 
 Decides: to which part an event belongs, and when a start or the reload that waits is due. Does not decide what a request means
-(``service_asks``), how an instance or a reload goes on (``instance``, ``reload``), what a verdict changes (``service_verdict``),
-nor who waits for whom among services (``host``).
+(``service_asks``) or another definition (``service_defined``), how an instance or a reload goes on (``instance``, ``reload``), what a
+verdict changes (``service_verdict``), nor who waits for whom among services (``host``).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from agentd.core import (
     reload_confirm,
     reload_turns,
     reload_value,
+    service_defined,
     service_external,
     service_late,
     service_soak,
@@ -28,15 +29,12 @@ from agentd.core.events import (
     InstanceReady,
     Notified,
     ProcessEvent,
-    ReloadAsked,
     Reset,
-    RestartAsked,
     Stop,
     WorkersSeen,
 )
 from agentd.core.facts import Cause
 from agentd.core.instance import Ending, Instance, Phase
-from agentd.core.plan import Action
 from agentd.core.reload_value import Act, Reload, Stage
 from agentd.core.service_asks import (
     ASKED,
@@ -59,13 +57,13 @@ from agentd.core.service_machines import (
     new_reload,
     waited,
 )
-from agentd.core.service_slots import due, idle, ready, resize, turn_to
+from agentd.core.service_slots import due, idle, ready, turn_to
 from agentd.core.service_value import Service, Turn
 from agentd.core.service_verdict import end
 from agentd.core.value import replace
 from agentd.wire import Trigger
 
-__all__ = ["Service", "Turn", "conclude", "go_on", "step"]
+__all__ = ["Service", "Turn", "conclude", "go_on", "needs_sockets", "step"]
 AT_REST = frozenset({Phase.DOWN, Phase.BACKOFF, Phase.FAILED})
 """Where a start that was asked for can begin at once."""
 _OF_PROCESSES = frozenset({Exited, Emptied, Notified})
@@ -76,7 +74,7 @@ def step(  # noqa: C901 - a case for each kind of event
 ) -> None:
     """Work the event into ``t``; None only settles. Raises IllegalTransitionError for a refused pair."""
     kind = type(event)
-    listens = t.s.spec.sockets and _needs_sockets(t.s)
+    listens = t.s.spec.sockets and needs_sockets(t.s)
     if asked := ASKED.get(kind):
         asked(t, event)
     elif kind in _OF_PROCESSES:
@@ -89,24 +87,24 @@ def step(  # noqa: C901 - a case for each kind of event
         stop_beside(t)
         move_each(t, Stop())
     elif kind is Defined:
-        _defined(t, event)  # type: ignore[arg-type]
+        service_defined.declared(t, event)  # type: ignore[arg-type]
     elif event is not None:
         _completion(t, event)  # type: ignore[arg-type]  # nothing else is left
     if t.follow is not None:
         reload_asked(t, t.follow)
     if t.s.defined is not None and t.s.running is None:
-        _take_definition(t, t.s.defined)
+        service_defined.take(t, t.s.defined)
     if t.revive:
         _revive(t)
     overdue(t)
     if (back := service_soak.follow(t)) is not None:
         reload_asked(t, back)
     _settle(t)
-    if listens and not _needs_sockets(t.s):
+    if (listens or (kind is Defined and t.s.spec.sockets)) and not needs_sockets(t.s):
         t.effects.append(CloseSockets(t.s.spec.name))
 
 
-def _needs_sockets(s: Service) -> bool:
+def needs_sockets(s: Service) -> bool:
     """Something of it is there, or comes by itself: in backoff too, clients wait for the next start."""
     return bool(s.alive) or (s.wanted and not all(map(_stays_down, s.slots)))
 
@@ -121,38 +119,6 @@ def _revive(t: Turn) -> None:
     for i in t.s.others:
         if i.phase in (Phase.BACKOFF, Phase.FAILED):
             move_other(t, i, Reset())
-
-
-def _defined(t: Turn, event: Defined) -> None:
-    """One that is declared no more ends now; any other definition waits for the reload that runs."""
-    t.s = replace(t.s, defined=event)
-    if event.change.action is Action.STOP:
-        abort(t, f"{t.s.spec.name} is declared no more")
-        give_up_start(t)
-
-
-def _take_definition(t: Turn, new: Defined) -> None:
-    """It is in force, and its processes get what they need of it."""
-    t.s = replace(t.s, spec=new.spec, defined=None)
-    if len(t.s.slots) != new.spec.instances and not new.spec.removed:
-        resize(t)
-        if t.s.phase is Phase.READY:
-            give_up_start(t)  # it was asked for of one that is declared no more
-    name, cause = t.s.spec.name, new.cause
-    match new.change.action:
-        case Action.STOP:
-            stop_beside(t)
-            move_each(t, Stop())
-        case Action.START:
-            move_each(t, Reset())
-        case Action.RESTART if t.s.wanted:
-            ASKED[RestartAsked](t, RestartAsked(name, cause))
-        case Action.REPLACE if t.s.serves:
-            reload_asked(t, ReloadAsked(name, cause, force=True, must_act=True))
-        case Action.REPLACE if t.s.wanted:
-            ASKED[RestartAsked](t, RestartAsked(name, cause))
-        case _:
-            pass
 
 
 def _completion(t: Turn, event: Completion) -> None:
@@ -213,8 +179,9 @@ def _begin_waiting(t: Turn, r: Reload) -> None:
     if any(i.phase is Phase.STARTING for i in s.slots):
         return
     i, act = ready(s, tuple(one.instance for one in r.taken)), Act.RECIPE
-    if i is None and t.may_start:
-        i, act = idle(s), Act.LAUNCH
+    if i is None and t.may_start and idle(s) is not None:
+        r = service_defined.nothing_to_lose(t, r)
+        i, act = idle(t.s), Act.LAUNCH
     if i is None:
         return
     turn_to(t, i)

@@ -57,7 +57,7 @@ def reload_asked(t: Turn, e: ReloadAsked) -> None:
         what = f"{s.spec.name} is {s.phase.value}; start it with: reloadctl start {s.spec.name}"
         t.answer(e.reply, Turned(ExitCode.NOT_RUNNING, f"cannot reload: {what}"))
     elif watch and not e.link:
-        if s.spec.inputs and s.spec.watch:
+        if (s.spec.inputs or s.spec.included) and s.spec.watch:
             _touched(t, e)
     elif e.confirm_within and not (s.live or s.last_good):
         what = f"cannot reload {s.spec.name} on trial: no version is known that could be put back"
@@ -69,9 +69,16 @@ def reload_asked(t: Turn, e: ReloadAsked) -> None:
             must_act=s.waiting.must_act or _acts(e),
             require_proof=s.waiting.require_proof or e.require_proof,
         )
+        r = _brings(r, e)
         t.s = replace(s, waiting=r)
         told = facts.Joined(
-            s.spec.name, r.id, e.cause, r.must_act, r.require_proof, r.confirm_within
+            s.spec.name,
+            r.id,
+            e.cause,
+            r.must_act,
+            r.require_proof,
+            r.confirm_within,
+            r.definition,
         )
         t.note(told)
         t.answer(e.reply, Accepted(r.id, r.trace_id, joined=True))
@@ -87,11 +94,19 @@ def reload_asked(t: Turn, e: ReloadAsked) -> None:
             restore=e.restore,
             confirm_within=e.confirm_within,
         )
+        r = _brings(r, e)
         t.s = replace(t.s, waiting=r)
         t.notes.append(reload_value.requested(r, t.s.view, t.now))
         t.answer(e.reply, Accepted(r.id, r.trace_id, joined=False))
         if watch and t.s.spec.watch:
             move_waiting(t, Begin())
+
+
+def _brings(r: Reload, e: ReloadAsked) -> Reload:
+    """One that is to try another definition goes by its handle."""
+    if e.spec is None:
+        return r
+    return replace(r, spec=e.spec, definition=e.definition, handle=e.spec.reload.handle)
 
 
 def _acts(e: ReloadAsked) -> bool:
@@ -166,7 +181,7 @@ def start_asked(t: Turn, e: StartAsked) -> None:
     elif t.s.phase is Phase.STARTING:  # adopted: nothing of this agent's began it
         t.answer(e.reply, Done())
     else:
-        _ask_start(t, e.cause, e.reply)
+        ask_start(t, e.cause, e.reply)
 
 
 def restart_asked(t: Turn, e: RestartAsked) -> None:
@@ -175,10 +190,11 @@ def restart_asked(t: Turn, e: RestartAsked) -> None:
     abort(t, f"restart of {t.s.spec.name} was asked for")
     move_each(t, Reset())
     move_each(t, Stop())
-    _ask_start(t, e.cause, e.reply)
+    ask_start(t, e.cause, e.reply)
 
 
-def _ask_start(t: Turn, cause: Cause, reply: int | None) -> None:
+def ask_start(t: Turn, cause: Cause, reply: int | None) -> None:
+    """The next start is this caller's."""
     give_up_start(t)
     t.s = replace(t.s, next_start=(cause, reply))
 
@@ -220,7 +236,7 @@ def hold_asked(t: Turn, e: HoldAsked) -> None:
     else:
         t.effects.append(Arm(Token(t.s.spec.name, "hold", serial), e.seconds))
     waiting = t.s.waiting
-    if waiting is not None:
+    if waiting is not None and waiting.spec is None:  # a definition is applied whoever holds it
         t.s = replace(t.s, waiting=None)
         t.effects.append(Disarm(t.s.spec.name, "waiting"))
         _, notes = reload_value.speak(waiting, t.s.view)  # a change that was seen is not forgotten

@@ -20,6 +20,7 @@ from agentd.core.events import (
 from agentd.core.instance import ALIVE, GOING, Instance, Phase
 from agentd.core.reload_value import Reload
 from agentd.core.service_value import Turn
+from agentd.core.spec import Spec
 from agentd.core.value import replace
 from agentd.wire import Verdict
 
@@ -27,10 +28,15 @@ STAYS = frozenset({Verdict.APPLIED, Verdict.UNVERIFIED, Verdict.ROLLED_BACK})
 """The verdicts after which the next generation has the other one's place."""
 
 
-def step_instance(t: Turn, before: Instance, event: InstanceEvent) -> Instance:
-    """One step of one generation; its phases and what it had drained are told. The caller puts it in its place."""
+def step_instance(
+    t: Turn, before: Instance, event: InstanceEvent, spec: Spec | None = None
+) -> Instance:
+    """One step of one generation; its phases and what it had drained are told. The caller puts it in its place.
+
+    ``spec``: its definition, when that is not the one in force.
+    """
     name = t.s.spec.name
-    after, effects = instance.step(before, event, t.s.spec, t.now)
+    after, effects = instance.step(before, event, spec or t.s.spec, t.now)
     t.effects += effects
     if (after.phase, after.generation) == (before.phase, before.generation):
         return after
@@ -54,7 +60,8 @@ def beside(t: Turn, event: ProcessEvent | Completion) -> Instance | None:
 
 def move_beside(t: Turn, before: Instance, event: InstanceEvent) -> Instance:
     """Step a generation beside the one that serves; one that has ended is forgotten."""
-    after = step_instance(t, before, event)
+    s = t.s
+    after = step_instance(t, before, event, s.view.spec if s.next is before else None)
     s = t.s
     if s.next is before:
         going = after.phase in GOING
@@ -73,7 +80,7 @@ def launch_next(t: Turn) -> None:
     generation = t.s.newest + 1
     blank = Instance(slot=t.s.instance.slot, machine=f"instance.{generation}")
     launch = Launch(t.mint.cookie(), generation, beside=True, origin=t.s.running.origin)
-    after = step_instance(t, blank, launch)
+    after = step_instance(t, blank, launch, t.s.view.spec)
     t.s = replace(t.s, next=after, issued=generation)
 
 

@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from agentd.core import instance, reload, service_external, service_late, service_soak
+from agentd.core import (
+    instance,
+    reload,
+    reload_value,
+    service_external,
+    service_late,
+    service_soak,
+    service_taken,
+)
 from agentd.core.context import parse_traceparent
 from agentd.core.events import (
     Abort,
@@ -58,7 +66,7 @@ def move_instance(t: Turn, event: InstanceEvent) -> None:
         return
     gone = before.phase in instance.ALIVE and after.phase not in instance.ALIVE
     if gone:
-        t.s = replace(t.s, workers=())
+        service_external.gone(t, before.generation)
         service_late.drop(t)
         relive(t, "not running")
     if after.phase is Phase.READY:
@@ -82,6 +90,7 @@ def move_other(t: Turn, before: Instance, event: InstanceEvent) -> None:
     if after.phase is Phase.READY:
         _admitted(t, after)
     if before.phase in instance.ALIVE and after.phase not in instance.ALIVE:
+        service_external.gone(t, before.generation)
         relive(t, "not running")
     if before.phase is Phase.READY:
         move_running(t, OtherEnded(after.slot, _error_type(after)))
@@ -107,6 +116,8 @@ def move_process(t: Turn, event: ProcessEvent) -> None:
         return
     if (one := other(t, event)) is not None:
         move_other(t, one, event)
+        if isinstance(event, Notified):
+            service_external.said_unasked(t, event)
         return
     move_instance(t, event)
     acts = t.s.running is not None and t.s.running.act is Act.RECIPE
@@ -171,7 +182,7 @@ def move_running(t: Turn, event: ReloadEvent) -> None:
     if r.ending is not None:
         good = t.s.last_good
         service_external.ended(t, r, r.ending.verdict)
-        end(t, r, r.ending)
+        _over(t, r, r.ending)
         service_late.begin(t, r, r.ending.verdict)
         service_soak.begin(t, r, r.ending.verdict, good)
     elif r.stage is not before:
@@ -197,12 +208,18 @@ def _turns_back(t: Turn, was: Reload, r: Reload) -> None:
 def move_waiting(t: Turn, event: ReloadEvent) -> None:
     """Step the one that waits: it can only settle or be given up."""
     assert t.s.waiting is not None
-    r, effects, notes = reload.step(t.s.waiting, event, t.s.view, t.now)
+    r, effects, notes = reload.step(t.s.waiting, event, t.s.view_of(t.s.waiting), t.now)
     t.effects += effects
     t.notes += notes
     t.s = replace(t.s, waiting=None if r.ending else r, serial=max(t.s.serial, r.serial))
     if r.ending:
-        end(t, r, r.ending)
+        _over(t, r, r.ending)
+
+
+def _over(t: Turn, r: Reload, ending: reload_value.Ending) -> None:
+    service_taken.tried(t, r, ending)
+    end(t, r, ending)
+    service_taken.fit(t)
 
 
 def waited(t: Turn, event: Completion) -> None:

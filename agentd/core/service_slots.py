@@ -24,8 +24,11 @@ def other(t: Turn, event: ProcessEvent | Completion) -> Instance | None:
 
 
 def put(t: Turn, before: Instance, after: Instance) -> None:
-    """One of the others moved."""
-    t.s = replace(t.s, others=tuple(after if i is before else i for i in t.s.others))
+    """One of those that serve, whether it is its turn or not, is another value now."""
+    if before is t.s.instance:
+        t.s = replace(t.s, instance=after)
+    else:
+        t.s = replace(t.s, others=tuple(after if i is before else i for i in t.s.others))
 
 
 def turn_to(t: Turn, i: Instance) -> None:

@@ -5,6 +5,7 @@ Decides nothing: what is remembered of a service and what its reload may see of 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from agentd.core.effects import Accepted, Answer, Done, Effect, Note, Turned
@@ -15,6 +16,7 @@ from agentd.core.instance import ALIVE, Ending, Instance, Phase
 from agentd.core.manifest import Manifest
 from agentd.core.memory import (
     Attempt,
+    Declined,
     Hold,
     Last,
     Memory,
@@ -48,6 +50,7 @@ Remembered = tuple[
     Pending | None,
     tuple[Place, ...],
     Soak | None,
+    Declined | None,
 ]
 
 _PROGRESS = {
@@ -117,10 +120,15 @@ class Service:
     """What was applied and is looked after."""
     late: Reload | None = None
     """One that timed out, whose evidence may still come."""
-    workers: tuple[Worker, ...] = ()
-    """The children as somebody last saw them; empty: nobody has since it was last known which they are."""
+    workers: Mapping[int, tuple[Worker, ...]] = field(default_factory=dict)
+    """The children of each generation that serves as somebody last saw them; none: nobody has since it was last known which they are."""
     defined: Defined | None = None
-    """Another definition that is in force as soon as no reload runs."""
+    """Another definition, whose turn it is as soon as no reload runs."""
+    declined: Declined | None = None
+    """The definition that was declared last, when no generation of it was taken; the former one is in force then.
+
+    Unless this agent began with it: of the former one it knows nothing.
+    """
     hold_serial: int = 0
     serial: int = 0
     """The last number that a reload of this service has put into a token: each is used once, whoever's it was."""
@@ -190,6 +198,7 @@ class Service:
             self.pending,
             self._places() if self.others else (),
             self.soak.told if self.soak else None,
+            self.declined,
         )
 
     def _places(self) -> tuple[Place, ...]:
@@ -215,9 +224,13 @@ class Service:
     @property
     def view(self) -> View:
         """What its reload sees."""
+        return self.view_of(self.running)
+
+    def view_of(self, r: Reload | None) -> View:
+        """The same for one that waits: a definition that it brings is seen by nobody else."""
         i = self.instance
         return View(
-            self.spec,
+            self.spec if r is None or r.spec is None else r.spec,
             i.generation,
             i.process.pid if i.process else None,
             self.live,
@@ -286,6 +299,8 @@ def remembered(spec: Spec, m: Memory | None) -> Service:
         last=m.last,
         pending=m.pending,
         soak=Soaking(m.soak) if m.soak else None,
+        # Of another one than is declared by now there is nothing to tell.
+        declined=m.declined if m.declined and m.declined.digest == spec.digest else None,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from agentd.core import facts, reload_value, service_generations
 from agentd.core.effects import Arm, Disarm
 from agentd.core.events import ReloadAsked, Token
+from agentd.core.facts import Cause
 from agentd.core.instance import Phase
 from agentd.core.manifest import Manifest
 from agentd.core.memory import Attempt, Last, Pending, Quarantine
@@ -39,7 +40,8 @@ def end(t: Turn, r: Reload, ending: reload_value.Ending) -> None:
             still = _still_bad(r, found, s.last_good, s.quarantine)
             s = replace(s, last_good=found, quarantine=still)
     t.s = s
-    if r.manifest and ending.quarantine:
+    blamed = ending.quarantine and not r.definition
+    if r.manifest and (blamed or ending.undo):
         quarantine(t, r.manifest, ending.message)
     _on_trial(t, r, ending.verdict, back)
     if ending.moved:
@@ -47,11 +49,21 @@ def end(t: Turn, r: Reload, ending: reload_value.Ending) -> None:
     t.revive = ending.verdict in _WORTH and any(one.became == "down" for one in ending.instances)
     judge(t, r, ending)
     waiting = t.s.waiting
-    if r.act is Act.LAUNCH and ending.verdict is Verdict.APPLIED and waiting:
+    started = r.act is Act.LAUNCH and ending.verdict is Verdict.APPLIED
+    if started and waiting and waiting.spec is None:
         confirmed = (ending.confirmation, ending.grade)
         t.s = replace(t.s, waiting=replace(waiting, started_with=confirmed))
-    if ending.again and waiting is None and not r.link and t.s.spec.reload.steps:
-        t.follow = ReloadAsked(t.s.spec.name, r.cause, if_changed=True, link=r.id)
+    _then(t, r, ending)
+
+
+def _then(t: Turn, r: Reload, ending: reload_value.Ending) -> None:
+    """What its end asks for at once: another one that puts back what some have taken, or one that reads what has moved."""
+    name = t.s.spec.name
+    if ending.undo:
+        cause = Cause(Trigger.ROLLBACK, reason=ending.message)
+        t.follow = ReloadAsked(name, cause, force=True, link=r.id, restore=ending.undo)
+    elif ending.again and t.s.waiting is None and not r.link and t.s.spec.reload.steps:
+        t.follow = ReloadAsked(name, r.cause, if_changed=True, link=r.id)
 
 
 def condemn(t: Turn, r: Reload) -> None:

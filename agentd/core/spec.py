@@ -172,6 +172,16 @@ class Check:
         return next((line for line in output if found.search(line)), "")
 
 
+@dataclass(frozen=True, slots=True)
+class Included:
+    """The command that names the files which the inputs include; runs as the check does, its whole group ends at ``timeout``."""
+
+    argv: tuple[str, ...]
+    pattern: str
+    """Regular expression with one group: of a line of its output in which it is found, the path of a file."""
+    timeout: float = 30.0
+
+
 STAGED = "{staged}"
 """Stands in a check for the directory of the copy."""
 
@@ -300,6 +310,8 @@ class Spec:
     process: ProcessSpec
     inputs: tuple[str, ...] = ()
     """Absolute paths, globs and directories, in the order written."""
+    included: Included | None = None
+    """What names further inputs: the files that these include."""
     secret: tuple[str, ...] = ()
     snapshot: bool = True
     version: VersionKey | None = None

@@ -44,6 +44,8 @@ class CommandRule:
     """Options with an argument, of which the argument alone is taken over."""
     other: str = ""
     """The name of the program that does it, which lies beside the service's own; empty: it does so itself."""
+    pattern: str = ""
+    """Of a command that lists files: what a line looks like that names one."""
     staged: tuple[str, ...] = ()
     """Those of ``keep`` whose files may lie elsewhere: what is read from them does not depend on where they are."""
 
@@ -93,6 +95,8 @@ class Recipe:
     check: CommandRule | None
     command: CommandRule | None
     """Of handle exec."""
+    included: CommandRule | None
+    """What lists the files that the inputs include."""
     hints: Hints
     held: Mapping[str, Any] = field(default_factory=dict)
     """Keys of [service.NAME] that stand above ``service`` where agentd holds the service's sockets."""
@@ -117,6 +121,9 @@ class Recipe:
             if (made := rule.derive(command, _kept_inputs(raw))) is not None:
                 mine[key] = made
         filled["reload"] = {**mine, **theirs}
+        if "included" not in raw and (made := _derived(self.included, raw.get("command"))):
+            assert self.included is not None
+            filled["included"] = {"command": made, "pattern": self.included.pattern}
         return filled
 
     def _exec(self, mine: Mapping[str, object], theirs: Mapping[str, object]) -> CommandRule | None:
@@ -171,6 +178,7 @@ def load(name: str) -> Recipe:
         name=name,
         check=_rule(data.pop("check", None)),
         command=_rule(data.pop("command", None)),
+        included=_rule(data.pop("included", None)),
         hints=Hints(**data.pop("evidence", {})),
         since=data.pop("since", ""),
         example=data.pop("example", ""),

@@ -7,6 +7,7 @@ find.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,7 +17,7 @@ from agentd.core.effects import Spawn
 from agentd.core.events import EffectFailed, Emptied, Exited, Notified, Origin, Spawned
 from agentd.core.process import Identity
 from agentd.core.spec import ReadyNotify, Spec
-from agentd.ports import AdapterError, Key, SpawnOrder
+from agentd.ports import AdapterError, Key, LetGoError, SpawnOrder
 from agentd.runtime import outwards
 from agentd.runtime.environment import environment, owner
 
@@ -96,7 +97,7 @@ class Births:
                     raise
                 self._runtime.trouble(f"{spec.name}: started without a record: {error.what}")
 
-        sockets = machine.listeners.lend(key, spec, beside=effect.beside, slot=effect.slot)
+        sockets = await self._lent(effect, key, spec)
         output = machine.output.open(key, spec)
         try:
             ids = await self.owner(spec)
@@ -116,6 +117,20 @@ class Births:
             return await machine.processes.spawn(order, permit)
         finally:
             os.close(output)
+
+    async def _lent(self, effect: Spawn, key: Key, spec: Spec) -> tuple[tuple[str, int], ...]:
+        """An address that moves here from another service is waited for until that has let it go. Raises AdapterError."""
+        machine, loop = self._machine, asyncio.get_running_loop()
+        until = loop.time() + spec.start_timeout
+        while True:
+            try:
+                return machine.listeners.lend(key, spec, beside=effect.beside, slot=effect.slot)
+            except LetGoError:
+                if loop.time() >= until:
+                    raise
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(until):
+                    await machine.openings.freed()
 
     def state(
         self, spec: Spec, generation: int, origin: Origin, place: str, ids: tuple[int, int]

@@ -13,6 +13,7 @@ from agentd.ports import (
     Logs,
     Members,
     Notify,
+    Openings,
     Opens,
     Output,
     Probes,
@@ -40,5 +41,6 @@ class Machine:
     calls: Calls
     states: States
     held: HeldSockets
+    openings: Openings
     opens: Opens
     stages: Stages

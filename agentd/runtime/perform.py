@@ -25,6 +25,7 @@ from agentd.core.effects import (
     Effect,
     Forget,
     Inquiry,
+    KeepSockets,
     Kill,
     Look,
     Perform,
@@ -151,6 +152,8 @@ class Performer:
                 self._runtime.post(WrittenDown(token))
             case CloseSockets(service=service):
                 self._machine.listeners.drop(service)
+            case KeepSockets(spec=spec):
+                self._machine.openings.declare(spec)
             case Count():
                 self._count(effect)
             case Restore():
@@ -327,7 +330,8 @@ class Performer:
 
     async def _snapshot(self, effect: TakeSnapshot) -> None:
         try:
-            found = await self._machine.files.snapshot(effect.spec, keep=effect.spec.snapshot)
+            spec = effect.spec
+            found = await self._machine.files.snapshot(spec, keep=spec.snapshot, anew=effect.anew)
         except AdapterError as error:
             self._runtime.post(EffectFailed(effect.token, "snapshot_failed", error.what))
         else:

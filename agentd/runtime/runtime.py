@@ -23,7 +23,15 @@ from agentd.core.effects import (
     SendReloadSignal,
     WriteDown,
 )
-from agentd.core.events import Ask, EffectFailed, Event, SnapshotDone, Token, WorkersSeen
+from agentd.core.events import (
+    Ask,
+    DefinitionsLoaded,
+    EffectFailed,
+    Event,
+    SnapshotDone,
+    Token,
+    WorkersSeen,
+)
 from agentd.core.host import Host, Step, step
 from agentd.core.instance import ALIVE
 from agentd.core.manifest import Manifest, Missing
@@ -117,6 +125,24 @@ class Runtime:
         finally:
             self._replies.pop(number, None)
 
+    def define(
+        self, event: DefinitionsLoaded, names: Sequence[str]
+    ) -> dict[str, asyncio.Future[Reply]]:
+        """Post other definitions; for each of these services what the core makes of its own, once it is its turn."""
+        asked: dict[str, asyncio.Future[Reply]] = {}
+        replies = []
+        for name in names:
+            self._next_reply += 1
+            number = self._next_reply
+            future = asked[name] = self._replies[number] = self._loop.create_future()
+            future.add_done_callback(partial(self._answered, number))
+            replies.append((name, number))
+        self.post(replace(event, replies=tuple(replies)))
+        return asked
+
+    def _answered(self, number: int, _: asyncio.Future[Reply]) -> None:
+        self._replies.pop(number, None)
+
     async def check(self, service: str, check: Check, digest: str) -> CommandResult:
         """Run a service's check now, apart from any reload; ``digest`` is of what was just read."""
         known = self.host.services[service]
@@ -127,12 +153,13 @@ class Runtime:
         """Notice reloads that nobody here asked for: a look at the workers of those whose evidence they are."""
         for name in services:
             s = self.host.services[name]
-            process = s.instance.process
-            if process is None or s.running is not None:
+            told = any(evidence.workers for evidence in s.spec.reload.confirm)
+            if s.running is not None or not told:
                 continue
-            if any(evidence.workers for evidence in s.spec.reload.confirm):
-                workers = self.machine.table.workers(process.pid)
-                self.post(WorkersSeen(name, s.instance.generation, workers))
+            for i in s.slots:
+                if i.process is not None:
+                    workers = self.machine.table.workers(i.process.pid)
+                    self.post(WorkersSeen(name, i.generation, workers))
 
     # What the adapters report.
 

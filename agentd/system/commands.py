@@ -2,13 +2,14 @@
 
 It decides when a command is over: when its main process ended, or at the deadline, when its whole process group is
 killed (a check holds nothing that a TERM could save). What a command leaves running in the background is not waited for,
-and its output afterwards is not kept. What the exit code means is the caller's business.
+and its output afterwards is not kept. What the exit code means is the caller's business, and so is what was found in the output.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from agentd.core.process import Exit
 
 KEEP = 64 * 1024
+FINDS = 20_000
+"""More is not looked for: whoever asked has long enough."""
+_LONGEST = 64 * 1024
+"""Of a line in which something is looked for; what is longer holds nothing."""
 _READ = 64 * 1024
 _DRAIN = 1 << 20
 """At most this much is read after the end: a process left behind may write for ever. More than a pipe holds by default."""
@@ -54,6 +59,10 @@ class _Tail:
         while left > 0 and (count := self.read()) > 0:
             left -= count
 
+    def found(self) -> tuple[str, ...]:
+        """Nothing is looked for."""
+        return ()
+
     def lines(self) -> tuple[str, ...]:
         """The last ones, at most KEEP bytes; a first one that lost its beginning is left out."""
         data = b"".join(self._chunks)
@@ -62,6 +71,37 @@ class _Tail:
         if cut and b"\n" in data[:-1]:
             data = data[data.index(b"\n") + 1 :]
         return tuple(data.decode(errors="replace").splitlines())
+
+
+class _Finder(_Tail):
+    """The same, and what is found in its lines on the way, however much of them there is."""
+
+    def __init__(self, fd: int, pattern: str) -> None:
+        super().__init__(fd)
+        self._pattern = re.compile(pattern)
+        self._rest = b""
+        self._found: list[str] = []
+
+    def read(self) -> int:
+        count = super().read()
+        if count > 0:
+            *lines, self._rest = (self._rest + self._chunks[-1]).split(b"\n")
+            self._look(lines)
+            self._rest = self._rest[: _LONGEST + 1]
+        return count
+
+    def found(self) -> tuple[str, ...]:
+        self._look([self._rest])
+        self._rest = b""
+        return tuple(self._found)
+
+    def _look(self, lines: list[bytes]) -> None:
+        for line in lines:
+            if len(line) > _LONGEST or len(self._found) >= FINDS:
+                continue
+            seen = self._pattern.search(os.fsdecode(line))
+            if seen is not None and seen[1]:
+                self._found.append(seen[1])
 
 
 class OsCommands:
@@ -83,7 +123,7 @@ class OsCommands:
                 error=f"cannot run {order.argv[0]}: {error.strerror}",
                 output=(),
             )
-        tail = _Tail(read)
+        tail = _Tail(read) if order.find is None else _Finder(read, order.find)
         plan = Plan(order.argv[0], order.argv, order.process, order.env, write)
         try:
             async with asyncio.timeout(order.timeout):
@@ -100,7 +140,9 @@ class OsCommands:
         finally:
             os.close(read)
         code = exit_.code if exit_.signal is None else 128 + _number(exit_.signal)
-        return CommandResult(code, timed_out=False, error=None, output=tail.lines())
+        return CommandResult(
+            code, timed_out=False, error=None, output=tail.lines(), found=tail.found()
+        )
 
     async def _end_of(self, child: Child, tail: _Tail, fd: int) -> Exit:
         """Read along until the main process is reaped. Cancelled (and so at the deadline): its group is killed first."""

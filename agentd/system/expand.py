@@ -6,6 +6,8 @@ symbolic link is followed for its bytes and never replaced by its target, or eac
 
 - A path without wildcards is an input, present or not; when it is a directory, so is every file below it, except names
   that begin with ``..`` (the atomic writer's own), version control, and what editors leave lying about.
+- A file that a command named (``listed``) is one as it is written, without wildcards; like what a wildcard found, it is
+  none when it is not there. Beside it others may be included: every name that comes or goes there may matter.
 - ``*``, ``?`` and ``[…]`` match as in a shell: never a ``/``, nor a leading dot that is not written. ``**`` is any
   number of directories, symbolic links among them not entered. A wildcard never yields a directory.
 """
@@ -13,6 +15,7 @@ symbolic link is followed for its bytes and never replaced by its target, or eac
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import stat
@@ -45,21 +48,32 @@ class Interest:
     """Every name but junk: an input that is a directory."""
     dirs: bool = False
     """Every directory: below ``**``."""
+    others: bool = False
+    """Every name but junk that comes or goes: beside a file that was listed another may be included."""
+    written: bool = False
+    """And every one that somebody has written: there may be such a file already, and nobody can name it."""
     content: bool = False
     """The place is a file."""
 
     @property
     def entries(self) -> bool:
         """Whether anything inside the directory matters."""
-        return bool(self.names or self.patterns or self.tree or self.dirs)
+        return bool(self.names or self.patterns or self.tree or self.dirs or self.others)
 
-    def wants(self, name: str, *, is_dir: bool) -> bool:
-        """Whether something that happened to this name may change the inputs; an empty name is the place itself."""
+    def wants(self, name: str, *, is_dir: bool, named: bool = False, content: bool = False) -> bool:
+        """Whether something that happened to this name may change the inputs; an empty name is the place itself.
+
+        ``named``: it came or went. ``content``: it was written to, and that is not over.
+        """
         return (
             not name
             or name in self.names
             or (self.dirs and is_dir)
             or (self.tree and not _JUNK.fullmatch(name))
+            or (
+                ((self.others and named) or (self.written and not content))
+                and not _JUNK.fullmatch(name)
+            )
             or any(matches(name, p) for p in self.patterns)
         )
 
@@ -72,8 +86,18 @@ def matches(name: str, pattern: str) -> bool:
 class Expansion:
     """The result of one walk: ``files`` in the order found, ``places`` when asked for, ``errors`` met on the way."""
 
-    def __init__(self, patterns: Iterable[str], *, places: bool = False) -> None:
-        """Walk now; blocks on slow file systems. Raises TooManyError."""
+    def __init__(
+        self,
+        patterns: Iterable[str],
+        listed: Iterable[str] = (),
+        *,
+        places: bool = False,
+        doubtful: bool = False,
+    ) -> None:
+        """Walk now; blocks on slow file systems. Raises TooManyError.
+
+        ``doubtful``: more files may be included than are listed.
+        """
         self.files: dict[str, bool] = {}
         """Path, and whether the operator wrote that very path."""
         self.errors: list[tuple[str, int]] = []
@@ -90,11 +114,28 @@ class Expansion:
                 self._tree(base, real, ())
             else:
                 self._add(base, named=True)
+        for path in listed:
+            whole = "/" + "/".join(p for p in path.split("/") if p not in ("", "."))
+            self._listed(whole, doubtful=doubtful)
 
     def _add(self, path: str, *, named: bool) -> None:
         self.files[path] = self.files.get(path, False) or named
         if len(self.files) > MAX_FILES:
             raise TooManyError
+
+    def _listed(self, path: str, *, doubtful: bool) -> None:
+        """What is not there any more is no input: whoever listed it reads it no more."""
+        self._follow(path)
+        if self._watching:
+            around = self._place(self._follow(os.path.dirname(path)))  # noqa: PTH120
+            around.others, around.written = True, around.written or doubtful
+        try:
+            os.stat(path)  # noqa: PTH116
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError:
+            pass  # there, and whoever reads it finds out why it cannot be
+        self._add(path, named=False)
 
     def _place(self, path: str) -> Interest:
         return self.places.setdefault(path, Interest())
@@ -208,6 +249,38 @@ class Expansion:
                 self._place(full).content = True
             here = full
         return here
+
+
+def beside(listed: Iterable[str]) -> dict[str, tuple[int, ...]]:
+    """Every name but junk in the directories that hold these files, and its stamp; of what cannot be looked at, the error's number."""
+    found: dict[str, tuple[int, ...]] = {}
+    for directory in sorted({os.path.dirname(path) for path in listed}):  # noqa: PTH120
+        try:
+            with os.scandir(directory) as entries:
+                names = sorted(e.name for e in entries if not _JUNK.fullmatch(e.name))
+        except OSError as e:
+            found[directory] = (e.errno or 0,)
+            continue
+        for name in names:
+            path = _under(directory, name)
+            found[path] = _written(path)
+    return found
+
+
+def digest(things: Iterable[object]) -> bytes:
+    """Differs when these do, or their order."""
+    whole = hashlib.blake2b(digest_size=16)
+    for thing in things:
+        whole.update(repr(thing).encode("utf-8", "surrogateescape"))
+    return whole.digest()
+
+
+def _written(path: str) -> tuple[int, ...]:
+    try:
+        st = os.stat(path)  # noqa: PTH116
+    except OSError as e:
+        return (e.errno or 0,)
+    return (st.st_ino, st.st_size, st.st_mtime_ns, st.st_ctime_ns)
 
 
 def _under(directory: str, name: str) -> str:

@@ -23,14 +23,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agentd.core.manifest import Entry, Manifest, Missing
 from agentd.core.spec import OnFailure
-from agentd.ports import AdapterError, MovedError, PutBack
+from agentd.ports import AdapterError, CommandResult, MovedError, PutBack
 from agentd.system import document
 from agentd.system.care import Overwriting
 from agentd.system.expand import Expansion
 from agentd.system.gitversion import Repository, commit, repository
 from agentd.system.hashing import Digest, Moved, Stamp, canonical, chunks
 from agentd.system.hostkey import host_key
-from agentd.system.inputs import Input, UnusableError, list_inputs, patterns
+from agentd.system.included import Lists
+from agentd.system.inputs import Input, UnusableError, View, list_inputs, patterns
 from agentd.system.keyversion import read_key
 from agentd.system.restore import restore
 from agentd.system.snapshots import Kept, Snapshots, Spool
@@ -40,7 +41,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from agentd.core.spec import AttributeKey, Spec, VersionKey
+    from agentd.core.spec import AttributeKey, Included, Spec, VersionKey
+    from agentd.system.included import Run
 
 _TRIES = 6
 _PAUSE_S = 0.01
@@ -55,6 +57,8 @@ class _Context(NamedTuple):
     stamp: Stamp | None
     repo: Repository | None
     attributes: tuple[AttributeKey, ...] = ()
+    unlisted: str = ""
+    mark: bytes = b""
 
 
 class _Read(NamedTuple):
@@ -86,12 +90,15 @@ class OsFiles:
         host_key: Path,
         *,
         rejected: Path | None = None,
+        included: Path | None = None,
+        run: Run | None = None,
         file_limit: int = 64 * _MIB,
         total_limit: int = 256 * _MIB,
         wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        """Nothing is created before it is needed. ``rejected``: where overwritten edits are kept.
+        """Nothing is created before it is needed. ``rejected``: where overwritten edits are kept, ``included``: lists of files.
 
+        ``run`` runs the commands that list included files; without it none are known.
         Limits are bytes, of one input and of a service's inputs together.
         """
         self.snapshots = Snapshots(snapshots)
@@ -101,20 +108,32 @@ class OsFiles:
         self._total_limit = total_limit
         self._wall_ns = wall_ns
         self._pool = ThreadPoolExecutor(_THREADS, "files")
+        self.lists = Lists(
+            included or snapshots.parent / "included", run or _nobody, self._pool, wall_ns
+        )
         self._last: dict[str, _Reading] = {}
         self._nothing: dict[bool, Manifest] = {}
         """The reading of no inputs, by whether it is kept: the same for all, and it needs no disk."""
 
-    async def snapshot(self, spec: Spec, *, keep: bool) -> Manifest | Missing:
+    async def snapshot(self, spec: Spec, *, keep: bool, anew: bool = False) -> Manifest | Missing:
         """One consistent reading. Raises AdapterError when it cannot be kept or the host key cannot be used."""
         keep = keep and spec.snapshot
-        nothing = not patterns(spec) and spec.version is None
+        if spec.included is None:
+            return await self._snapshot(spec, View(), keep=keep)
+
+        async def read(view: View) -> Manifest | Missing:
+            return await self._snapshot(spec, view, keep=keep)
+
+        return await self.lists.settled(spec, spec.included, read, anew=anew)
+
+    async def _snapshot(self, spec: Spec, view: View, *, keep: bool) -> Manifest | Missing:
+        nothing = not patterns(spec) and spec.version is None and view == View()
         if nothing and keep in self._nothing:
             return self._nothing[keep]
         stop = threading.Event()
         loop = asyncio.get_running_loop()
         try:
-            found = await loop.run_in_executor(self._pool, self._take, spec, keep, stop)
+            found = await loop.run_in_executor(self._pool, self._take, spec, view, keep, stop)
         finally:
             stop.set()  # cancelled: the thread ends at its next chunk
         if nothing and isinstance(found, Manifest):
@@ -123,54 +142,80 @@ class OsFiles:
 
     def watched(self, spec: Spec) -> tuple[str, ...]:
         """The directories and files whose change may change the inputs; blocks on the disk."""
-        return tuple(sorted(Expansion(patterns(spec), places=True).places))
+        known = self.lists.known(spec).paths
+        return tuple(sorted(Expansion(patterns(spec), known, places=True).places))
 
     async def version(self, spec: Spec, manifest: Manifest) -> str:
         """The short human name of these bytes, while they are what is on disk."""
         loop = asyncio.get_running_loop()
         paths = [e.path for e in manifest.entries]
         return await loop.run_in_executor(
-            self._pool, lambda: _name(_context(spec, paths), paths, manifest.hash)
+            self._pool, lambda: _name(_context(spec, paths, View()), paths, manifest.hash)
         )
 
     async def restore(self, spec: Spec, digest: str, over: str = "") -> PutBack:
         """See ``Files.restore``. What is there now is kept before it is overwritten, where it can be read."""
         now = await self.snapshot(spec, keep=True)
-        if not over:
-            present = tuple(e.path for e in now.entries) if isinstance(now, Manifest) else ()
-            return PutBack(await asyncio.to_thread(restore, self.snapshots, digest, present))
-        if not isinstance(now, Manifest) or now.hash not in (over, digest):
+        there = now if isinstance(now, Manifest) else Manifest(now.message, "")
+        if over and there.hash not in (over, digest):
             raise MovedError("the inputs changed since they were found bad, and were left alone")
-        return await asyncio.to_thread(self._put_back, spec, digest, now)
+        done = await asyncio.to_thread(self._put_back, spec, digest, there, unasked=bool(over))
+        if spec.included is None:
+            return done
+        after = await self.snapshot(spec, keep=True, anew=True)
+        if not isinstance(after, Manifest) or after.hash == digest or after.unlisted:
+            return done
+        more = await asyncio.to_thread(
+            self._put_back, spec, digest, after, unasked=bool(over), whole=True
+        )
+        return PutBack(done.files + more.files, more.kept or done.kept)
 
-    def _put_back(self, spec: Spec, digest: str, now: Manifest) -> PutBack:
-        """Nobody asked for it: with care, unless the definition says otherwise."""
+    def _put_back(
+        self, spec: Spec, digest: str, now: Manifest, *, unasked: bool, whole: bool = False
+    ) -> PutBack:
+        """Where nobody asked for it: with care, unless the definition says otherwise.
+
+        A file that is only included is not removed at first (it may have been there before, and nothing included it); what still is
+        when the others were put back (``whole``) was not there then.
+        """
+        present = [e.path for e in now.entries]
+        if spec.included is not None and not whole:
+            declared = Expansion(patterns(spec)).files
+            present = [path for path in present if path in declared]
+        if not unasked:
+            return PutBack(restore(self.snapshots, digest, present))
         force = spec.reload.on_failure is OnFailure.FORCE
-        unasked = Overwriting(self.snapshots, self._rejected, spec.name, now, through=force)
-        files = restore(self.snapshots, digest, [e.path for e in now.entries], unasked)
-        return PutBack(files, unasked.kept)
+        care = Overwriting(self.snapshots, self._rejected, spec.name, now, through=force)
+        return PutBack(restore(self.snapshots, digest, present, care), care.kept)
 
     def watcher(self) -> InputWatcher:
         """What ``FileWatch`` is built on; it surveys in the threads of these files."""
-        return InputWatcher(self._pool)
+        return InputWatcher(self._pool, listed=self.lists.known)
 
     def close(self) -> None:
         """Let the threads end; one that hangs in the kernel is not waited for."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _take(self, spec: Spec, keep: bool, stop: threading.Event) -> Manifest | Missing:  # noqa: FBT001
+    def _take(
+        self,
+        spec: Spec,
+        view: View,
+        keep: bool,  # noqa: FBT001
+        stop: threading.Event,
+    ) -> Manifest | Missing:
+        limits = self._file_limit, self._total_limit
         moved = ""
         for attempt in range(_TRIES):
             if stop.wait(_PAUSE_S * attempt) if attempt else stop.is_set():
                 break
             try:
-                inputs = list_inputs(spec, self._file_limit, self._total_limit)
+                inputs = list_inputs(spec, *limits, view.listed)
                 last = self._last.get(spec.name)
-                context = _context(spec, [i.path for i in inputs])
+                context = _context(spec, [i.path for i in inputs], view)
                 if last and self._stands(last, inputs, context, keep=keep):
                     return last.manifest
                 reading = self._read(inputs, context, last, stop, keep=keep)
-                moved = _difference(inputs, list_inputs(spec, self._file_limit, self._total_limit))
+                moved = _difference(inputs, list_inputs(spec, *limits, view.listed))
             except UnusableError as e:
                 return e.missing
             except Moved as e:
@@ -178,8 +223,9 @@ class OsFiles:
                 continue
             if not moved and not stop.is_set():
                 if keep and not (last and self._same(last, reading)):
+                    kept = [*map(_kept, reading.files.values())]
                     with _Keeping():
-                        self.snapshots.put(reading.manifest, [*map(_kept, reading.files.values())])
+                        self.snapshots.put(reading.manifest, kept, view.mark)
                 self._last[spec.name] = reading
                 return reading.manifest
         why = f"it or the list of inputs changed while it was read, {_TRIES} times"
@@ -221,13 +267,13 @@ class OsFiles:
             asked = tuple(key for key in context.attributes if key.file == one.path)
             files[one.path] = self._one(one, known, stop, asked, store=keep and not one.secret)
         entries = tuple(f.entry for f in files.values())
-        whole = canonical(entries)
+        whole = canonical(entries, context.mark)
         if last and last.manifest.hash == whole and last.context == context:
             name = last.manifest.version
         else:
             name = _name(context, list(files), whole)
         said = tuple(pair for f in files.values() for pair in f.attributes)
-        manifest = Manifest(whole, name, entries, said)
+        manifest = Manifest(whole, name, entries, said, context.unlisted)
         settled = all(f.settled for f in files.values())
         return _Reading(inputs, context, manifest, files, settled, keep)
 
@@ -294,6 +340,11 @@ class OsFiles:
         return hashlib.sha256()
 
 
+async def _nobody(_spec: Spec, _of: Included) -> CommandResult:
+    """What runs commands where there is nothing that does."""
+    return CommandResult(None, timed_out=False, error="no command can be run here", output=())
+
+
 class _Keeping:
     """What fails in the store is the machine's fault, not the input's."""
 
@@ -312,14 +363,14 @@ def _difference(before: Sequence[Input], after: Sequence[Input]) -> str:
     return min((i.path for i in {*before} ^ {*after}), default="")
 
 
-def _context(spec: Spec, paths: Sequence[str]) -> _Context:
-    said = spec.attributes
+def _context(spec: Spec, paths: Sequence[str], view: View) -> _Context:
+    more = (spec.attributes, view.unlisted, view.mark)
     if spec.version is None:
-        return _Context(None, None, repository(paths), said)
+        return _Context(None, None, repository(paths), *more)
     try:
-        return _Context(spec.version, Stamp.of(os.stat(spec.version.file)), None, said)  # noqa: PTH116
+        return _Context(spec.version, Stamp.of(os.stat(spec.version.file)), None, *more)  # noqa: PTH116
     except OSError:
-        return _Context(spec.version, None, None, said)
+        return _Context(spec.version, None, None, *more)
 
 
 def _name(context: _Context, paths: Sequence[str], whole: str) -> str:

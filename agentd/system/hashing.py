@@ -6,6 +6,8 @@ Canonical form, hashed with sha256 and written ``sha256:<64 hex digits>``::
     length of the path (8 bytes, big endian) · the path's bytes · 32 bytes of the input's own digest
 
 Lengths make it unambiguous whatever bytes a name holds; the leading tag lets a later form differ from this one.
+Where it is not known which files these include, ``unlisted\0`` and 16 bytes follow: what is hashed is not all, and a digest of the
+names beside them tells one such state from another.
 An input's digest is sha256 of its bytes, of a secret one HMAC-sha256 with the host's key. No inputs: the tag's hash.
 
 It does not decide which files are inputs (``expand``), nor what a changed file means (``files`` tries again).
@@ -82,13 +84,15 @@ class Stamp(NamedTuple):
         return max(self.mtime_ns, self.ctime_ns) < read_ns - _FRESH_NS
 
 
-def canonical(entries: Iterable[Entry]) -> str:
-    """The hash over the inputs; the order of ``entries`` does not matter."""
+def canonical(entries: Iterable[Entry], unlisted: bytes = b"") -> str:
+    """The hash over the inputs; the order of ``entries`` does not matter. ``unlisted``: they are not all, see above."""
     whole = hashlib.sha256(_TAG)
     for name, digest in sorted((os.fsencode(e.path), e.hash) for e in entries):
         whole.update(len(name).to_bytes(8, "big"))
         whole.update(name)
         whole.update(bytes.fromhex(digest))
+    if unlisted:
+        whole.update(b"unlisted\0" + unlisted)
     return f"sha256:{whole.hexdigest()}"
 
 

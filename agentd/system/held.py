@@ -13,7 +13,7 @@ import os
 import select
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from agentd.core.spec import Family, ProcessSpec, SocketKind, SocketSpec
@@ -131,6 +131,17 @@ class Held:
         self.spec = spec
 
     @property
+    def stored(self) -> list[Member]:
+        """Those that outlive the agent also where no process has them: the current one of each instance, and no others.
+
+        Clients wait there for a next start. Its place in the group is kept with it, so that the program stays true. Of the others
+        nobody is left to want one when its process is gone: stored, it would stay in the group, and where the kernel spreads over
+        all of that, clients would come to a queue that nobody serves. Without it they come to those that are there.
+        """
+        current = dict.fromkeys(self.places.values())
+        return [m for m in self.members if m in current and m.sock is not None]
+
+    @property
     def family(self) -> socket.AddressFamily:
         """Of the sockets that are open; where nothing is, as declared."""
         found = next((m.sock.family for m in self.members if m.sock is not None), None)
@@ -161,6 +172,18 @@ class Held:
 
     def found(self, got: socket.socket, generation: int) -> None:
         """Taken back from a process of this generation."""
+        self.regain(got).users.add(generation)
+
+    def lent(self, inodes: Collection[int], generation: int) -> bool:
+        """This generation has one of these; False: we have none of them, so it has to be taken back."""
+        for one in self.members:
+            if one.inode in inodes and one.sock is not None:
+                one.users.add(generation)
+                return True
+        return False
+
+    def regain(self, got: socket.socket) -> Member:
+        """We have this listener of an earlier agent again."""
         inode = os.fstat(got.fileno()).st_ino
         one = next((m for m in self.members if m.inode == inode), None)
         if one is None:  # the note is older than the listener
@@ -171,9 +194,9 @@ class Held:
             one.sock = got
         else:
             got.close()
-        one.users.add(generation)
         if not self.ordered:
             self.spread()
+        return one
 
     def switch(self, generation: int) -> bool:
         """Every new connection goes to this generation from now on; False: it shares its listener."""
@@ -204,8 +227,21 @@ class Held:
         if mine is None:
             return
         mine.users.discard(generation)
-        if mine.users:
-            return
+        if not mine.users:
+            self._left(mine)
+
+    def settle(self) -> bool:
+        """All that live have been adopted: what has no user then has lost it while no agent was there; whether any has."""
+        if all(m.users or m.sock is None for m in self.members):
+            return False
+        self.look()
+        for one in tuple(self.members):
+            if one.sock is not None and not one.users:
+                self._left(one)
+        return True
+
+    def _left(self, mine: Member) -> None:
+        """Its last user is gone."""
         others = [m for m in self.members if m.users]
         if self.places.get(mine.slot) is mine and not self.ordered and others:
             self.places[mine.slot] = others[

@@ -43,6 +43,7 @@ class Mask(IntFlag):
 _CONTENT = int(Mask.MODIFY)
 _LOST = int(Mask.Q_OVERFLOW)
 _ISDIR = int(Mask.ISDIR)
+_NAMED = int(Mask.CREATE | Mask.DELETE | Mask.MOVED_FROM | Mask.MOVED_TO)
 _GONE = int(Mask.IGNORED)
 
 
@@ -67,6 +68,11 @@ class Event(NamedTuple):
     def gone(self) -> bool:
         """The last event of this watch."""
         return bool(self.mask & _GONE)
+
+    @property
+    def named(self) -> bool:
+        """A name came or went."""
+        return bool(self.mask & _NAMED)
 
     @property
     def content(self) -> bool:

@@ -44,31 +44,52 @@ class Input(NamedTuple):
     secret: bool
 
 
+class View(NamedTuple):
+    """What a reading takes beside what is declared: the files that a command has listed (``included``)."""
+
+    listed: tuple[str, ...] = ()
+    unlisted: str = ""
+    """Why they may not be all."""
+    mark: bytes = b""
+    """What then tells this state from another."""
+
+
 def patterns(spec: Spec) -> tuple[str, ...]:
     """Everything whose bytes are the service's configuration, secret ones included."""
     return (*spec.inputs, *spec.process.env_file, *spec.secret)
 
 
-def list_inputs(spec: Spec, file_limit: int, total_limit: int) -> tuple[Input, ...]:
-    """The inputs in byte order of their paths; limits are bytes, of one and of all. Raises UnusableError, Moved."""
+def list_inputs(
+    spec: Spec, file_limit: int, total_limit: int, listed: tuple[str, ...] = ()
+) -> tuple[Input, ...]:
+    """The inputs in byte order of their paths, ``listed`` ones among them; limits are bytes, of one and of all.
+
+    Raises UnusableError, Moved.
+    """
     try:
-        found = Expansion(patterns(spec))
+        found = Expansion(patterns(spec), listed)
         secret = Expansion(spec.secret)
     except TooManyError:
         why = f"with it the inputs are more than {MAX_FILES} files"
-        raise UnusableError("oversized_input", patterns(spec)[0], why) from None
+        raise UnusableError("oversized_input", (*patterns(spec), *listed)[0], why) from None
     for path, number in found.errors:
         raise UnusableError("unreadable_input", path, os.strerror(number))
     inputs = []
     total = 0
+    hidden_below = spec.secret if listed else ()
     for path in sorted(found.files, key=os.fsencode):
         stamp = _stamp(path, named=found.files[path])
         total += stamp.size
         _fits(path, stamp, total, file_limit, total_limit)
-        inputs.append(Input(path, stamp, path in secret.files))
+        inputs.append(Input(path, stamp, path in secret.files or _below(path, hidden_below)))
     # The same file under another name is as secret.
     hidden = {(i.stamp.dev, i.stamp.ino) for i in inputs if i.secret}
     return tuple(i._replace(secret=(i.stamp.dev, i.stamp.ino) in hidden) for i in inputs)
+
+
+def _below(path: str, secret: tuple[str, ...]) -> bool:
+    """A secret directory leaves out what editors leave lying about; who includes such a file makes it no less secret."""
+    return any(path.startswith(f"{one.rstrip('/')}/") for one in secret)
 
 
 def _fits(path: str, stamp: Stamp, total: int, file_limit: int, total_limit: int) -> None:

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+from agentd.core.plan import clash
 from agentd.core.spec import ProcessSpec, SocketKind, SocketSpec, Spec
-from agentd.ports import AdapterError, Key, Load, Own
+from agentd.ports import AdapterError, Key, LetGoError, Load, Own
 from agentd.system import holders, proctable, sockopen, steer, takeback
 from agentd.system.counting import Counting
+from agentd.system.fdstore import FdStore
 from agentd.system.held import Attach, Held, Member, member
 from agentd.system.listenfile import ListenFile, Noted
 
@@ -28,22 +32,39 @@ class _Service:
     """By the socket's name."""
     former: list[Held] = field(default_factory=list)
     """Declared otherwise by now; closed when the last generation that has it is gone."""
+    prepared: list[Held] = field(default_factory=list)
+    """Open, and no generation has them yet."""
+
+    @property
+    def all(self) -> list[Held]:
+        """Every address that it has open."""
+        return [*self.held.values(), *self.former, *self.prepared]
 
 
 class OsListeners:
-    """``Listeners`` and ``HeldSockets`` on Linux. All of it runs on the event loop's thread."""
+    """``Listeners``, ``Openings`` and ``HeldSockets`` on Linux. All of it runs on the event loop's thread."""
 
     def __init__(
-        self, directory: Path, say: Callable[[str], None], attach: Attach = steer.attach
+        self,
+        directory: Path,
+        say: Callable[[str], None],
+        attach: Attach = steer.attach,
+        store: FdStore | None = None,
     ) -> None:
-        """``directory``: where the order of listeners is written for the next agent. ``attach``: what steers a group."""
+        """``directory``: where the order of listeners is written for the next agent. ``attach``: what steers a group.
+
+        ``store``: what outlives the agent where no process has a listener; None: nothing does.
+        """
         self._attach = attach
+        self._store = store or FdStore({}, say)
         self._file = ListenFile(directory)
         self._say = say
         self._services: dict[str, _Service] = {}
         self._counting = Counting()
         self._lost: set[tuple[str, str]] = set()
         """Service and path of Unix listeners of ours that could not be taken back."""
+        self._waiting: list[asyncio.Future[None]] = []
+        """Who waits for an address to be closed."""
 
     def lend(
         self, key: Key, spec: Spec, *, beside: bool, slot: int = 0
@@ -58,7 +79,7 @@ class OsListeners:
             for one in spec.sockets:
                 self._take_up(service, one, spec.process)
                 if one.name not in service.held:
-                    service.held[one.name] = self._open(key.service, one, spec.process)
+                    service.held[one.name] = self._opened(key.service, one, spec.process)
                 found = service.held[one.name].lend(key.generation, beside=beside, slot=slot)
                 assert found.sock is not None
                 lent.append((one.name, found.sock.fileno()))
@@ -99,9 +120,67 @@ class OsListeners:
         """See ``Listeners.drop``."""
         known = self._services.pop(service, None)
         if known is not None:
-            for one in (*known.held.values(), *known.former):
+            for one in known.all:
                 self._close(one)
         self._file.remove(service)
+        self._keep(service)
+
+    def keep(self) -> dict[str, int]:
+        """Copies for other code in this process: of what nobody else has, and of what is stored, by what it is called there."""
+        found: dict[str, int] = {}
+        for service, known in self._services.items():
+            for name, held in known.held.items():
+                for one in held.stored:
+                    if one.sock is not None and (not one.users or self._store.has(one.inode)):
+                        called = self._store.called(f"{service}/{name}/{one.inode}", one.inode)
+                        found[called] = one.sock.dup().detach()
+        return found
+
+    def take_back(self, specs: Iterable[Spec]) -> None:
+        """Have what was stored for these services again: before their processes are adopted. The rest is given up."""
+        for spec in specs:
+            for one in spec.sockets:
+                self._regain(spec, one)
+        self._store.discard()
+
+    def settle(self) -> None:
+        """After all processes that live were adopted: who has died meanwhile has lost its listeners, and what is served is stored."""
+        for name, service in self._services.items():
+            lost = [one.settle() for one in service.held.values()]
+            if any(lost):
+                self._note(name)
+            else:
+                self._keep(name)
+
+    def prepare(self, spec: Spec, one: SocketSpec) -> None:
+        """See ``Openings.prepare``."""
+        known = self._services.get(spec.name)
+        if known is not None and any(held.spec.address == one.address for held in known.all):
+            return
+        opened = self._open(spec.name, one, spec.process)
+        self._services.setdefault(spec.name, _Service()).prepared.append(opened)
+
+    def declare(self, spec: Spec) -> None:
+        """See ``Openings.declare``. What cannot be as it is declared is said."""
+        service = self._services.get(spec.name)
+        if service is None:
+            return
+        self._retire_undeclared(service, spec)
+        for one in spec.sockets:
+            try:
+                self._take_up(service, one, spec.process)
+            except AdapterError as error:
+                self._say(error.what)
+        for unused in service.prepared:
+            self._close(unused)
+        service.prepared.clear()
+        self._note(spec.name)
+
+    async def freed(self) -> None:
+        """See ``Openings.freed``."""
+        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiting)
+        await waiting
 
     def adopt(self, key: Key, spec: Spec, pid: int) -> bool:
         """See ``HeldSockets.adopt``. What could not be had back is said.
@@ -138,7 +217,7 @@ class OsListeners:
     def close(self) -> None:
         """Let go of our copies; services that live on keep theirs, and the paths stay."""
         for service in self._services.values():
-            for one in (*service.held.values(), *service.former):
+            for one in service.all:
                 for each in one.members:
                     if each.sock is not None:
                         each.sock.close()
@@ -148,11 +227,44 @@ class OsListeners:
         known = self._services.get(service)
         return [] if known is None else [*known.held.values(), *known.former]
 
+    def _regain(self, spec: Spec, one: SocketSpec) -> None:
+        """What was stored for this address, whatever its service and name were then, in the order that was noted."""
+        where = one.path or one.port
+        kept = self._store.take(spec.name, where, partial(takeback.fits, spec=one))
+        if not kept:
+            return
+        there = {os.fstat(sock.fileno()).st_ino for sock in kept}
+        if one.kind is SocketKind.TCP:  # processes may have others of its group
+            with contextlib.suppress(OSError):  # a kernel without sock_diag
+                there |= sockopen.there(one)
+        noted = (n for n in self._file.read(spec.name).values() if n.address == one.address)
+        service = self._services.setdefault(spec.name, _Service())
+        held = self._as_noted(spec.name, one, next(noted, None), there)
+        service.held[one.name] = held
+        for sock in kept:
+            held.regain(sock)
+        try:
+            held.redeclare(one, spec.process)
+        except AdapterError as error:  # it listens, and that matters more
+            self._say(f"{spec.name}: kept over the restart, but {error.what}")
+
     def _open(self, service: str, spec: SocketSpec, process: ProcessSpec) -> Held:
+        if spec.kind is SocketKind.UDP:
+            self._store.settle()
         lost = (service, spec.path) in self._lost
         opened = sockopen.open_first(service, spec, process, instead=lost)
         self._lost.discard((service, spec.path))
         return Held(service, spec, [member(opened)], self._say, self._attach)
+
+    def _opened(self, service: str, spec: SocketSpec, process: ProcessSpec) -> Held:
+        """Raises LetGoError where another definition of ours has it to the end of a process."""
+        try:
+            return self._open(service, spec, process)
+        except AdapterError as error:
+            leaving = [one.spec for known in self._services.values() for one in known.former]
+            if error.errno == errno.EADDRINUSE and any(clash(one, spec) for one in leaving):
+                raise LetGoError(error.what, error.errno) from error
+            raise
 
     def _retire_undeclared(self, service: _Service, spec: Spec) -> None:
         """Addresses that are declared no more, or otherwise: they stay with the generations that have them."""
@@ -168,10 +280,11 @@ class OsListeners:
 
     def _take_up(self, service: _Service, spec: SocketSpec, process: ProcessSpec) -> None:
         """What listens at the same address already: opened anew it would be in the way of itself."""
-        same = (one for one in service.former if one.spec.address == spec.address)
+        there = (*service.former, *service.prepared)
+        same = (one for one in there if one.spec.address == spec.address)
         if spec.name not in service.held and (one := next(same, None)) is not None:
             one.redeclare(spec, process)
-            service.former.remove(one)
+            (service.former if one in service.former else service.prepared).remove(one)
             service.held[spec.name] = one
 
     def _close(self, held: Held) -> None:
@@ -179,12 +292,17 @@ class OsListeners:
         if held.spec.kind is SocketKind.UNIX:
             with contextlib.suppress(OSError):
                 os.unlink(held.spec.path)  # noqa: PTH108 - a plain path
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            if not one.done():
+                one.set_result(None)
 
     def _note(self, service: str) -> None:
         """A failed note costs the next agent the order, not this one its service."""
         known = self._services.get(service)
         if known is None or not known.held:
             self._file.remove(service)
+            self._keep(service)
             return
         notes = {
             name: Noted(
@@ -200,6 +318,17 @@ class OsListeners:
             self._file.write(service, notes)
         except OSError as error:
             self._say(f"{service}: cannot write down its listeners: {error.strerror}")
+        self._keep(service)
+
+    def _keep(self, service: str) -> None:
+        """After the note, so that what comes back is found in it."""
+        known = self._services.get(service)
+        stored = (
+            (name, m) for name, one in (known.held if known else {}).items() for m in one.stored
+        )
+        self._store.keep(
+            service, {m.inode: (name, m.sock.fileno()) for name, m in stored if m.sock is not None}
+        )
 
     def _take(
         self, service: _Service, key: Key, spec: SocketSpec, pid: int, noted: Noted | None
@@ -207,6 +336,11 @@ class OsListeners:
         """Take one back; why not, in a few words."""
         if noted is not None and noted.address != spec.address:
             noted = None
+        held = service.held.get(spec.name)
+        users = noted.members if noted is not None else ()
+        lent = [inode for inode, generations in users if key.generation in generations]
+        if held is not None and held.lent(lent, key.generation):
+            return None
         try:
             there = sockopen.there(spec)
             known = {i for i, _ in noted.members} if noted else set()
@@ -221,7 +355,6 @@ class OsListeners:
             if there & known:
                 self._lost.add((key.service, spec.path))
             return why
-        held = service.held.get(spec.name)
         if held is None:
             held = service.held[spec.name] = self._as_noted(key.service, spec, noted, there)
         if got is None:

@@ -113,10 +113,11 @@ class Snapshots:
         """Whether there is a manifest of this hash."""
         return os.path.exists(self._manifest(digest))  # noqa: PTH110
 
-    def put(self, manifest: Manifest, kept: Sequence[Kept]) -> None:
-        """Store the manifest, whose objects are there already. Raises OSError."""
+    def put(self, manifest: Manifest, kept: Sequence[Kept], unlisted: bytes = b"") -> None:
+        """Store the manifest, whose objects are there already; ``unlisted`` is in its hash. Raises OSError."""
         document = {
             "hash": manifest.hash,
+            "unlisted": unlisted.hex(),
             "version": manifest.version,
             "entries": [
                 {
@@ -211,6 +212,7 @@ class Snapshots:
                 for e in document["entries"]
             )
             version = str(document["version"])
+            unlisted = bytes.fromhex(document.get("unlisted", ""))
         except (
             OSError,
             ValueError,
@@ -218,7 +220,7 @@ class Snapshots:
             TypeError,
         ):  # absent, torn by a power cut, or a stranger's
             return None
-        if canonical(k.entry for k in kept) != digest:
+        if canonical((k.entry for k in kept), unlisted) != digest:
             return None
         return version, kept
 

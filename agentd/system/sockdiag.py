@@ -18,8 +18,8 @@ _BY_FAMILY = 20
 _REQUEST, _DUMP = 1, 0x300
 _ERROR, _DONE = 2, 3
 _NO_COOKIE = b"\xff" * 8
-_SHOW_NAME, _SHOW_PEER, _SHOW_QUEUE = 1, 4, 16
-_NAME, _PEER, _QUEUE = 0, 2, 4
+_SHOW_NAME, _SHOW_FILE, _SHOW_PEER, _SHOW_QUEUE = 1, 2, 4, 16
+_NAME, _FILE, _PEER, _QUEUE = 0, 1, 2, 4
 _LISTEN = 10
 _SYN_RECEIVED = 12
 """TCP_NEW_SYN_RECV; asked for as SYN_RECV, 3."""
@@ -89,6 +89,13 @@ def unix_peer(inode: int) -> int:
     """The inode of the other end of a connected Unix socket; 0: nobody has accepted it, or it is gone."""
     for _, attributes in _unix(inode, _SHOW_PEER):
         return int.from_bytes(attributes.get(_PEER, b"")[:4], sys.byteorder)
+    return 0
+
+
+def unix_file(inode: int) -> int:
+    """The lower 32 bits of the inode of the file that a Unix socket is bound to; 0: none that can be told."""
+    for _, attributes in _unix(inode, _SHOW_FILE):
+        return int.from_bytes(attributes.get(_FILE, b"")[:4], sys.byteorder)
     return 0
 
 

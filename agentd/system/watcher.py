@@ -13,7 +13,8 @@ import hashlib
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from agentd.system.expand import MAX_FILES, Expansion, Interest, TooManyError
+from agentd.core.included import Listed
+from agentd.system.expand import MAX_FILES, Expansion, Interest, TooManyError, beside, digest
 from agentd.system.hashing import Stamp
 from agentd.system.inotify import Event, Inotify, Mask
 from agentd.system.inputs import patterns
@@ -49,9 +50,18 @@ class Survey(NamedTuple):
 class InputWatcher:
     """The one inotify instance of the agent; surveys run in the given threads, everything else on the loop."""
 
-    def __init__(self, pool: Executor, kernel: Callable[[], Inotify] = Inotify) -> None:
-        """Does not fail: without inotify there are surveys with signatures and a problem."""
+    def __init__(
+        self,
+        pool: Executor,
+        kernel: Callable[[], Inotify] = Inotify,
+        listed: Callable[[Spec], Listed] = lambda _: Listed(),
+    ) -> None:
+        """Does not fail: without inotify there are surveys with signatures and a problem.
+
+        ``listed`` tells in any thread which files the inputs of a service include.
+        """
         self._pool = pool
+        self._listed = listed
         self._inotify: Inotify | None = None
         self._refused = ""
         try:
@@ -87,17 +97,19 @@ class InputWatcher:
         problem = self._refused
         armed: dict[str, Interest] = {}
         try:
-            walk = Expansion(patterns(spec), places=True)
+            listed = self._listed(spec)
+            doubtful = bool(listed.why)
+            walk = Expansion(patterns(spec), listed.paths, places=True, doubtful=doubtful)
             for _ in range(_ROUNDS):
                 if self._inotify is None or walk.places == armed:
                     break
                 armed = walk.places
                 points, problem = _arm(self._inotify, armed)
                 # What appeared between the walk and the watch made no event: look again.
-                walk = Expansion(patterns(spec), places=True)
+                walk = Expansion(patterns(spec), listed.paths, places=True, doubtful=doubtful)
         except TooManyError:
             return Survey((), b"", f"cannot watch {spec.name}: more than {MAX_FILES} inputs")
-        return Survey(points, _signature(walk), problem)
+        return Survey(points, _signature(walk) + _beside(listed), problem)
 
 
 def _arm(
@@ -123,6 +135,12 @@ def _why(error: OSError) -> str:
 
 def _shown(path: str) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _beside(listed: Listed) -> bytes:
+    """Differs when a name came or went where another file may be included, or one was written that may be."""
+    there = beside(listed.paths)
+    return digest(there.items() if listed.why else there) if there else b""
 
 
 def _signature(walk: Expansion) -> bytes:

@@ -54,6 +54,7 @@ class Report:
     output: tuple[str, ...]
     downtime_ms: float | None = None
     outage_ms: float | None = None
+    definition: tuple[str, ...] = ()
     not_taken: tuple[str, ...] = ()
     soak: Soak | None = None
     joined: bool = False
@@ -105,6 +106,7 @@ class Report:
                 for id_, one in self.instances
             ],
             "output": list(self.output),
+            "definition": list(self.definition),
             "not_taken": list(self.not_taken),
             "soak": None if self.soak is None else _soak(self.soak),
             "joined": self.joined,
@@ -160,6 +162,7 @@ def _report(told: Story, host_id: str) -> Report:
         ),
         instances=instances,
         output=judged.output if judged else (),
+        definition=next((j.definition for j in told.joined if j.definition), asked.definition),
         not_taken=judged.not_taken if judged else (),
         downtime_ms=told.downtime_ms,
         outage_ms=told.outage_ms,

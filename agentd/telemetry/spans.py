@@ -111,6 +111,9 @@ class _Tree:
         if taken is not None and phase.name != "settle":
             found["config.version"] = taken.version
             found["config.hash"] = taken.hash
+        first = self.told.snapshot
+        if phase.name == "snapshot" and not phase.is_back and first is not None and first.unlisted:
+            found["reload.inputs.unlisted"] = first.unlisted
         if phase.verified is not None:
             found["reload.verify.passes"] = phase.verified.passes
             found["reload.verify.failures"] = phase.verified.failures

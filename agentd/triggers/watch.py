@@ -42,13 +42,15 @@ class Event(Protocol):
     @property
     def gone(self) -> bool: ...  # noqa: D102
     @property
+    def named(self) -> bool: ...  # noqa: D102
+    @property
     def content(self) -> bool: ...  # noqa: D102
 
 
 class Interest(Protocol):
     """What matters of a watched place."""
 
-    def wants(self, name: str, *, is_dir: bool) -> bool:
+    def wants(self, name: str, *, is_dir: bool, named: bool, content: bool) -> bool:
         """Whether this name may be an input, or lead to one."""
 
 
@@ -175,6 +177,11 @@ class FileWatch:
             if self._closed:
                 return
 
+    def relisted(self, name: str) -> None:
+        """Other files are known to be included by the inputs of this service."""
+        if (service := self._services.get(name)) is not None:
+            self._survey(service)
+
     def close(self) -> None:
         """Stop watching and end the iteration; the descriptor goes with the last survey under way."""
         if self._closed:
@@ -201,7 +208,8 @@ class FileWatch:
                 touched = dict.fromkeys(self._services, True)
                 break
             for service, interest in self._listeners(event):
-                if interest.wants(event.name, is_dir=event.is_dir):
+                kind = {"is_dir": event.is_dir, "named": event.named, "content": event.content}
+                if interest.wants(event.name, **kind):
                     name = service.spec.name
                     touched[name] = touched.get(name, False) or not event.content
         for name, structural in touched.items():

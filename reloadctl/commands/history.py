@@ -16,6 +16,8 @@ def run(options: "dict[str, Any]") -> int:
         query += f"&service={quote(options['args'][0])}"
     if options["verdict"]:
         query += f"&verdict={options['verdict']}"
+    if options["starts"]:
+        query += "&starts=1"
     reply = get(options, f"/v1/reloads?{query}")
     if options["json"]:
         write_bytes(reply.body)

@@ -41,7 +41,7 @@ KillMode=process
 Delegate=yes
 OOMPolicy=continue
 TasksMax=infinity
-FileDescriptorStoreMax=1024
+FileDescriptorStoreMax=500
 RuntimeDirectory=agentd
 RuntimeDirectoryPreserve=yes
 {state}

@@ -26,6 +26,17 @@ def render(document: Document, view: Look) -> str:
     return view.plain("\n".join(lines)) + "\n"
 
 
+def outcomes(document: Document, view: Look) -> str:
+    """What became of each service whose process was started, restarted or replaced."""
+    from reloadctl.render.reload import render as verdict  # noqa: PLC0415 - not for plan
+
+    found = [verdict(entry, view) for entry in document.get("reloads") or ()]
+    for turned in document.get("turned_away") or ():
+        name = view.paint(line(turned["service"]), "bold")
+        found.append(view.plain(f"{name}  {view.paint(line(turned['detail']), 'yellow')}") + "\n")
+    return "".join(found)
+
+
 def _change(change: Document, wide: int, view: Look) -> str:
     mark, color = MARKS.get(change["action"], _CHANGED)
     parts = [f"{view.paint(mark, color)} {line(change['service']):{wide}}", change["action"]]

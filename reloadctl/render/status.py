@@ -88,8 +88,13 @@ def _troubles(service: Document) -> "list[tuple[str, str]]":
         )
     if following := service.get("next_start"):
         found.append((line(following["text"]), "red"))
+    if declined := service.get("definition"):
+        again = f"reloadctl reload {name}" if declined["in_force"] else "reloadctl apply"
+        text = f"{line(declined['text'])} ({again} tries it again)"
+        found.append((text, "red"))
     last = service["last_reload"]
-    if last and last["verdict"] in _TELLING:
+    same = declined and last and declined["reload_id"] == last["reload_id"]
+    if last and last["verdict"] in _TELLING and not same:
         message = f": {line(last['message'])}" if last.get("message") else ""
         found.append((f"last reload {last['verdict']}{message} (reloadctl show {name})", "red"))
     if poison := service.get("quarantine"):
@@ -103,11 +108,15 @@ def _troubles(service: Document) -> "list[tuple[str, str]]":
     if _drifted(config) and not service.get("running"):
         text = f"on disk is {short(config['on_disk'])}, live is {short(config['live'])}"
         found.append((f"{text} (reloadctl reload {name})", "yellow"))
+    if unlisted := config.get("unlisted"):
+        found.append((f"{line(unlisted)}; what is on disk may be more than is known", "yellow"))
     found += [(_beside(i), "yellow") for i in service["instances"] if not i.get("serves", True)]
     found += _not_sure_yet(service)
-    for key, verb in (("running", "runs"), ("waiting", "waits")):
-        if service.get(key):
-            found.append((f"reload {service[key]} {verb}", "yellow"))
+    found += [
+        (f"reload {service[key]} {verb}", "yellow")
+        for key, verb in (("running", "runs"), ("waiting", "waits"))
+        if service.get(key)
+    ]
     return found
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from agentd.api.exchange import Limits
 from agentd.api.peers import Peer
 from agentd.api.server import Api
-from agentd.applying import Planned
+from agentd.applying import Applied, Planned
 from agentd.config.access import Access, Anyone, Group
 from agentd.config.definitions import AgentSpec
 from agentd.config.definitions import Definitions as Loaded
@@ -234,7 +234,7 @@ class Files:
         self.read: list[str] = []
         self.kept = 0
 
-    async def snapshot(self, spec: Spec, *, keep: bool) -> Any:
+    async def snapshot(self, spec: Spec, *, keep: bool, anew: bool = False) -> Any:
         self.kept += keep
         self.read.append(spec.name)
         await asyncio.sleep(0)
@@ -332,16 +332,22 @@ class Definitions:
         self.warnings: tuple[str, ...] = ()
         self.mistakes: tuple[Mistake, ...] = ()
         self.applied: list[f.Cause] = []
+        self.asked: dict[str, asyncio.Future[Any]] = {}
+        """Of which services it wants to know what is done; a test answers."""
+        self.then: list[Callable[[], None]] = []
+        """What happens as soon as it is applied."""
 
     async def plan(self) -> Planned:
         if self.mistakes:
             raise ConfigErrors(self.mistakes)
         return Planned(Loaded(AgentSpec(), (), self.warnings), self.changes, self.later)
 
-    async def apply(self, cause: f.Cause) -> Planned:
+    async def apply(self, cause: f.Cause) -> Applied:
         planned = await self.plan()
         self.applied.append(cause)
-        return planned
+        for what in self.then:
+            asyncio.get_running_loop().call_soon(what)
+        return Applied(planned, self.asked)
 
 
 class Upgrading:

@@ -224,6 +224,9 @@ async def test_a_check_of_what_is_not_there_or_does_not_stand_still(tmp_path: Pa
         reply = await stage.post("/v1/services/web/check")
         assert (reply.exit, reply.json["verdict"]) == (150, "rejected")
         assert "changed while" in reply.json["error"]
+        disk["web"] = replace(NEW, unlisted="nginx says no")
+        reply = await stage.post("/v1/services/web/check")
+        assert (reply.exit, reply.json["error"]) == (150, "nginx says no")
         stage.runtime.put(ready("web", spec=spec("web", reload=ReloadSpec())))
         disk["web"] = NEW
         reply = await stage.post("/v1/services/web/check")

@@ -50,7 +50,8 @@ async def test_a_reload_whole(tmp_path: Path) -> None:
         "error": None, "message": "", "reason": "new certificate", "user": "root",
         "hash_before": OLD.hash, "hash_after": NEW.hash, "version_before": OLD.version, "version_after": NEW.version,
         "changed": [], "attributes": [], "requested_at": "2026-11-22T10:00:00.000000Z", "duration_ms": 0.0,
-        "downtime_ms": None, "outage_ms": None, "phase": None, "phases": [], "output": [], "not_taken": [], "on_trial": None, "soak": None,
+        "downtime_ms": None, "outage_ms": None, "phase": None, "phases": [], "output": [], "definition": [],
+        "not_taken": [], "on_trial": None, "soak": None,
         "joined": False,
     }  # fmt: skip
 

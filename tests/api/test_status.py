@@ -20,7 +20,7 @@ from agentd.core.manifest import Entry, Manifest, Missing
 from agentd.core.memory import Attempt, Want
 from agentd.core.process import Identity
 from agentd.core.service import Service
-from agentd.core.spec import WatchSpec
+from agentd.core.spec import Included, WatchSpec
 from agentd.ports import AdapterError
 from agentd.wire import Verdict
 from tests.api.stage import (
@@ -48,8 +48,8 @@ UP = {
     ],
     "ready_instances": 1, "declared_instances": 1, "restarts": 0,
     "config": {"desired": NEW.hash, "on_disk": NEW.hash, "last_attempted": None, "live": NEW.hash, "in_sync": True,
-               "version": NEW.version, "missing": None},
-    "next_start": None, "quarantine": None, "running": None, "waiting": None, "on_trial": None, "soak": None,
+               "version": NEW.version, "missing": None, "unlisted": None},
+    "next_start": None, "definition": None, "quarantine": None, "running": None, "waiting": None, "on_trial": None, "soak": None,
     "last_reload": None,
 }  # fmt: skip
 TROUBLED = {
@@ -57,9 +57,9 @@ TROUBLED = {
     "hold": {"reason": "freeze", "user": "alice"}, "instances": [], "ready_instances": 0, "declared_instances": 1,
     "restarts": 2,
     "config": {"desired": BAD.hash, "on_disk": BAD.hash, "last_attempted": BAD.hash, "live": None, "in_sync": None,
-               "version": None, "missing": None},
+               "version": None, "missing": None, "unlisted": None},
     "next_start": {"verdict": "rejected", "version": BAD.version, "hash": BAD.hash,
-                   "text": f"next restart loads REJECTED {BAD.version}"},
+                   "text": f"next restart loads REJECTED {BAD.version}"}, "definition": None,
     "quarantine": {"hash": BAD.hash, "version": BAD.version, "reason": "line 3"}, "running": None, "waiting": None,
     "on_trial": None,
     "soak": None,
@@ -212,7 +212,7 @@ def test_only_so_many_processes_are_looked_at_for_one_request() -> None:
 class Hanging(Files):
     """Readings that do not come back, and so are counted."""
 
-    async def snapshot(self, spec: Any, *, keep: bool) -> Any:
+    async def snapshot(self, spec: Any, *, keep: bool, anew: bool = False) -> Any:
         self.read.append(spec.name)
         await asyncio.Event().wait()
 
@@ -293,6 +293,31 @@ async def test_stamps_tell_whether_to_read_again(change: str, tmp_path: Path) ->
     assert len(files.read) == (3 if change in ("bytes", "another", "gone") else 2)
 
 
+def test_beside_a_file_that_is_included_another_may_be(tmp_path: Path) -> None:
+    path = tmp_path / "parts/a.conf"
+    path.parent.mkdir()
+    manifest = on_disk(path, "one", 0)
+    of = Included(("x",), "(.)")
+    for one, around in ((spec("web"), False), (spec("web", inputs=(), included=of), True)):
+        places, _ = survey.stand(Files(), one, manifest)
+        assert (str(path.parent) in places) is around
+
+
+@looped
+async def test_what_cannot_be_listed_is_told() -> None:
+    doubtful = replace(NEW, unlisted="nginx says no")
+    files = Files()
+    files.on_disk["web"] = doubtful
+    runtime = SimpleNamespace(on_disk={}, machine=SimpleNamespace(files=files))
+    reader = Disk(runtime)  # type: ignore[arg-type]
+    alone = ready("web", spec=spec("web", inputs=(), included=Included(("x",), "(.)")))
+    async with asyncio.TaskGroup() as tasks:
+        reader.open(tasks)
+        await reader.refresh([alone], named=True)
+    told = views.service(alone, reader.newest("web"), (costs.Cost(),), lambda _, __: "")
+    assert told["config"]["unlisted"] == "nginx says no"
+
+
 def test_a_fresh_stamp_proves_nothing(tmp_path: Path) -> None:
     path = tmp_path / "a.conf"
     manifest = on_disk(path, "one", 0)
@@ -334,7 +359,7 @@ async def test_a_watched_service_is_read_only_when_nobody_else_does() -> None:
 @looped
 async def test_what_cannot_be_read_is_missing() -> None:
     class Broken(Files):
-        async def snapshot(self, spec: Any, *, keep: bool) -> Any:
+        async def snapshot(self, spec: Any, *, keep: bool, anew: bool = False) -> Any:
             raise AdapterError("cannot read the host key")
 
     runtime = SimpleNamespace(on_disk={}, machine=SimpleNamespace(files=Broken()))

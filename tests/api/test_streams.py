@@ -68,7 +68,7 @@ async def test_events_from_now_on_and_since(tmp_path: Path) -> None:
             "seq": 2, "time": "2026-11-22T10:00:00.000000Z", "kind": "requested", "service": "web", "reload_id": ID,
             "fields": {"trace_id": TRACE, "handle": "signal", "cause": cause, "hash_before": None,
                        "version_before": None, "link": "", "must_act": True, "require_proof": False,
-                       "restore": "", "confirm_within": None, "attributes_before": []},
+                       "restore": "", "confirm_within": None, "attributes_before": [], "definition": []},
         }  # fmt: skip
         assert checked["fields"] == {"executable": "nginx", "exit_code": 1, "timed_out": False}
         assert (baseline["kind"], baseline["fields"]) == ("baseline_taken", {})

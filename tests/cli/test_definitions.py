@@ -22,7 +22,7 @@ from tests.cli.canned import (
     problem,
     reply,
 )  # fmt: skip
-from tests.cli.documents import status
+from tests.cli.documents import ID, TRACE, reload, status
 
 Agent = Callable[..., Canned]
 Ctl = Callable[..., tuple[int, str, str]]
@@ -77,10 +77,72 @@ def test_what_is_asked(agent: Agent, ctl: Ctl) -> None:
     ctl(server, "apply", "--reason", "new limits")
     assert [(r.method, r.path) for r in server.requests] == [
         ("GET", "/v1/plan"),
-        ("POST", "/v1/apply"),
-        ("POST", "/v1/apply"),
+        *[("POST", "/v1/apply")] * 2,
     ]
-    assert [r.json for r in server.requests[1:]] == [{"reason": ""}, {"reason": "new limits"}]
+    ctl(server, "apply", "--no-wait")
+    ctl(server, "apply", "--timeout", "3s")
+    asked = {"reason": "", "wait": True, "timeout_s": None}
+    assert [r.json for r in server.requests[1:]] == [
+        asked,
+        asked | {"reason": "new limits"},
+        asked | {"wait": False},
+        asked | {"timeout_s": 3.0},
+    ]
+
+
+REFUSED = reload("refused", handle="replace", message="it never came up", definition=["command"])
+OUTCOMES = {
+    "reloads": [REFUSED, reload(service="job", trigger="start", changed=[])],
+    "turned_away": [{"service": "db", "exit": 7, "detail": "db waits for disk, which is down"}],
+}
+BECAME = """\
+web  refused  3f2c9a1b77de → 9be01d4a02c1  182 ms  observed by workers
+  ~ /etc/nginx/nginx.conf  modified
+  it never came up
+  see: reloadctl show web
+job  applied  3f2c9a1b77de → 9be01d4a02c1  182 ms  observed by workers
+db  db waits for disk, which is down
+"""
+
+
+def test_what_became_of_each_and_the_agents_exit_code(agent: Agent, ctl: Ctl) -> None:
+    told = document(applied=True, **MORE) | OUTCOMES
+    server = agent(reply(told, code=151))
+    assert ctl(server, "apply") == (151, f"{TEXT}applied: 4 services\n{BECAME}", "")
+    code, out, err = ctl(server, "--json", "apply")
+    assert (code, json.loads(out), err) == (151, told, "")
+
+
+def test_what_is_not_waited_for_can_be_followed(agent: Agent, ctl: Ctl) -> None:
+    told = document(applied=True, changes=[change("web", "start")])
+    begun = {"reload_id": ID, "trace_id": TRACE, "service": "web", "verdict": None}
+    server = agent(reply(told | {"reloads": [begun], "turned_away": []}, status=202))
+    code, out, _ = ctl(server, "apply", "--no-wait")
+    assert (code, out.splitlines()[-1]) == (0, f"  follow it with: reloadctl wait {ID}")
+
+
+def test_an_agent_that_dies_while_it_applies(agent: Agent, ctl: Ctl) -> None:
+    code, out, err = ctl(agent(HANG_UP), "apply")
+    assert (code, out) == (156, "")
+    assert err.endswith("it may go on; see it with: reloadctl history --starts\n")
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_ctrl_c_ends_the_waiting_for_what_was_applied(agent: Agent, *, as_json: bool) -> None:
+    server = agent(HOLD)
+    words = ("--json", "apply") if as_json else ("apply",)
+    child = subprocess.Popen(
+        command("--socket", server.path, *words),
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert server.asked.wait(10)
+    child.send_signal(signal.SIGINT)
+    out, err = child.communicate(timeout=10)
+    assert child.returncode == 130
+    told = json.loads(out)["detail"] if as_json else err.decode()
+    assert "what was begun goes on; see it with: reloadctl history --starts" in told
 
 
 @pytest.mark.parametrize(

@@ -242,6 +242,8 @@ def test_history(agent: Agent, ctl: Ctl) -> None:
         "/v1/reloads?limit=20",
         "/v1/reloads?limit=5&service=web&verdict=rolled_back",
     ]
+    ctl(server, "history", "web", "--starts")
+    assert server.requests[-1].path == "/v1/reloads?limit=20&service=web&starts=1"
     assert ctl(server, "show", TRACE) == (0, HISTORY, ""), "a trace with several reloads is listed"
     assert ctl(agent(reply({"reloads": []})), "history") == (0, "no reloads\n", "")
 

@@ -64,6 +64,12 @@ def test_the_table_and_what_is_wrong(agent: Agent, ctl: Ctl) -> None:
     assert (server.requests[0].method, server.requests[0].path) == ("GET", "/v1/status")
 
 
+def test_what_cannot_be_listed_is_said(agent: Agent, ctl: Ctl) -> None:
+    config = service()["config"] | {"unlisted": "nginx says no"}
+    _, out, _ = ctl(agent(reply(status(service(config=config)))), "status")
+    assert out.splitlines()[-1] == "web: nginx says no; what is on disk may be more than is known"
+
+
 def test_all_is_well(agent: Agent, ctl: Ctl) -> None:
     code, out, err = ctl(agent(reply(status(service()))), "status")
     assert (code, len(out.splitlines()), err) == (0, 2, "")
@@ -247,3 +253,14 @@ def test_the_clock_by_hand_is_the_calendars(year: int, month: int) -> None:
     moment = dt.datetime(year, month, 28, 23, 59, 30, 0, dt.UTC)
     assert epoch(moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")) == moment.timestamp()
     assert epoch("yesterday") == 0
+
+
+@pytest.mark.parametrize("in_force", [False, True])
+def test_a_definition_that_was_not_taken(agent: Agent, ctl: Ctl, *, in_force: bool) -> None:
+    """It is the last reload too: that is told once."""
+    told = {"reload_id": ID, "verdict": "refused", "keys": ["command"], "in_force": in_force}
+    last = {"reload_id": ID, "verdict": "refused", "at": before(minutes=3), "trigger": "cli"}
+    web = service(definition=told | {"text": "it was REFUSED: why"}, last_reload=last)
+    shown = ctl(agent(reply(status(web))), "status")[1].splitlines()[2:]
+    again = "reload web" if in_force else "apply"
+    assert shown == ["", f"web: it was REFUSED: why (reloadctl {again} tries it again)"]

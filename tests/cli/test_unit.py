@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from agentd.system.fdstore import MOST
 from reloadctl.commands.unit import quoted, unit
 from reloadctl.declare import VERBS
 from tests.cli.canned import command, environment
@@ -41,7 +42,7 @@ KillMode=process
 Delegate=yes
 OOMPolicy=continue
 TasksMax=infinity
-FileDescriptorStoreMax=1024
+FileDescriptorStoreMax=500
 RuntimeDirectory=agentd
 RuntimeDirectoryPreserve=yes
 StateDirectory=agentd
@@ -57,6 +58,10 @@ PLACES = ("/opt/agentd/bin/agentd", "/opt/agentd/bin/reloadctl")
 
 def test_the_host_s_unit() -> None:
     assert unit(*PLACES, user=False) == SYSTEM
+
+
+def test_the_agent_counts_on_the_store_of_this_unit() -> None:
+    assert f"FileDescriptorStoreMax={MOST}\n" in SYSTEM
 
 
 def test_a_user_s_unit() -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from agentd import recipes
-from agentd.config.loader import load
-from agentd.core.spec import Check, ReadyAfter, ReadyProbe, Spec, WorkersProbe
+from agentd.config.loader import ConfigErrors, load
+from agentd.core.spec import Check, Included, ReadyAfter, ReadyProbe, Spec, WorkersProbe
 from agentd.core.steps import Replace, RunCommand, SendSignal
 from agentd.evidence import Delivered, Reply, Workers
 
@@ -202,11 +202,34 @@ def test_a_program_the_recipe_does_not_know_gets_no_check_but_a_warning(tmp_path
     path.write_text('[service.web]\nrecipe = "nginx"\ncommand = ["sh", "-c", "exec nginx"]\n')
     loaded = load(path)
     assert loaded.services[0].reload.check is None
-    assert len(loaded.warnings) == 1
-    assert (
-        "service.web.reload.check: cannot be made from the command: sh is not nginx"
-        in loaded.warnings[0]
-    )
+    assert loaded.services[0].included is None
+    no_check, no_list = loaded.warnings
+    what = "cannot be made from the command: sh is not nginx"
+    assert f"service.web.reload.check: {what}" in no_check
+    assert f"service.web.included: {what}; list what its files include among inputs" in no_list
+    path.write_text(path.read_text() + "included = false\n")
+    assert load(path).warnings == (no_check,)
+
+
+def test_what_a_server_includes_is_listed_by_itself_unless_the_operator_says_how(
+    tmp_path: Path,
+) -> None:
+    command = 'command = ["/usr/sbin/nginx", "-g", "daemon off;", "-c", "/etc/n.conf", "-q"]'
+    found = service(tmp_path, command).included
+    argv = ("/usr/sbin/nginx", "-T", "-q", "-g", "daemon off;", "-c", "/etc/n.conf")
+    assert found == Included(argv, "^# configuration file (.+):$")
+    assert service(tmp_path, command, "included = false").included is None
+    own = 'included = { command = ["ls"], pattern = "^(/.*)$", timeout = "2s" }'
+    assert service(tmp_path, command, own).included == Included(("ls",), "^(/.*)$", 2.0)
+    with pytest.raises(ConfigErrors, match=r"has not one group; write one around what is the path"):
+        service(tmp_path, command, 'included = { command = ["ls"], pattern = "^/.*$" }')
+
+
+def test_an_input_may_be_what_is_included_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "agentd.toml"
+    text = '[service.web]\nrecipe = "nginx"\ncommand = ["nginx"]\nwatch = true\n'
+    path.write_text(text + 'reload.on_failure = "restore"\n')
+    assert load(path).warnings == ()
 
 
 def test_what_the_operator_sets_wins(tmp_path: Path) -> None:

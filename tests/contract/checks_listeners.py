@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Protocol
 
 from agentd.core.spec import Spec
-from agentd.ports import Key, Listeners
+from agentd.ports import Key, Listeners, Openings
 
 G1, G2, G3 = (Key("web", n) for n in (1, 2, 3))
 
 
 class Rig(Protocol):
     listeners: Listeners
+    openings: Openings
     spec: Spec
     """With one TCP socket, named http."""
 
@@ -219,6 +221,29 @@ def check_dropped_is_refused(make: Make) -> None:
         assert not rig.listeners.switch(G2)
         rig.listeners.release(G1)
         rig.listeners.drop("web")
+
+
+def check_what_is_prepared_waits_for_a_generation(make: Make) -> None:
+    with make() as rig:
+        rig.openings.prepare(rig.spec, rig.spec.sockets[0])
+        rig.openings.prepare(rig.spec, rig.spec.sockets[0])
+        assert rig.connect(), "it is open"
+        assert rig.accept(lend(rig, G1)) == 1
+
+
+def check_what_is_not_in_force_is_closed(make: Make) -> None:
+    with make() as rig:
+        rig.openings.declare(rig.spec)  # of one that has nothing there is nothing to keep
+        rig.openings.prepare(rig.spec, rig.spec.sockets[0])
+        rig.openings.declare(replace(rig.spec, sockets=()))
+        assert not rig.connect()
+        first = lend(rig, G1)
+        rig.openings.declare(replace(rig.spec, sockets=()))
+        assert rig.connect(), "not before the last who has it is gone"
+        assert rig.accept(first) == 1
+        rig.openings.declare(rig.spec)  # and back
+        rig.listeners.release(G1)
+        assert rig.connect(), "clients wait"
 
 
 CHECKS: list[Check] = [

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,6 +86,31 @@ def test_the_end_of_long_output_is_kept_in_whole_lines() -> None:
         numbers = [int(line) for line in result.output[:-1]]
         assert numbers == list(range(numbers[0], 40001))
         assert KEEP - 10 <= sum(len(line) + 1 for line in result.output[:-1]) <= KEEP
+
+    run(test)
+
+
+def test_what_is_looked_for_is_found_in_all_of_the_output() -> None:
+    """More than is kept of it, over the ends of what one read gives, and in a last line without an end."""
+    script = """
+import sys
+for n in range(9000):
+    sys.stdout.buffer.write(b"# file /etc/%05d\\xff:\\n" % n + b"x" * 40 + b"\\n")
+sys.stdout.buffer.write(b"y" * 70000 + b"# file /too/long:\\n")
+sys.stdout.buffer.write(b"# file /last:")
+"""
+
+    async def test(rig: OsRig) -> None:
+        found = "^# file (.+):$"
+        order = replace(rig.command(sys.executable, "-c", script), find=found)
+        result = await rig.commands.run(order)
+        assert result.exit_code == 0
+        assert result.found == (*(f"/etc/{n:05}\udcff" for n in range(9000)), "/last")
+        assert sum(map(len, result.output)) <= 64 * 1024
+        endless = "while True: print('# file /a:')"
+        order = replace(rig.command(sys.executable, "-c", endless, timeout=1.0), find=found)
+        result = await rig.commands.run(order)
+        assert (result.timed_out, result.found) == (True, ())
 
     run(test)
 

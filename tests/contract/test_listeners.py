@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import itertools
@@ -18,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from agentd.core.spec import Family, ProcessSpec, SocketKind, SocketSpec, Spec
-from agentd.ports import AdapterError, Key
+from agentd.ports import AdapterError, Key, LetGoError
 from agentd.system import sockopen, steer
 from agentd.system.listeners import OsListeners
 from tests.contract import checks_listeners
@@ -47,7 +48,7 @@ class RealRig:
         self.spec = web(SocketSpec("http", TCP, bound, self.port, family=family))
         self.said: list[str] = []
         self.directory = directory
-        self.listeners = OsListeners(directory, self.said.append)
+        self.listeners = self.openings = OsListeners(directory, self.said.append)
         self.clients = contextlib.ExitStack()
 
     def connect(self) -> bool:
@@ -107,7 +108,7 @@ class FakeRig:
 
     def __init__(self) -> None:
         self.world = World({})
-        self.listeners = FakeListeners(Agent(self.world))
+        self.listeners = self.openings = FakeListeners(Agent(self.world))
         self.spec = web(SocketSpec("http", TCP, "127.0.0.1", 80))
 
     def connect(self) -> bool:
@@ -449,6 +450,79 @@ def test_a_changed_address_is_opened_and_the_former_one_stays_while_it_is_used(
         burst(a)
     burst(b)
     assert hits(second) == [30]
+    listeners.drop("web")
+
+
+def test_an_address_that_is_busy_is_not_prepared(tmp_path: Path) -> None:
+    listeners, _, _ = held(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        one = SocketSpec("http", TCP, "127.0.0.1", busy.getsockname()[1])
+        with pytest.raises(AdapterError, match="in use"):
+            listeners.prepare(web(one), one)
+        listeners.declare(web(one))
+    listeners.close()
+
+
+def test_a_definition_that_is_not_taken_gives_its_address_back(tmp_path: Path) -> None:
+    """The former one keeps its own, under the same name, with its place in the note for the next agent."""
+    a, b = free_port(), free_port()
+    listeners, spec, said = held(tmp_path, SocketSpec("http", TCP, "127.0.0.1", a))
+    ((_, first),) = listeners.lend(G1, spec, beside=False)
+    changed = web(SocketSpec("http", TCP, "127.0.0.1", b))
+    listeners.prepare(changed, changed.sockets[0])
+    ((_, second),) = listeners.lend(G2, changed, beside=True)
+    burst(b)
+    assert hits(second) == [30], "what was prepared is what it gets"
+    listeners.declare(spec)
+    assert listeners.switch(G1)
+    listeners.release(G2)
+    with pytest.raises(ConnectionRefusedError):
+        burst(b)
+    burst(a)
+    assert hits(first) == [30]
+    assert f"127.0.0.1:{a}" in "".join(p.read_text() for p in (tmp_path / "run").iterdir())
+    listeners.drop("web")
+    assert said == []
+
+
+def test_an_address_that_moves_to_another_service_is_told_apart_from_one_that_is_taken(
+    tmp_path: Path,
+) -> None:
+    path = str(tmp_path / "x.sock")
+    for one in (SocketSpec("t", TCP, "127.0.0.1", free_port()), SocketSpec("u", UNIX, path=path)):
+        listeners, spec, _ = held(tmp_path, one)
+        listeners.lend(G1, spec, beside=False)
+        other, key = replace(spec, name="api"), Key("api", 1)
+        with pytest.raises(AdapterError, match="in use") as refused:
+            listeners.lend(key, other, beside=False)
+        assert not isinstance(refused.value, LetGoError)
+        listeners.declare(web())
+        with pytest.raises(LetGoError):
+            listeners.lend(key, other, beside=False)
+
+        async def handed_on(agent: OsListeners = listeners, to: Spec = other) -> None:
+            freed = asyncio.create_task(agent.freed())
+            given_up = asyncio.create_task(agent.freed())
+            await asyncio.sleep(0)
+            given_up.cancel()
+            await asyncio.sleep(0)
+            agent.release(G1)
+            await asyncio.wait_for(freed, 5)
+            assert agent.lend(Key("api", 1), to, beside=False)
+
+        asyncio.run(handed_on())
+        listeners.drop("api")
+        listeners.close()
+
+
+def test_an_owner_that_is_not_there_any_more_is_said(tmp_path: Path) -> None:
+    path = str(tmp_path / "x.sock")
+    listeners, spec, said = held(tmp_path, SocketSpec("u", UNIX, path=path))
+    listeners.lend(G1, spec, beside=False)
+    listeners.declare(web())
+    listeners.declare(web(SocketSpec("u", UNIX, path=path, user="nobody-at-all")))
+    assert len(said) == 1
+    assert "no such owner: nobody-at-all" in said[0]
     listeners.drop("web")
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agentd.core.spec import Spec, WatchSpec
+from agentd.core.included import Listed
+from agentd.core.spec import Included, Spec, WatchSpec
 from agentd.system.files import OsFiles
 from agentd.system.inotify import Event, Inotify, Mask, parse
 from agentd.system.watcher import InputWatcher, Survey
@@ -58,10 +59,14 @@ class World:
         self.problems: list[str] = []
         self.beacon = Path(self.write("beacon/b", b""))
         self.files = OsFiles(root / "s", root / "k")
-        self.ears = Overheard(self.files._pool, kernel)
+        self.listed = Listed()
+        self.ears = Overheard(self.files._pool, kernel, self._known)
         self.trigger = FileWatch(asyncio.get_running_loop(), self, self.problems.append)
         self.requests: AsyncIterator[ReloadRequest] = self.trigger.requests()
         self.services: list[Spec] = []
+
+    def _known(self, one: Spec) -> Listed:
+        return self.listed if one.included else Listed()
 
     def watcher(self) -> InputWatcher:
         return self.ears
@@ -319,6 +324,57 @@ def test_files_appear_where_a_wildcard_looks(tmp_path: Path) -> None:
     play(tmp_path, story)
 
 
+def test_beside_a_file_that_was_listed_every_name_that_comes_or_goes_matters(
+    tmp_path: Path,
+) -> None:
+    """It is asked then what is included; a log that is written there is not worth a look, unless nobody can tell."""
+
+    async def story(world: World) -> None:
+        main, part = world.write("etc/main"), world.write("parts/a")
+        log = Path(world.write("parts/log"))
+        world.listed = Listed((main, part))
+        web = watched(spec(main, included=Included(("x",), "(.)")))
+        await world.watch([web])
+        Path(part).write_bytes(b"2")
+        assert await world.said() == {"web"}
+        log.write_bytes(b"2")
+        assert await world.said() == set()
+        world.write("parts/b")
+        assert await world.said() == {"web"}
+        world.write("parts/b~")
+        assert await world.said() == set()
+        world.remove("parts/b")
+        assert await world.said() == {"web"}
+        world.remove("parts/a")
+        assert await world.said() == {"web"}
+        world.write("parts/a")
+        assert await world.said() == {"web"}
+
+        world.listed = Listed((main, part), "cannot be told")
+        world.trigger.relisted("web")
+        world.trigger.relisted("another")
+        assert await world.said() == {"web"}, "what was written before it listened"
+        log.write_bytes(b"3")
+        assert await world.said() == {"web"}
+
+    play(tmp_path, story)
+
+
+def test_without_watches_the_rescan_finds_a_new_file_beside_one_that_was_listed(
+    tmp_path: Path,
+) -> None:
+    async def story(world: World) -> None:
+        main = world.write("etc/main")
+        world.listed = Listed((main,))
+        web = watched(spec(main, included=Included(("x",), "(.)")), rescan=0.02)
+        world.trigger.set([web])
+        assert await world.hint() == "web"
+        world.write("etc/new")
+        assert await world.hint() == "web"
+
+    play(tmp_path, story, refuses)
+
+
 def test_a_directory_is_watched_as_it_grows(tmp_path: Path) -> None:
     async def story(world: World) -> None:
         world.write("d/a")
@@ -501,7 +557,7 @@ def test_a_closed_directory_on_the_way_is_no_problem(tmp_path: Path) -> None:
 class Names:
     names: tuple[str, ...]
 
-    def wants(self, name: str, *, is_dir: bool) -> bool:
+    def wants(self, name: str, *, is_dir: bool, **_: bool) -> bool:
         return name in self.names and not is_dir
 
 

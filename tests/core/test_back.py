@@ -15,7 +15,7 @@ from agentd.core.manifest import Missing
 from agentd.core.reload_value import Stage
 from agentd.core.spec import Check, OnFailure
 from agentd.core.steps import Baseline, Grade, Restart
-from agentd.wire import Verdict
+from agentd.wire import Trigger, Verdict
 from tests.core.make import BAD, PERSON, Agent, Says, agent, manifest, spec, survivor
 from tests.core.test_reload import phases
 from tests.core.test_verify import by_replace, fails, passes, replaced, taken, up, verified
@@ -471,18 +471,55 @@ def two(s: Spec) -> Agent:
     return a
 
 
-def test_of_several_instances_none_is_put_back_by_itself() -> None:
-    """Two configurations would run, and one of the instances is all that it was found at."""
+def test_of_several_instances_what_was_bad_is_put_back_by_another_reload() -> None:
+    """Two configurations run meanwhile: the verdict says so, and the roll-back goes through all of them."""
     a = two(verified(on_failure=BACK))
     taken(a)
+    a.feed(ev.HoldAsked("web", PERSON))
     fails(a)
     j, s = a.judged, a.service()
     assert j.verdict is Verdict.FAILED
-    assert "of several instances none is put back by itself" in j.message
+    assert j.message.endswith("2 times in a row; 1 is put back by a reload of its own")
     assert [one.became for one in j.instances] == ["not_taken", "untouched"]
     assert s.quarantine is not None
-    assert s.quarantine.hash == "sha256:2"
+    assert (s.quarantine.hash, s.live) == ("sha256:2", None)
     assert a.told(facts.RollingBack) == []
+    back = a.told(facts.Requested)[-1]
+    assert (back.cause.trigger, back.link, back.restore) == (
+        Trigger.ROLLBACK,
+        j.reload_id,
+        "sha256:1",
+    )
+    assert back.cause.reason == j.message
+    a.feed(ev.Restored(a.last(fx.Restore).token, 1))
+    a.read(1)
+    for _ in range(2):
+        a.baseline()
+        a.signalled()
+        a.sight("confirmed")
+        passes(a)
+    a.read(1)
+    assert (a.judged.verdict, a.service().live) == (Verdict.APPLIED, manifest(1))
+    assert a.service().quarantine is not None
+    assert len(a.verdicts) == 4
+
+
+def test_of_several_instances_none_is_touched_where_none_has_taken_it() -> None:
+    a = two(verified(on_failure=BACK))
+    a.reload()
+    a.act(2)
+    a.sight("contradicted")
+    assert a.judged.verdict is Verdict.REFUSED
+    assert "; no instance has taken it, and the inputs stay as they are" in a.judged.message
+    assert (a.service().running, a.service().waiting) == (None, None)
+
+
+def test_several_instances_with_nothing_good_to_put_back_stay() -> None:
+    a = two(verified(on_failure=BACK))
+    taken(a, 1)
+    fails(a)
+    assert a.judged.message.endswith("; these very bytes were good before")
+    assert a.service().waiting is None
 
 
 def test_of_several_instances_each_is_asked_in_its_turn() -> None:

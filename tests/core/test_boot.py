@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -12,7 +13,14 @@ from agentd.core import facts
 from agentd.core.boot import Left
 from agentd.core.facts import Cause, Record
 from agentd.core.memory import Hold, Memory, Want
-from agentd.core.spec import ProcessSpec, ReloadSpec, Restart
+from agentd.core.spec import (
+    ProcessSpec,
+    ReloadSpec,
+    Restart,
+    SocketKind,
+    SocketSpec,
+    StartLimit,
+)
 from agentd.core.steps import Grade, RunCommand, SendSignal
 from agentd.evidence.reply import Reply
 from agentd.wire import Trigger, Verdict
@@ -543,3 +551,50 @@ def test_a_signal_that_was_sent_is_no_answer_of_the_command_after_it() -> None:
     running = b.service().running
     assert running is not None
     assert (running.step, running.replied) == (1, False)
+
+
+SOCKETS = (SocketSpec("http", SocketKind.TCP, "127.0.0.1", 80),)
+
+
+def _stopped(a: Agent) -> None:
+    a.feed(ev.StopAsked("web", PERSON))
+    a.exited(CLEAN)
+
+
+def _given_up(a: Agent) -> None:
+    a.exited()
+    assert a.phase() == "failed"
+
+
+def _finished(a: Agent) -> None:
+    a.exited(CLEAN)
+
+
+def _serves(_: Agent) -> None:
+    pass
+
+
+def _crashed(a: Agent) -> None:
+    a.exited()
+    assert a.phase() == "backoff"
+
+
+@pytest.mark.parametrize("ends", [_stopped, _given_up, _finished])
+def test_what_was_kept_open_for_one_that_does_not_come_back_is_closed(
+    ends: Callable[[Agent], None],
+) -> None:
+    """The last agent may have been killed a moment before it did that itself."""
+    limit = StartLimit(1, 60.0) if ends is _given_up else StartLimit(1000, 1.0)
+    a = agent(unchecked(spec("web", Says(), sockets=SOCKETS, start_limit=limit))).up()
+    ends(a)
+    b = survivor(a, found=False)
+    assert b.effects == [fx.CloseSockets("web")]
+    assert survivor(a, found=False, specs=(PLAIN,)).effects == [], "it has none"
+
+
+@pytest.mark.parametrize("ends", [_serves, _crashed])
+def test_clients_of_one_that_is_wanted_go_on_waiting(ends: Callable[[Agent], None]) -> None:
+    a = agent(unchecked(spec("web", Says(), sockets=SOCKETS))).up()
+    ends(a)
+    b = survivor(a, found=ends is _serves)
+    assert "CloseSockets" not in names(b.effects)

@@ -11,7 +11,7 @@ from agentd.core.question import Question, Said
 from agentd.core.spec import HttpProbe
 from agentd.core.steps import Baseline, Sight, Worker
 from agentd.evidence import Notify, Version, Workers
-from tests.core.make import PERSON, Agent, agent, manifest, spec, unchecked
+from tests.core.make import BAD, PERSON, Agent, agent, manifest, spec, unchecked
 
 OLD, NEW, NEXT = (Worker(n, n, "worker") for n in (10, 20, 30))
 NAMES = Version(Question(HttpProbe("http://h/"), names=True), "{version}")
@@ -78,7 +78,7 @@ def test_after_another_ending_nobody_knows_which_are_still_to_come() -> None:
     a.now += 6
     a.feed(ev.Sighted(a.last(fx.Look).token, (Sight(True, 6.0, (OLD,)),)))
     assert a.judged.verdict == "timed_out"
-    assert a.service().workers == ()
+    assert a.service().workers == {}
 
 
 def test_a_reload_that_touched_nothing_leaves_them_known() -> None:
@@ -88,7 +88,7 @@ def test_a_reload_that_touched_nothing_leaves_them_known() -> None:
     a.read(2)
     a.check(1)
     assert a.judged.verdict == "rejected"
-    assert a.service().workers == (OLD,)
+    assert a.service().workers == {1: (OLD,)}
 
 
 def test_a_look_of_another_time_says_nothing() -> None:
@@ -98,7 +98,7 @@ def test_a_look_of_another_time_says_nothing() -> None:
     a.reload()
     seen(a, NEW)
     assert a.service().live == manifest(1)
-    assert a.service().workers == (OLD,)
+    assert a.service().workers == {1: (OLD,)}
 
 
 def test_workers_of_an_instance_that_ended_are_forgotten() -> None:
@@ -106,9 +106,9 @@ def test_workers_of_an_instance_that_ended_are_forgotten() -> None:
     seen(a, OLD)
     a.feed(ev.StopAsked("web", PERSON))
     a.exited()
-    assert a.service().workers == ()
+    assert a.service().workers == {}
     seen(a, OLD)
-    assert a.service().workers == ()
+    assert a.service().workers == {}
 
 
 def test_the_next_reload_finds_it_out_before_it_acts() -> None:
@@ -173,3 +173,60 @@ def test_reloading_is_only_said_unasked_when_no_reload_acts() -> None:
     b.feed(ev.Notified("web", 1, reloading=0.5))
     assert why(b) == ["it said RELOADING=1 unasked"]
     assert b.service().live is None
+
+
+def three() -> Agent:
+    a = agent(unchecked(spec("web", Workers(), instances=3)))
+    for slot in range(3):
+        a.up(1, pid=10 + slot)
+    return a
+
+
+def test_each_of_several_instances_has_workers_of_its_own() -> None:
+    a = three()
+    for generation, workers in ((1, OLD), (2, NEW), (3, NEXT)):
+        seen(a, workers, generation=generation)
+    assert a.service().live == manifest(1), "these are the first that anybody saw"
+    for generation, workers in ((1, OLD), (2, NEW), (3, NEXT)):
+        seen(a, workers, generation=generation)
+    assert a.service().live == manifest(1)
+    seen(a, OLD, generation=3)
+    assert a.service().live is None
+    assert [(f.generation, f.why) for f in a.told(facts.External)] == [
+        (3, "its workers are new ones")
+    ]
+    assert [i.runs for i in a.service().slots] == [manifest(1), manifest(1), None]
+
+
+def test_the_word_of_any_of_several_instances_counts() -> None:
+    a = three()
+    a.feed(ev.Notified("web", 2, reloading=5.0))
+    assert why(a) == ["it said RELOADING=1 unasked"]
+    assert a.service().live is None
+
+
+def test_after_a_reload_of_several_the_workers_that_are_seen_next_are_known() -> None:
+    a = three()
+    for generation in (1, 2, 3):
+        seen(a, OLD, generation=generation)
+    a.reload()
+    a.read(2)
+    for _ in range(3):
+        baseline = Baseline(15, (OLD,))
+        a.feed(ev.BaselineDone(a.last(fx.TakeBaseline).token, baseline))
+        a.feed(ev.Signalled(a.last(fx.SendReloadSignal).token, a.now, baseline))
+        a.feed(ev.Sighted(a.last(fx.Look).token, (Sight(True, 0.0, (NEW,)),)))
+    a.read(2)
+    assert (a.judged.verdict, a.service().workers) == ("applied", {})
+    seen(a, NEW, generation=2)
+    assert a.service().live == manifest(2)
+    seen(a, NEXT, generation=2)
+    assert a.service().live is None
+
+
+def test_those_of_one_of_several_that_ended_are_forgotten() -> None:
+    a = three()
+    for generation in (1, 2, 3):
+        seen(a, OLD, generation=generation)
+    a.feed(ev.Exited("web", 2, BAD, empty=True))
+    assert set(a.service().workers) == {1, 3}

@@ -74,22 +74,22 @@ class Box:
     def run(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
         """A command inside."""
         return subprocess.run(
-            [
-                "nsenter",
-                "-t",
-                str(self._pid),
-                "-a",
-                "env",
-                "-i",
-                f"PATH={PATH}",
-                "LC_ALL=C.UTF-8",
-                *words,
-            ],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
+            self._inside(*words), capture_output=True, text=True, timeout=60, check=False
         )
+
+    def begin(self, *words: str) -> subprocess.Popen[str]:
+        """A command inside that goes on until its standard input is closed; then it gets a TERM, and tells the rest."""
+        script = 'exec 3<&0; "$@" < /dev/null & read -r _ <&3; kill $!; wait $!'
+        return subprocess.Popen(
+            self._inside("sh", "-c", script, "sh", *words),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def _inside(self, *words: str | Path) -> list[str | Path]:
+        enter = ("nsenter", "-t", str(self._pid), "-a")
+        return [*enter, "env", "-i", f"PATH={PATH}", "LC_ALL=C.UTF-8", *words]
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
         """A file inside."""

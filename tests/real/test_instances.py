@@ -180,6 +180,37 @@ def test_the_second_refuses_and_the_third_is_not_touched(tmp_path: Path) -> None
         assert running.service("app")["config"]["live"]
 
 
+def test_what_the_second_refuses_is_put_back_in_all_of_them(tmp_path: Path) -> None:
+    told = Told(tmp_path)
+    good = [["RELOADING"], ["READY"]]
+    told(say=good)
+    definition = telling().replace(
+        "[service.app.reload]", '[service.app.reload]\non_failure = "restore"'
+    )
+    with host(tmp_path, definition) as running:
+        pids = [i["pid"] for i in serving(running)]
+        before = running.service("app")["config"]["live"]
+        text = (tmp_path / "app.json").read_text()
+        told(say=good, instances={"1": [["RELOADING"], ["READY", "ERRNO=22", "STATUS=bad line"]]})
+        code, document = running.ctl("reload", "app")
+        assert (code, document["verdict"]) == (157, "partial")
+        assert document["message"].endswith(" is put back by a reload of its own")
+
+        def put_back() -> Any:
+            newest = running.history("app")[0]
+            return newest if newest["trigger"] == "rollback" and newest["verdict"] else None
+
+        back = until(put_back, "the roll-back has ended")
+        assert (back["verdict"], [i["outcome"] for i in back["instances"]]) == (
+            "applied",
+            ["taken"] * 3,
+        )
+        found = running.service("app")
+        assert (found["config"]["live"], [i["pid"] for i in found["instances"]]) == (before, pids)
+        assert found["quarantine"]["hash"] == document["hash_after"]
+        assert (tmp_path / "app.json").read_text() == text
+
+
 def test_the_agent_is_killed_in_the_middle_of_a_replacement_of_three(tmp_path: Path) -> None:
     seed = random.randrange(1 << 30)
     print("seed", seed)

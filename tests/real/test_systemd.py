@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -118,11 +119,17 @@ class Machine:
 def machine(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Machine]:
+    with booted(request.param, tmp_path_factory.mktemp("shared")) as made:
+        yield made
+
+
+@contextlib.contextmanager
+def booted(which: str, shared: Path) -> Iterator[Machine]:
+    """A machine of this host's, or of a newer Debian."""
     if why := missing():
         pytest.skip(why)
-    shared = tmp_path_factory.mktemp("shared")
     shared.chmod(0o777)
-    box = here(shared) if request.param == "host" else newer(request.param, shared)
+    box = here(shared) if which == "host" else newer(which, shared)
     try:
         yield Machine(box, "/usr/local/bin/reloadctl", shared)
     finally:

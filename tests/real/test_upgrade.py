@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -150,3 +152,40 @@ def test_an_interpreter_that_vanishes_at_the_last_moment_leaves_the_old_code_run
         assert running.ctl("restart", "counts")[0] == 0
     finally:
         running.stop()
+
+
+def test_clients_of_a_service_that_is_down_wait_for_the_start_by_other_code(
+    tmp_path: Path, code: Path
+) -> None:
+    """Nobody but the agent has its listener; the one of a service that is stopped meanwhile is closed."""
+    port, may = free_port(), tmp_path / "may"
+    serve = f"test -e {may} || exit 1; exec {sys.executable} {HERE / 'serve.py'} well"
+    text = f"""[service.app]
+command = ["sh", "-c", '''{serve}''']
+ready = {{ after = "0s" }}
+backoff = {{ first = "2s", factor = 1, max = "2s" }}
+start_limit = {{ burst = 1000, interval = "1s" }}
+sockets = [{{ name = "http", listen = "127.0.0.1:{port}" }}]
+"""
+    with host(tmp_path, text, **using(code)) as running, contextlib.ExitStack() as clients:
+
+        def come() -> socket.socket:
+            client = clients.enter_context(socket.create_connection(("127.0.0.1", port), 20))
+            client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            return client
+
+        def crashed() -> bool:
+            return running.ctl("status")[1]["services"][0]["phase"] == "backoff"
+
+        until(crashed, "it crashes")
+        waits = [come()]
+        install(code)
+        for _ in range(2):
+            assert running.ctl("upgrade")[0] == 0
+            waits.append(come())
+        may.touch()
+        assert [client.recv(100)[:15] for client in waits] == [b"HTTP/1.1 200 OK"] * 3
+        assert running.ctl("stop", "app")[0] == 0
+        assert running.ctl("upgrade")[0] == 0
+        with pytest.raises(ConnectionRefusedError):
+            come()

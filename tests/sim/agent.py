@@ -64,6 +64,7 @@ class Life:
             members=processes,
             listeners=listeners,
             held=listeners,
+            openings=listeners,
             calls=FakeCalls({}),
             states=FakeStates(),
             opens=FakeOpens(agent),

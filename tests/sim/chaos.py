@@ -234,7 +234,7 @@ class Chaos:
             if rng.random() < 0.15:
                 continue
             if rng.random() < 0.3:
-                command = (s.name, str(rng.randrange(3)))
+                command = (s.name, rng.choice(("0", "1", "2", machine.BAD)))
                 s = replace(s, process=ProcessSpec(command))  # noqa: PLW2901
             if rng.random() < 0.2:
                 steps = rng.choice(STEPS)
@@ -252,6 +252,7 @@ class Chaos:
                     s,
                     after=tuple(n for n in s.after if n in names),
                     requires=tuple(n for n in s.requires if n in names),
+                    digest=f"{s.process.command} {s.reload.handle} {s.instances}",
                 )
                 for s in specs
             ]
@@ -324,6 +325,8 @@ class Chaos:
             w.write(name)
             w.ask(ev.ReleaseAsked(name, PERSON))
             w.feed(ev.ReloadAsked(name, WATCH, if_changed=True))
+        w.run(QUIET)
+        w.define(self.all)  # what was not taken for bad bytes, or met no agent, is tried again
         w.run(QUIET)
         invariants.rest(w)
 

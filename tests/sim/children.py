@@ -10,6 +10,10 @@ from agentd.core.steps import Baseline, Grade, Judgement, Sight
 if TYPE_CHECKING:
     from agentd.core.process import Identity
 
+DOUBT = "?"
+"""Ends the hash of a reading of which it is not known which files it includes."""
+DOUBT = "?"
+"""Ends the hash of a reading of which it is not known which files it includes."""
 FOREVER = 1e9
 
 

@@ -18,7 +18,7 @@ from agentd.core.manifest import Entry, Manifest, Missing
 from agentd.core.memory import Memory
 from agentd.core.process import Exit, Identity
 from agentd.core.question import Question, Said
-from agentd.core.spec import Probe, ProcessSpec, Spec
+from agentd.core.spec import Probe, ProcessSpec, SocketSpec, Spec
 from agentd.core.steps import Worker
 from agentd.ports import (
     AdapterError,
@@ -298,7 +298,7 @@ class FakeFiles:
     def __init__(self, agent: Agent) -> None:
         self._a = agent
 
-    async def snapshot(self, spec: Spec, *, keep: bool) -> Manifest | Missing:
+    async def snapshot(self, spec: Spec, *, keep: bool, anew: bool = False) -> Manifest | Missing:
         del keep
         await asyncio.sleep(0.001)
         text = self._a.world.text[spec.name]
@@ -440,6 +440,8 @@ class FakeListeners:
     def __init__(self, agent: Agent, shared: Sequence[str] = ()) -> None:
         self._a = agent
         self._shared = shared
+        self._leaving: set[str] = set()
+        """Whose sockets are declared no more: they are closed with the last generation that has them."""
 
     def lend(
         self, key: Key, spec: Spec, *, beside: bool, slot: int = 0
@@ -496,10 +498,31 @@ class FakeListeners:
             del held.users[fd], held.waiting[fd]
         elif held.serving(held.slots[key.generation]):
             held.share.discard(held.slots[key.generation])
+        self._close_unused(key.service, held)
 
     def drop(self, service: str) -> None:
         if not self._a.dead:
             self._a.world.held.pop(service, None)
+
+    def prepare(self, spec: Spec, one: SocketSpec) -> None:
+        if not self._a.dead:
+            self._a.world.held.setdefault(spec.name, Queues())
+
+    def declare(self, spec: Spec) -> None:
+        held = self._a.world.held.get(spec.name)
+        if held is None or self._a.dead:
+            return
+        self._leaving.discard(spec.name)
+        if not spec.sockets:
+            self._leaving.add(spec.name)
+            self._close_unused(spec.name, held)
+
+    def _close_unused(self, service: str, held: Queues) -> None:
+        if service in self._leaving and not any(held.users.values()):
+            self.drop(service)
+
+    async def freed(self) -> None:
+        await asyncio.get_running_loop().create_future()
 
     def adopt(self, key: Key, spec: Spec, pid: int) -> bool:
         held = self._a.world.held.get(key.service)

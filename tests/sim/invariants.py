@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agentd.core import facts
-from agentd.core.instance import ALIVE, GOING, Phase
+from agentd.core.instance import ALIVE, GOING, Ending, Phase
+from agentd.core.plan import change
 from agentd.core.reload_value import ACTED, Act, Stage
 from agentd.wire import Verdict
 from tests.core.make import retired
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from agentd.core.effects import Note
     from agentd.core.facts import Record
     from agentd.core.host import Host, Step
+    from agentd.core.instance import Instance
     from agentd.core.service import Service
     from tests.sim.world import World
 
@@ -126,6 +128,7 @@ def check(w: World, before: Host | None, done: Step) -> None:
             assert s.instance.phase is Phase.READY, f"{s.running.stage} while {s.instance.phase}"
         _generations(w, done.host, s)
         _soak(w, s)
+        _clients(w, s)
         assert not (s.running and s.running.ending), "an ended reload still runs"
         assert not (s.waiting and s.waiting.ending), "an ended reload still waits"
     if before is not None:
@@ -275,6 +278,10 @@ def rest(w: World) -> None:
         asked = [r for r, whose in w.callers.items() if whose == name]
         assert blocked or not asked, f"{name}: nobody answered {asked}"
         assert s.late is None, f"{name}: {s.late}"
+        declared = next(spec for spec in w.specs if spec.name == name)
+        differs = change(s.spec, declared)
+        assert blocked or differs is None, f"{name} is not what is declared: {differs}"
+        assert blocked or s.declined is None, f"{name}: {s.declined}"
         assert blocked or s.soak is None, f"{name}: {s.soak}"
         armed = [machine for whose, machine in w.armed if whose == name and machine != "hold"]
         assert not set(armed) - {"confirm"}, f"{name}: {armed}"
@@ -284,6 +291,17 @@ def rest(w: World) -> None:
     for id_ in w.open.phase:
         waits = [s for s in w.host.services.values() if s.waiting and s.waiting.id == id_]
         assert waits, f"{id_} never reached a verdict"
+
+
+def _clients(w: World, s: Service) -> None:
+    """They wait where somebody comes, and are refused where nobody does."""
+    comes = s.alive or (s.wanted and any(map(_comes_back, s.slots)))
+    assert comes or s.spec.name not in w.listening, f"{s.spec.name}: clients wait for nobody"
+
+
+def _comes_back(i: Instance) -> bool:
+    finished = i.phase is Phase.DOWN and i.ending is Ending.BY_ITSELF
+    return i.phase is not Phase.FAILED and not finished
 
 
 def not_allowed(host: Host, s: Service) -> bool:

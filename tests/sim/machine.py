@@ -17,7 +17,7 @@ from agentd.core.steps import Baseline, Sight, Worker
 from agentd.core.value import replace
 from agentd.wire import Trigger
 from tests.sim import invariants
-from tests.sim.children import FOREVER, Child, Script
+from tests.sim.children import DOUBT, FOREVER, Child, Script
 
 if TYPE_CHECKING:
     from tests.sim.world import World
@@ -51,6 +51,10 @@ def cancel(w: World, e: fx.Cancel) -> None:
     w.cancelled.add(e.token)
 
 
+BAD = "bad"
+"""A word in the command of a definition of which no process comes up."""
+
+
 def spawn(w: World, e: fx.Spawn) -> None:
     if w.fault(0.05):
         w.fail(e.token, "spawn_failed")
@@ -80,12 +84,14 @@ def birth(w: World, e: fx.Spawn) -> None:
     w.children[name] = [c for c in w.children[name] if c.there or not c.told] + [child]
     w.born[name, e.generation] = identity
     w.slot[name, e.generation] = e.slot
+    if e.spec.sockets:
+        w.listening.add(name)
     w.record_birth(name, e.generation, identity)
     told = w.soon()
     w.answer(e.token, told, ev.Spawned(e.token, identity))
     if script.ready is not None:
         w.after(0.0 if script.early else told + script.ready, says_ready, w, child)
-    if w.inputs[name] is None or w.inputs[name] in w.bad:
+    if w.inputs[name] is None or w.inputs[name] in w.bad or BAD in e.spec.process.command:
         w.after(0.01, ends, w, child, Exit(code=1))
     elif script.exits is not None:
         w.after(script.exits, ends, w, child, Exit(code=script.code))
@@ -237,6 +243,11 @@ def write_down(w: World, e: fx.WriteDown) -> None:
 def close_sockets(w: World, e: fx.CloseSockets) -> None:
     assert not any(c.main for c in w.children[e.service]), f"{e} while somebody serves"
     w.serving.pop(e.service, None)
+    w.listening.discard(e.service)
+
+
+def keep_sockets(w: World, e: fx.KeepSockets) -> None:
+    """Every socket of a service is one queue here: none is closed while there is a definition."""
 
 
 def count(w: World, e: fx.Count) -> None:
@@ -259,7 +270,7 @@ def restore(w: World, e: fx.Restore) -> None:
         w.fail(e.token, "restore_refused")
         return
     name = e.spec.name
-    if e.over and w.hash(name) not in (e.over, e.hash):
+    if e.over and w.hash(name) not in (e.over.removesuffix(DOUBT), e.hash):
         w.fail(e.token, "inputs_moved")
         return
     w.inputs[name] = w.kept[e.hash]
@@ -275,7 +286,7 @@ def take_snapshot(w: World, e: fx.TakeSnapshot) -> None:
 
 
 def run_check(w: World, e: fx.RunCheck) -> None:
-    value = w.kept[e.hash] if e.check.staged else w.inputs[e.spec.name]
+    value = w.kept[e.hash.removesuffix(DOUBT)] if e.check.staged else w.inputs[e.spec.name]
     token, after = e.token, w.rng.random() * 0.02
     if w.fault(0.05):
         done = ev.CheckDone(token, None, timed_out=True)
@@ -397,6 +408,7 @@ DOES: dict[type, Callable[[World, Any], None]] = {
     fx.Count: count,
     fx.WriteDown: write_down,
     fx.CloseSockets: close_sockets,
+    fx.KeepSockets: keep_sockets,
     fx.Restore: restore,
     fx.TakeSnapshot: take_snapshot,
     fx.RunCheck: run_check,

@@ -25,6 +25,7 @@ from agentd.core.spec import (
 )
 from agentd.core.steps import Evidence, Grade, Replace, Restart, RunCommand, SendSignal, Step
 from agentd.evidence import Notify, Reply, Reread
+from tests.core.make import BAD
 from tests.sim import invariants, machine
 from tests.sim.chaos import HANDLE, NAMES, REPORT
 from tests.sim.children import FOREVER, Script, Taken
@@ -130,7 +131,7 @@ def look_round(w: World) -> None:
         return
     workers = machine.seen_workers(w, "web", child.identity.pid)
     w.feed(ev.WorkersSeen("web", child.generation, workers))
-    known = s.workers
+    known = s.workers.get(child.generation, ())
     if child.meddled and known and workers != known:
         assert w.host is not None
         assert w.host.services["web"].live is None, "it was not noticed"
@@ -154,6 +155,25 @@ CHAIN = (declared("db"), replace(declared("web"), requires=("db",)))
 PROBED = replace(declared(), ready=ReadyProbe(TcpProbe("h", 1), 0.1))
 
 SOCKET = (SocketSpec("http", SocketKind.TCP, "127.0.0.1", 80),)
+
+
+def redefine(*words: str) -> Deed:
+    """Somebody applies another command of every service."""
+
+    def deed(w: World) -> None:
+        command = [ProcessSpec((s.name, *words)) for s in w.specs]
+        digest = " ".join(words)
+        w.define(
+            [replace(s, process=p, digest=digest) for s, p in zip(w.specs, command, strict=True)]
+        )
+
+    return deed
+
+
+def crash(w: World) -> None:
+    """What serves ends by itself."""
+    for child in w.children["web"]:
+        machine.ends(w, child, BAD)
 
 
 def by(step: Step, *confirm: Evidence, **more: Any) -> Spec:
@@ -356,6 +376,12 @@ STORIES: dict[str, Story] = {
     "refused, and put back": Story(
         specs=(verified(declared(confirm=(Notify(),)), check=False),), deeds=((1, spoil),)
     ),
+    "several not well, and put back": Story(
+        specs=(replace(WELL[0], instances=2),), deeds=((3, sicken),)
+    ),
+    "several by replace not well, and put back": Story(
+        specs=(replace(verified(by(Replace())), instances=2),), deeds=((3, sicken),), up=False
+    ),
     "soaks well": Story(specs=SOAKED, deeds=((3, write), (3, reload), (4, reload))),
     "soaks badly, and is put back": Story(specs=SOAKED, deeds=((3, sicken),)),
     "soaks badly, and is kept": Story(
@@ -507,6 +533,25 @@ STORIES: dict[str, Story] = {
     ),
     "held": Story(deeds=((1, hold), (1.2, edit), (1.3, reload), (2, release))),
     "held while it settles": Story(deeds=((1, edit), (1.1, hold), (2, release))),
+    "another command": Story(
+        specs=(by(Replace()),), deeds=((1, redefine("-v")), (3, edit), (5, redefine()))
+    ),
+    "a command that never comes up, and a crash": Story(
+        specs=(by(Replace()),),
+        deeds=((1, redefine(machine.BAD)), (3, crash), (6, redefine("-v"))),
+    ),
+    "a command that never comes up, of two instances": Story(
+        specs=(replace(by(Replace()), instances=2),),
+        deeds=(
+            (1, redefine(machine.BAD)),
+            (1.02, redefine("-v")),
+            (3, redefine(machine.BAD)),
+            (6, redefine()),
+        ),
+    ),
+    "another command while the former one is restarted": Story(
+        deeds=((1, redefine("-v")), (1.01, redefine("-q")))
+    ),
     "shutdown": Story(specs=CHAIN, deeds=((1, shutdown),), up=False),
 }
 

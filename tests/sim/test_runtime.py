@@ -22,6 +22,7 @@ from agentd.core.events import (
 from agentd.core.facts import BaselineTaken, Cause, Judged, PhaseEntered, Requested
 from agentd.core.instance import Phase
 from agentd.core.spec import (
+    Backoff,
     Check,
     ProcessSpec,
     ReadyAfter,
@@ -30,6 +31,7 @@ from agentd.core.spec import (
     SocketKind,
     SocketSpec,
     Spec,
+    StartLimit,
     WatchSpec,
 )
 from agentd.core.steps import Replace, Restart, RunCommand, SendSignal, Step
@@ -349,6 +351,36 @@ async def test_a_next_generation_that_never_gets_ready_leaves_the_old_one() -> N
         assert [c.key.generation for c in world.running("web")] == [1]
         assert world.serving("web") == 1
         assert verdicts(world) == [(Trigger.CLI, Verdict.REFUSED, "start_timeout")]
+
+
+def test_nobody_waits_for_a_service_that_was_given_up_whenever_the_agent_died() -> None:
+    """Its sockets are closed by the next agent, if the one that gave it up did not live to do that."""
+    spec = by(Restart(), start_limit=StartLimit(3, 60), backoff=Backoff(0.1))
+    k = 0
+    while True:
+        world, k = World({"web": [Script(ready_after=None, exits=(0.1, 1))]}), k + 1
+        world.die_after = k
+
+        async def life_and_death(world: World = world) -> bool:
+            died = asyncio.Event()
+            world.on_death = died.set
+            life = Life(world, [spec])
+            life.begin()
+            await asyncio.sleep(5)
+            if died.is_set():
+                await life.die()
+                life.begin()
+                await asyncio.sleep(5)
+            assert life.phase("web") is Phase.FAILED
+            assert "web" not in world.held
+            life.post(ShutdownAsked(leave=True))
+            await life.finished()
+            return died.is_set()
+
+        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+            if not runner.run(life_and_death()):
+                break
+    assert k > 10
 
 
 STORIES = [

@@ -27,7 +27,7 @@ from agentd.core.spec import Spec
 from agentd.core.value import replace
 from agentd.wire import Trigger
 from tests.sim import invariants
-from tests.sim.children import Child, Script
+from tests.sim.children import DOUBT, Child, Script
 from tests.sim.machine import DOES
 
 PERSON = Cause(Trigger.CLI, "alice")
@@ -40,6 +40,8 @@ class World:
     def __init__(self, specs: Sequence[Spec], seed: int = 0, faults: float = 0.0) -> None:
         self.specs = tuple(specs)
         self.rng = random.Random(seed)
+        self.doubts = random.Random(f"doubts {seed}")
+        """A stream of its own: what the other seeds tell stays what it was."""
         self.seed = seed
         self.faults = faults
         self.now = 0.0
@@ -83,6 +85,10 @@ class World:
         """The services of which it matters whether they read, and how often they had before."""
         self.serving: dict[str, dict[int, int]] = {}
         """Which generation the new connections of each instance go to."""
+        self.keeps = seed % 2 == 0
+        """Whether a service manager keeps the listeners that are current while no agent is there."""
+        self.listening: set[str] = set()
+        """The services at whose sockets clients wait, or are served."""
         self._durable: list[fx.Effect] = []
         self._committing = False
         self._seq = 0
@@ -136,7 +142,12 @@ class World:
             for other in (*m.others, *m.places)
             if self._alive(name, other.process)
         ]
+        wanted = {spec.name for spec in self.specs if spec.sockets}
         for name, children in self.children.items():  # a listener ends with its last holder
+            if name not in wanted or not (self.keeps or any(c.main for c in children)):
+                self.listening.discard(name)
+            if self.keeps:
+                continue
             shares = self.serving.setdefault(name, {})
             for slot in {c.slot for c in children if c.main}:
                 there = [c.generation for c in children if c.main and c.slot == slot]
@@ -369,7 +380,10 @@ class World:
         if hash_ is None or self.fault(0.01):
             return Missing("missing_input", f"{service}.conf is missing")
         self.kept[hash_] = self.inputs[service] or 0
-        return Manifest(hash_, hash_[7:], (Entry(f"/etc/{service}.conf", hash_, 1),))
+        entries = (Entry(f"/etc/{service}.conf", hash_, 1),)
+        if self.faults > 0 and self.doubts.random() < 0.03 * self.faults:
+            return Manifest(f"{hash_}{DOUBT}", hash_[7:], entries, unlisted="nobody names them")
+        return Manifest(hash_, hash_[7:], entries)
 
     def write(self, service: str, *, bad: bool = False, sick: bool = False) -> None:
         """New bytes, never seen before."""
@@ -385,3 +399,4 @@ class World:
         self.die()
         self.boot_id = f"boot-{self.life}"
         self.children = {name: [] for name in self.children}
+        self.listening = set()

@@ -28,7 +28,7 @@ SHAPES = {
     "External": "generation service why",
     "Flipped": "at generation moved reload_id service",
     "HoldSet": "held reason service user",
-    "Joined": "cause confirm_within must_act reload_id require_proof service",
+    "Joined": "cause confirm_within definition must_act reload_id require_proof service",
     "Judged": "confirmation error_type generation grade handle hash_after instances message not_taken output pid reload_id service"
     " trigger verdict version_after",
     "LateEvidence": "confirmation grade hash reload_id service version",
@@ -37,14 +37,14 @@ SHAPES = {
     "PhaseEnded": "error_type phase reload_id service",
     "PhaseEntered": "exit generation phase pid service was why",
     "Quarantined": "hash reason service",
-    "Requested": "attributes_before cause confirm_within handle hash_before link must_act reload_id require_proof"
+    "Requested": "attributes_before cause confirm_within definition handle hash_before link must_act reload_id require_proof"
     " restore service trace_id version_before",
     "Skipped": "service trigger why",
     "Restored": "files hash kept reload_id service",
     "RollingBack": "down error_type hash message output reload_id service verdict version",
     "SoakBegan": "hash reload_id service trace_id until_wall_ns version",
     "Soaked": "became failures passes reload_id service why",
-    "SnapshotTaken": "attributes changed files hash reload_id service version",
+    "SnapshotTaken": "attributes changed files hash reload_id service unlisted version",
     "StepBegan": "pid reload_id service step",
     "StepEnded": "at error_type pid reload_id service step",
     "TurnBegan": "generation instance pid reload_id service",

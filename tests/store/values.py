@@ -38,7 +38,7 @@ FACTS: tuple[f.Fact, ...] = (
     f.WantSet("web", "down", "alice"),
     f.HoldSet("web", held=True, reason="freeze", user="alice"),
     f.Requested("web", "01JD", "4b" * 16, "signal", CAUSE, "sha256:1", "1", "01JC"),
-    f.Joined("web", "01JD", CAUSE),
+    f.Joined("web", "01JD", CAUSE, definition=("command",)),
     f.PhaseBegan("web", "01JD", "check"),
     f.PhaseEnded("web", "01JD", "check", "check_failed"),
     f.SnapshotTaken("web", "01JD", "sha256:2", "2", 4, (Change("/etc/\udc80", "added"),)),

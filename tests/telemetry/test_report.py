@@ -61,6 +61,7 @@ def test_an_applied_reload_whole() -> None:
             }
         ],
         "output": [],
+        "definition": [],
         "not_taken": [],
         "joined": False,
     }

@@ -149,6 +149,15 @@ def test_a_rejected_reload_keeps_the_old_version_and_says_where_it_failed() -> N
     assert "reload.instance" not in made
 
 
+def test_the_snapshot_says_why_files_could_not_be_listed() -> None:
+    told = Teller().asked(stories.CLI)
+    taken = f.SnapshotTaken("web", ID, *NEW, 3, (), unlisted="nginx says no")
+    made = of(told.phase("snapshot", 1, 5, taken).judged(6, Verdict.REJECTED).records())
+    assert made["reload.snapshot"].get("reload.inputs.unlisted") == "nginx says no"
+    assert made["reload web"].get("reload.inputs.unlisted") is None
+    assert of(stories.applied())["reload.snapshot"].get("reload.inputs.unlisted") is None
+
+
 def test_others_that_asked_are_counted_and_linked() -> None:
     root = of(stories.coalesced())["reload web"]
     assert root.kind is Kind.INTERNAL
