@@ -116,12 +116,10 @@ class Recipe:
         if theirs.get("handle", mine.get("handle")) != mine.get("handle"):
             mine = _for_another(theirs.get("handle"), mine)
         for key, rule in (("check", self.check), ("command", self._exec(mine, theirs))):
-            if key in theirs or (command := _words(raw.get("command"))) is None or rule is None:
-                continue
-            if (made := rule.derive(command, _kept_inputs(raw))) is not None:
+            if key not in theirs and (made := _derived(rule, raw)) is not None:
                 mine[key] = made
         filled["reload"] = {**mine, **theirs}
-        if "included" not in raw and (made := _derived(self.included, raw.get("command"))):
+        if "included" not in raw and (made := _derived(self.included, raw)):
             assert self.included is not None
             filled["included"] = {"command": made, "pattern": self.included.pattern}
         return filled
@@ -129,6 +127,11 @@ class Recipe:
     def _exec(self, mine: Mapping[str, object], theirs: Mapping[str, object]) -> CommandRule | None:
         """Only where the handle is the recipe's."""
         return self.command if {**mine, **theirs}.get("handle") == "exec" else None
+
+
+def _derived(rule: CommandRule | None, raw: Mapping[str, object]) -> list[str] | None:
+    command = _words(raw.get("command"))
+    return rule.derive(command, _kept_inputs(raw)) if rule and command else None
 
 
 def _words(value: object) -> list[str] | None:
