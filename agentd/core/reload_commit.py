@@ -116,7 +116,7 @@ def taken(r: Reload, view: View, now: float) -> Result:
     Which bytes run that were taken in part, is known only when all that is missing has a name.
     """
     if r.half is not None and (r.turn or not r.not_taken):
-        return finish(r, view, now, (), r.half)
+        return finish(r, view, now, (), replace(r.half, not_taken=r.not_taken))
     if not r.turn:
         return compare(r, view, now)
     r, notes = reload_turns.take(r, view, now)

@@ -130,6 +130,21 @@ def test_its_own_word_stands_where_the_report_names_nothing_or_does_not_come() -
     assert (a.judged.message, a.service().live) == (f"{word}; {asked}", None)
 
 
+def test_what_one_of_several_took_in_part_is_named_as_well() -> None:
+    s = unchecked(spec("web", Says(), instances=2))
+    a = agent(replace(s, reload=replace(s.reload, partial="contra", report=PENDING)))
+    for pid in (10, 11):
+        a.up(1, pid=pid)
+    a.reload()
+    a.act(2)
+    a.sight("contradicted", since=1.0)
+    report(a, ("port",))
+    judged = a.judged
+    assert (judged.verdict, judged.not_taken) == (Verdict.PARTIAL, ("port",))
+    assert [one.became for one in judged.instances] == ["not_taken", "untouched"]
+    assert a.service().live is None
+
+
 def test_a_no_that_says_it_took_some_of_it_is_asked_what_else() -> None:
     handle = ReloadSpec(
         "http", (CALL,), None, (Reply(),), 5.0, partial="one or more errors", report=PENDING
