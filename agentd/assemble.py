@@ -51,6 +51,7 @@ from agentd.system.listeners import OsListeners
 from agentd.system.notify import NotifySockets
 from agentd.system.opens import FanotifyOpens
 from agentd.system.output import SplicedOutput
+from agentd.system.pidfile import OsPidFiles
 from agentd.system.probes import OsProbes
 from agentd.system.processes import OsProcesses
 from agentd.system.proctable import OsProcessTable
@@ -203,7 +204,9 @@ class _Agent:
             included=state / "included",
             run=Listing(commands, os.environ).run,
         )
-        self._notify = NotifySockets(loop, options.runtime_dir / "notify", hub.notified)
+        self._notify = NotifySockets(
+            loop, options.runtime_dir / "notify", hub.notified, self._processes.has
+        )
         self._machine = Machine(
             processes=self._processes,
             table=table,
@@ -220,6 +223,8 @@ class _Agent:
             calls=self._calls,
             states=StateFiles(options.runtime_dir / "state"),
             opens=self._opens,
+            mains=self._processes,
+            pid_files=OsPidFiles(),
             stages=StagedCopies(options.runtime_dir / "staged", self._files.snapshots),
         )
         self._runtime = hub.runtime = Runtime(
@@ -350,8 +355,8 @@ class _Hub:
 
     runtime: Runtime
 
-    def exited(self, key: Key, end: Any, *, empty: bool, at: float) -> None:
-        self.runtime.exited(key, end, empty=empty, at=at)
+    def exited(self, key: Key, end: Any, *, empty: bool, at: float, pid: int) -> None:
+        self.runtime.exited(key, end, empty=empty, at=at, pid=pid)
 
     def emptied(self, key: Key, at: float) -> None:
         self.runtime.emptied(key, at)

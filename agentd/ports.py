@@ -76,10 +76,13 @@ Permit = Callable[[Identity], Awaitable[None]]
 
 
 class ProcessListener(Protocol):
-    """What the processes adapter reports, on the event loop's thread, each at most once per instance."""
+    """What the processes adapter reports, on the event loop's thread."""
 
-    def exited(self, key: Key, end: Exit, *, empty: bool, at: float) -> None:
-        """The main process ended and was reaped; ``empty``: nothing else of its group is alive."""
+    def exited(self, key: Key, end: Exit, *, empty: bool, at: float, pid: int) -> None:
+        """The main process ended and was reaped; ``empty``: nothing else of its group is alive.
+
+        ``pid``: which process it was. Told once of each process that was the main one when it ended.
+        """
 
     def emptied(self, key: Key, at: float) -> None:
         """Only after ``exited(empty=False)``: the last process of the group is gone."""
@@ -99,6 +102,23 @@ class Processes(Protocol):
 
     async def close(self) -> None:
         """Let go of everything; the processes live on."""
+
+
+class Mains(Protocol):
+    """The main process of an instance, where that may become another one."""
+
+    def identify(self, key: Key, pid: int) -> Identity:
+        """A living process of the instance's group. Raises AdapterError, with a clause: it is gone, or somebody else's."""
+
+    def follow(self, key: Key, identity: Identity) -> None:
+        """It is the main one from now on: ``signal`` reaches it, its end is what ``exited`` tells. At once, if it is gone."""
+
+
+class PidFiles(Protocol):
+    """The files in which services write who their main process is."""
+
+    async def read(self, path: str, uid: int) -> int:
+        """The pid in a file that only root and this user can write. Raises AdapterError, with a clause."""
 
 
 class Members(Protocol):
@@ -374,6 +394,8 @@ class Message:
     fields: tuple[tuple[str, str], ...]
     pid: int
     at: float
+    member: bool = True
+    """Its sender was seen to be of the instance; False: it was gone before anybody could look."""
 
     def get(self, name: str) -> str | None:
         """The value of a key, or None."""
@@ -387,7 +409,7 @@ class Notify(Protocol):
         """The path for NOTIFY_SOCKET; messages go to the listener given at construction."""
 
     def allow(self, key: Key, pid: int) -> None:
-        """Whose messages count: this process and its group."""
+        """Whose messages count: this process and its group. Does nothing for an instance that is not bound."""
 
     def drain(self, key: Key) -> None:
         """Hand on what has arrived: before an exit is told, so that last words come first."""

@@ -105,6 +105,7 @@ class ServiceTable(NamedTuple):
     limits: tuple[tuple[str, int], ...]
     ready: Ready | None
     start_timeout: float
+    pid_file: str | None
     stop_signal: str
     stop_timeout: float
     restart: Restart
@@ -126,6 +127,8 @@ def _service(**values: Any) -> ServiceTable:
     made = ServiceTable(**values)
     attributes.not_secret(made.attributes, made.secret)
     check = made.reload.check
+    if made.pid_file is not None and made.instances > 1:
+        raise Wrong((("pid_file",), "names one process, and there are several instances"))
     if check is not None and check.staged and (made.secret or not made.snapshot):
         what = "cannot be staged: of secret inputs, and with snapshot = false, no copy is kept"
         raise Wrong((("reload", "check"), what))
@@ -384,6 +387,16 @@ SERVICE: Kind[ServiceTable] = table(
         when_unset='the recipe\'s, else { after = "1s" }',
     ),
     Key("start_timeout", k.POSITIVE, "How long a start may take until ready.", "30s"),
+    Key(
+        "pid_file",
+        k.PATH,
+        "Where the service writes the pid of its main process, when that may become another one: a daemon that goes into the "
+        "background, a new binary or a successor in place (nginx, gunicorn and Unicorn by USR2). It is read when the service is ready and "
+        "when its main process has ended, then for two seconds, or until start_timeout while it starts. It is believed when that process "
+        "belongs to the service and nobody but root and the service's user can write the file. A service that says MAINPID= "
+        "(sd_notify(3)) needs none.",
+        when_unset="the first process is the main one",
+    ),
     Key("stop_signal", host.SIGNAL, "The signal that asks it to end.", "TERM"),
     Key(
         "stop_timeout", k.POSITIVE, "How long it may take to end; then its group is killed.", "10s"

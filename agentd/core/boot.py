@@ -18,7 +18,7 @@ from agentd.core.facts import Record
 from agentd.core.host import Host, Step, settle
 from agentd.core.ids import Mint
 from agentd.core.instance import ALIVE, Instance, Phase
-from agentd.core.memory import Memory, Place
+from agentd.core.memory import Memory, Other, Place
 from agentd.core.order import dependents, start_order
 from agentd.core.process import Identity
 from agentd.core.service import Service, Turn, needs_sockets
@@ -154,7 +154,7 @@ def _take_over_others(t: Turn, left: Left) -> None:
     name = t.s.spec.name
     m = left.memories.get(name)
     replacing = _replacing(name, left) if name in left.found else ""
-    if m and any((m.service, other.generation) in left.found_beside for other in m.others):
+    if any(_may_have_connections(name, other, left) for other in (m.others if m else ())):
         switch_back(t)  # first: what is ended now may be what gets the connections
         for i in t.s.others:
             if i.phase in ALIVE:
@@ -177,6 +177,11 @@ def _take_over_others(t: Turn, left: Left) -> None:
         if after.phase.value != other.phase:
             name, why = t.s.spec.name, after.why
             t.note(facts.PhaseEntered(name, other.generation, after.phase.value, other.phase, why))
+
+
+def _may_have_connections(name: str, other: Other, left: Left) -> bool:
+    """It is there; or it is gone and had been ready: a service manager may have kept its listener, and nobody accepts what comes there."""
+    return (name, other.generation) in left.found_beside or other.phase == Phase.READY
 
 
 def _replacing(name: str, left: Left) -> str:

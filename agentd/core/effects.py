@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from agentd.core.events import Origin, Token
 from agentd.core.facts import Fact
+from agentd.core.process import Identity
 from agentd.core.question import Question
 from agentd.core.spec import Check, Probe, Spec
 from agentd.core.steps import Asking
@@ -44,6 +45,27 @@ class Kill:
     generation: int
     signal: str
     group: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SeekMain:
+    """Look which process of the group is the main one: by its pid file, else the one before while it lives → MainSought."""
+
+    durable: ClassVar[bool] = False
+    token: Token
+    spec: Spec
+    generation: int
+    before: Identity | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """This process is the main one from now on: its end counts, and signals go to it. No answer: one that is gone has ended."""
+
+    durable: ClassVar[bool] = False
+    service: str
+    generation: int
+    identity: Identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,6 +345,8 @@ class Leave:
 Effect = (
     Spawn
     | Kill
+    | SeekMain
+    | Follow
     | Forget
     | SendReloadSignal
     | Perform

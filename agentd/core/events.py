@@ -261,6 +261,16 @@ class Probed:
 
 
 @dataclass(frozen=True, slots=True)
+class MainSought:
+    """Which process of the group is the main one, as its pid file has it; None: none is shown to be."""
+
+    token: Token
+    identity: Identity | None
+    why: str
+    """What shows it, or why nothing does, as a clause."""
+
+
+@dataclass(frozen=True, slots=True)
 class EffectFailed:
     """The effect could not be performed; nothing of it happened."""
 
@@ -288,6 +298,10 @@ class Exited:
     exit: Exit
     empty: bool
     output: tuple[str, ...] = ()
+    pid: int = 0
+    """Which process it was: another may have become the main one since. 0: whichever it is."""
+    left: tuple[int, ...] = ()
+    """Processes of the group that are alive still."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,6 +327,16 @@ class Notified:
     """ERRNO or X_AGENTD_RELOAD_RESULT=failed, with STATUS, or a STATUS that says it alone, as a clause; empty: it complains of nothing."""
     hash: str = ""
     """X_AGENTD_CONFIG_HASH: what it runs, or the first digits of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """The service says which of its processes is the main one from now on (MAINPID=)."""
+
+    service: str
+    generation: int
+    identity: Identity
+    """A living process of its group; the shell has looked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -433,6 +457,13 @@ class InstanceDown:
 
 
 @dataclass(frozen=True, slots=True)
+class Bypassed:
+    """Another process is the main one now, and had started before the act: what was done was done to the former one."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
 class OtherEnded:
     """Another instance than the one whose turn it is does not serve any more."""
 
@@ -499,10 +530,11 @@ Completion = (
     | Sighted
     | Reported
     | Probed
+    | MainSought
     | EffectFailed
     | Elapsed
 )
-ProcessEvent = Exited | Emptied | Notified
+ProcessEvent = Exited | Emptied | Notified | Claimed
 Event = Ask | ShutdownAsked | DefinitionsLoaded | Completion | ProcessEvent | WorkersSeen
 
 InstanceEvent = (
@@ -515,6 +547,7 @@ InstanceEvent = (
     | EffectFailed
     | Probed
     | Counted
+    | MainSought
     | Drain
     | Elapsed
     | ProcessEvent
@@ -527,6 +560,7 @@ ReloadEvent = (
     | InstanceReady
     | InstanceEnded
     | InstanceDown
+    | Bypassed
     | OtherEnded
     | Rolled
     | NextReady

@@ -72,6 +72,18 @@ class Adopted:
 
 
 @dataclass(frozen=True, slots=True)
+class MainMoved:
+    """Another process is the main one of an instance, which goes on. ``why``: what shows it, as a clause."""
+
+    service: str
+    generation: int
+    pid: int
+    was: int
+    """The pid of the main process before."""
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class WantSet:
     """What a person asked for, remembered over the agent's own restart."""
 
@@ -440,6 +452,7 @@ Fact = (
     | AgentStopped
     | PhaseEntered
     | Adopted
+    | MainMoved
     | WantSet
     | HoldSet
     | Requested

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from agentd.core import instance_adopt as adopt
 from agentd.core import instance_drain as drains
+from agentd.core import instance_main as main
 from agentd.core import instance_rows as rows
 from agentd.core.errors import IllegalTransitionError
 from agentd.core.events import (
     Adopt,
+    Claimed,
     Counted,
     Drain,
     EffectFailed,
@@ -22,6 +24,7 @@ from agentd.core.events import (
     Exited,
     InstanceEvent,
     Launch,
+    MainSought,
     Notified,
     Orphaned,
     Probed,
@@ -55,7 +58,7 @@ def step(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
 
 
 def stale(i: Instance, event: InstanceEvent) -> bool:
-    """Whether this is about something already left: an older generation, a cancelled effect, a timer of an earlier phase."""
+    """Whether this is about something left: an older generation, a former main process, a cancelled effect, a timer of an earlier phase."""
     match event:
         case Elapsed(token=token):
             return token.serial != i.timer
@@ -63,10 +66,14 @@ def stale(i: Instance, event: InstanceEvent) -> bool:
             Spawned(token=token)
             | Probed(token=token)
             | Counted(token=token)
+            | MainSought(token=token)
             | EffectFailed(token=token)
         ):
             return token.serial != i.awaiting
-        case Exited(generation=generation) | Emptied(generation=generation):
+        case Exited(generation=generation, pid=pid):
+            another = bool(pid) and i.process is not None and i.process.pid != pid
+            return another or generation != i.generation or i.phase not in ALIVE
+        case Emptied(generation=generation) | Claimed(generation=generation):
             return generation != i.generation or i.phase not in ALIVE
         case Notified(generation=generation):
             return generation != i.generation or i.phase not in ALIVE
@@ -83,29 +90,38 @@ TABLE: dict[tuple[Phase, type[InstanceEvent]], Row] = {
     (_P.DOWN, Stop): rows.stay_down,
     (_P.DOWN, Reset): rows.reset,
     (_P.STARTING, Spawned): rows.born,
-    (_P.STARTING, EffectFailed): rows.unborn,
+    (_P.STARTING, EffectFailed): main.unborn,
     (_P.STARTING, Probed): rows.probed,
-    (_P.STARTING, Notified): rows.said,
-    (_P.STARTING, Exited): rows.ended,
-    (_P.STARTING, Elapsed): rows.start_elapsed,
+    (_P.STARTING, Notified): main.said,
+    (_P.STARTING, Claimed): main.claimed,
+    (_P.STARTING, Exited): main.ended,
+    (_P.STARTING, MainSought): main.sought,
+    (_P.STARTING, Emptied): main.emptied,
+    (_P.STARTING, Elapsed): main.start_elapsed,
     (_P.STARTING, Stop): rows.stop_asked,
     (_P.STARTING, Reset): rows.forgive,
     (_P.READY, Notified): rows.said,
-    (_P.READY, Exited): rows.ended,
-    (_P.READY, Elapsed): rows.settled,
+    (_P.READY, Claimed): main.claimed,
+    (_P.READY, Exited): main.ended,
+    (_P.READY, MainSought): main.sought,
+    (_P.READY, EffectFailed): main.not_sought,
+    (_P.READY, Emptied): main.emptied,
+    (_P.READY, Elapsed): main.settled,
     (_P.READY, Stop): rows.stop_asked,
     (_P.READY, Reset): rows.forgive,
-    (_P.READY, Drain): drains.drain,
+    (_P.READY, Drain): main.drain,
     (_P.DRAINING, Counted): drains.counted,
     (_P.DRAINING, EffectFailed): drains.not_counted,
     (_P.DRAINING, Elapsed): drains.count,
     (_P.DRAINING, Notified): rows.said,
+    (_P.DRAINING, Claimed): main.claimed,
     (_P.DRAINING, Exited): drains.ended_draining,
     (_P.DRAINING, Stop): rows.stop_asked,
     (_P.DRAINING, Reset): rows.forgive,
     (_P.STOPPING, Spawned): rows.born_stopping,
     (_P.STOPPING, EffectFailed): rows.unborn,
     (_P.STOPPING, Notified): rows.said,
+    (_P.STOPPING, Claimed): main.claimed_late,
     (_P.STOPPING, Exited): rows.ended_stopping,
     (_P.STOPPING, Emptied): rows.gone,
     (_P.STOPPING, Elapsed): rows.too_stubborn,
@@ -114,6 +130,7 @@ TABLE: dict[tuple[Phase, type[InstanceEvent]], Row] = {
     (_P.KILLING, Spawned): rows.born_stopping,
     (_P.KILLING, EffectFailed): rows.unborn,
     (_P.KILLING, Notified): rows.said,
+    (_P.KILLING, Claimed): main.claimed_late,
     (_P.KILLING, Exited): rows.ended_stopping,
     (_P.KILLING, Emptied): rows.gone,
     (_P.KILLING, Stop): rows.stop_asked_too,

@@ -8,7 +8,7 @@ Decides: the stop signal and when KILL follows, what ready means, backoff, when 
 from __future__ import annotations
 
 from agentd.core import backoff
-from agentd.core.effects import Arm, Ask, Cancel, Disarm, Effect, Forget, Kill, Spawn
+from agentd.core.effects import Arm, Ask, Cancel, Disarm, Effect, Forget, Kill, SeekMain, Spawn
 from agentd.core.events import (
     EffectFailed,
     Exited,
@@ -49,14 +49,14 @@ def born(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
     """There is a process now; it is waited for until it is ready as declared."""
     assert isinstance(event, Spawned)
     i = replace(i, process=event.identity, awaiting=None)
-    return _ready(i, spec) if i.said else await_ready(i, spec, now)
+    return ready(i, spec) if i.said else await_ready(i, spec, now)
 
 
 def await_ready(i: Instance, spec: Spec, now: float) -> Result:
     """What to wait for now that the process runs. Spawned is not ready."""
     match spec.ready:
         case ReadyAfter(seconds=0):
-            return _ready(i, spec)
+            return ready(i, spec)
         case ReadyAfter(seconds=seconds):
             i, arm = with_timer(i, spec, seconds)
             return i, (arm,)
@@ -81,7 +81,7 @@ def probed(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
     """Ready when it passed; otherwise it is asked again after a pause."""
     assert isinstance(event, Probed)
     if event.why is None:
-        return _ready(i, spec)
+        return ready(i, spec)
     return _not_yet(i, event.why, spec, now)
 
 
@@ -92,13 +92,18 @@ def _not_yet(i: Instance, why: str, spec: Spec, now: float) -> Result:
     return i, (arm,)
 
 
-def _ready(i: Instance, spec: Spec) -> Result:
+def ready(i: Instance, spec: Spec) -> Result:
+    """It is ready; who its main process is may be written down by now."""
     why = "assumed: alive, but its READY=1 may have met no agent" if _assumes(i, spec) else ""
     i = replace(i, phase=Phase.READY, why=why, awaiting=None)
+    seek: tuple[Effect, ...] = ()
+    if spec.pid_file is not None:
+        i = replace(i, serial=i.serial + 1, awaiting=i.serial + 1)
+        seek = (SeekMain(token_of(i, spec, i.serial), spec, i.generation),)
     if i.failures:
         i, arm = with_timer(i, spec, spec.backoff.reset)
-        return i, (arm,)
-    return replace(i, timer=None), (Disarm(spec.name, i.machine),)
+        return i, (*seek, arm)
+    return replace(i, timer=None), (*seek, Disarm(spec.name, i.machine))
 
 
 def said(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
@@ -109,7 +114,7 @@ def said(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
     if event.ready and i.process is None:
         return replace(i, said=True), ()
     if event.ready:
-        return _ready(replace(i, adopted=False), spec)
+        return ready(replace(i, adopted=False), spec)
     if not event.extend:
         return i, ()
     i = replace(i, deadline=max(i.deadline, now + event.extend))
@@ -121,7 +126,7 @@ def start_elapsed(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> 
     """Ready, or the next probe is due, or too slow: then it is stopped and that counts as a failure."""
     if i.process is not None:
         if isinstance(spec.ready, ReadyAfter) or _assumes(i, spec):
-            return _ready(i, spec)
+            return ready(i, spec)
         if isinstance(spec.ready, ReadyProbe) and i.awaiting is None and now < i.deadline:
             return _ask(i, spec, now)
     because = f": {i.why}" if i.why else ""
@@ -160,15 +165,6 @@ def enter_stopping(i: Instance, spec: Spec) -> Result:
         return i, (arm,)
     gone = i.exit is not None
     return i, (*effects, Kill(spec.name, i.generation, spec.stop_signal, group=gone), arm)
-
-
-def ended(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
-    """The main process ended while nobody had asked it to."""
-    assert isinstance(event, Exited)
-    i = replace(
-        i, exit=event.exit, output=event.output, ending=Ending.BY_ITSELF, why=str(event.exit)
-    )
-    return gone(i, event, spec, now) if event.empty else enter_stopping(i, spec)
 
 
 def ended_stopping(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:

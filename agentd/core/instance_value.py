@@ -47,6 +47,9 @@ class Instance:
     phase: Phase = Phase.DOWN
     generation: int = 0
     process: Identity | None = None
+    """Its main process. While it starts or is ready and has an ``exit``, that one is gone and another is looked for."""
+    before: Identity | None = None
+    """The main process that this one took over from, when it was alive at that moment."""
     adopted: bool = False
     ending: Ending | None = None
     """Set from the moment it must end; kept when it is down: one that ended by itself is not started again unasked."""
@@ -62,7 +65,7 @@ class Instance:
     reload_id: str = ""
     """The reload that it drains for."""
     since: float = 0.0
-    """When it began to drain."""
+    """When it began to drain, or when its main process was gone."""
     counts: int = 0
     """How often it was counted while it drained."""
     idle: bool = False
@@ -86,6 +89,11 @@ class Instance:
     """Its number among the instances of its service, from 0 on: that of its next generation too."""
     runs: Manifest | None = None
     """What it is known to have taken; None: nobody can know. Of a service with several, who agree or not."""
+
+    @property
+    def lost(self) -> bool:
+        """Its main process is gone, and another one may be it by now."""
+        return self.exit is not None and self.phase in (Phase.STARTING, Phase.READY)
 
     @property
     def assumed(self) -> bool:

@@ -18,6 +18,12 @@ class Identity:
     """AGENTD_INSTANCE in its environment."""
     output: int = 0
     """Inode of the pipe that takes its output; 0 when there is none."""
+    session: int = 0
+    """The session it is in; 0: its own, as that of every process that an agent starts."""
+
+    def same(self, other: Identity) -> bool:
+        """Whether both are of one process, whoever looked."""
+        return (self.pid, self.started, self.boot) == (other.pid, other.started, other.boot)
 
 
 @dataclass(frozen=True, slots=True)

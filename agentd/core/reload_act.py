@@ -12,6 +12,7 @@ from agentd.core.effects import Effect, Note, Perform, SendReloadSignal, TakeBas
 from agentd.core.events import (
     Abort,
     BaselineDone,
+    Bypassed,
     EffectFailed,
     InstanceEnded,
     Performed,
@@ -225,6 +226,13 @@ def died(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
         Verdict.FAILED, "service_died", message, output=event.output, moved=moved, bad=moved
     )
     return finish(r, view, now, notes, ending)
+
+
+def bypassed(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
+    """Nobody knows which configuration the new main process has read: that of before the act, or of after it."""
+    assert isinstance(event, Bypassed)
+    message = f"its main process is another one, pid {event.pid}, which was not told"
+    return reload_commit.lost(r, reload_turns.MOVED, message, view, now)
 
 
 def aborted(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:

@@ -84,11 +84,16 @@ def clean(r: Reload) -> Reload:
     )
 
 
+MOVED = "main_process_moved"
+"""Another process is the main one, and did not owe itself to the act."""
+
+
 def other_ended(r: Reload, event: ReloadEvent, _view: View, _now: float) -> Result:
-    """One that took it and died may have died of it: nothing more is done to the others."""
+    """One that took it and died may have died of it: nothing more is done to the others. Of another main process it is not known."""
     assert isinstance(event, OtherEnded)
     gone = [one for one in r.taken if one.instance == event.instance]
-    dead = tuple(replace(one, became="died", error_type=event.error_type) for one in gone)
+    became = "unverified" if event.error_type == MOVED else "died"
+    dead = tuple(replace(one, became=became, error_type=event.error_type) for one in gone)
     kept = tuple(one for one in r.taken if one not in gone)
     return replace(r, taken=kept, died=(*r.died, *dead)), (), ()
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from agentd.core.events import Notified
 
 _MICROSECONDS = re.compile(r"[0-9]{1,18}")
+_PID = re.compile(r"[1-9][0-9]{0,9}")
 _ERRNO = re.compile(r"[1-9][0-9]{0,4}")
 _COMPLAINT = re.compile(
     r"(?:(?:re)?load(?:ing)?|(?:re)?configuration) failed\b|(?:failed|unable) to (?:re)?load\b|cannot (?:re)?load\b",
@@ -35,6 +36,12 @@ def heard(service: str, generation: int, fields: Mapping[str, str]) -> Notified 
         hash=fields.get("X_AGENTD_CONFIG_HASH", "").strip(),
     )
     return None if said == Notified(service, generation) else said
+
+
+def main_pid(fields: Mapping[str, str]) -> int | None:
+    """MAINPID: the pid that is to be the main one; None: the message has none, or one that cannot be a pid."""
+    found = _PID.fullmatch(fields.get("MAINPID", ""))
+    return None if found is None else int(found[0])
 
 
 def _reloads(fields: Mapping[str, str]) -> bool:

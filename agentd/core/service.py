@@ -22,6 +22,7 @@ from agentd.core.effects import Accepted, CloseSockets
 from agentd.core.events import (
     Ask,
     Begin,
+    Claimed,
     Completion,
     Defined,
     Emptied,
@@ -66,7 +67,7 @@ from agentd.wire import Trigger
 __all__ = ["Service", "Turn", "conclude", "go_on", "needs_sockets", "step"]
 AT_REST = frozenset({Phase.DOWN, Phase.BACKOFF, Phase.FAILED})
 """Where a start that was asked for can begin at once."""
-_OF_PROCESSES = frozenset({Exited, Emptied, Notified})
+_OF_PROCESSES = frozenset({Exited, Emptied, Notified, Claimed})
 
 
 def step(  # noqa: C901 - a case for each kind of event
@@ -176,7 +177,9 @@ def _wake(t: Turn) -> None:
 def _begin_waiting(t: Turn, r: Reload) -> None:
     """It acts on what is ready once nothing is on its way there; where nothing is, new bytes end a pause."""
     s = t.s
-    if any(i.phase is Phase.STARTING for i in s.slots):
+    if any(
+        i.phase is Phase.STARTING or i.lost for i in s.slots
+    ):  # or nobody knows who would be told
         return
     i, act = ready(s, tuple(one.instance for one in r.taken)), Act.RECIPE
     if i is None and t.may_start and idle(s) is not None:

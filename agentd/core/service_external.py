@@ -1,4 +1,4 @@
-"""Reloads made behind the agent's back: ``nginx -s reload``, certbot, a log rotation that sends HUP.
+"""Reloads made behind the agent's back: ``nginx -s reload``, certbot, a log rotation that sends HUP, a new binary in place.
 
 Decides from what is seen at moments when something looks anyway that the service took a configuration which nobody here had asked for. Then
 nobody can know what it runs, until the next evidence says. After a reload of ours of several instances the workers that are seen next
@@ -9,7 +9,7 @@ Nothing is polled for it: a service that tells nothing is found out at its next 
 from __future__ import annotations
 
 from agentd.core import facts
-from agentd.core.events import BaselineDone, Notified, WorkersSeen
+from agentd.core.events import BaselineDone, Claimed, InstanceEvent, Notified, WorkersSeen
 from agentd.core.instance import Instance, Phase
 from agentd.core.reload_value import ACTED, Act, Reload
 from agentd.core.service_slots import put
@@ -65,10 +65,28 @@ def before_the_act(t: Turn, event: BaselineDone) -> None:
 
 def said_unasked(t: Turn, event: Notified) -> None:
     """RELOADING=1 while no reload acts on it."""
-    r, i = t.s.running, _serves(t, event.generation)
-    acts = r is not None and r.act is Act.RECIPE and r.stage in ACTED and i is t.s.instance
+    i = _serves(t, event.generation)
+    acts = _acts(t) and i is t.s.instance
     if event.reloading is not None and i is not None and not acts:
         _external(t, i, "it said RELOADING=1 unasked")
+
+
+def main_moved(t: Turn, before: Instance, event: InstanceEvent, after: Instance) -> bool:
+    """Another process took over from the one that served, and has read the configuration anew; also of one of several.
+
+    The process that a service names when it becomes ready has been its main one from the start. True: the reload that runs has acted on a
+    process that is not the main one any more, and the one that is does not owe itself to that act.
+    """
+    if after.process is None or before.process is None or after.process.same(before.process):
+        return False
+    gone(t, after.generation)
+    if before.phase is not Phase.READY or not (before.lost or isinstance(event, Claimed)):
+        return False
+    r = t.s.running
+    if r is not None and _acts(t) and after is t.s.instance:
+        return r.baseline is None or after.process.started < r.baseline.ticks
+    _external(t, after, f"its main process is another one, pid {after.process.pid}")
+    return _acts(t)
 
 
 def ended(t: Turn, r: Reload, verdict: Verdict) -> None:
@@ -76,6 +94,11 @@ def ended(t: Turn, r: Reload, verdict: Verdict) -> None:
     if r.act is Act.RECIPE and r.stage in ACTED:
         alone = verdict is Verdict.APPLIED and not t.s.others and r.workers
         t.s = replace(t.s, workers={t.s.instance.generation: r.workers} if alone else {})
+
+
+def _acts(t: Turn) -> bool:
+    r = t.s.running
+    return r is not None and r.act is Act.RECIPE and r.stage in ACTED
 
 
 def _compare(t: Turn, i: Instance, now: tuple[Worker, ...]) -> None:
@@ -94,8 +117,8 @@ def _compare(t: Turn, i: Instance, now: tuple[Worker, ...]) -> None:
 
 
 def _external(t: Turn, i: Instance, why: str) -> None:
+    put(t, i, replace(i, runs=None))
     if t.s.live is None:
         return
-    put(t, i, replace(i, runs=None))
     t.note(facts.External(t.s.spec.name, i.generation, why))
     set_live(t, None, f"reloaded behind the agent's back: {why}")

@@ -13,6 +13,7 @@ from agentd.core.events import (
     Drain,
     InstanceEvent,
     Launch,
+    MainSought,
     ProcessEvent,
     Stop,
     Token,
@@ -38,6 +39,7 @@ def step_instance(
     name = t.s.spec.name
     after, effects = instance.step(before, event, spec or t.s.spec, t.now)
     t.effects += effects
+    _moved(t, before, event, after)
     if (after.phase, after.generation) == (before.phase, before.generation):
         return after
     pid = after.process.pid if after.process else None
@@ -48,6 +50,15 @@ def step_instance(
         id_, since, load, left = after.reload_id, after.since, after.load, after.left
         t.note(facts.Drained(name, id_, generation, was_pid, since, load, left))
     return after
+
+
+def _moved(t: Turn, before: Instance, event: InstanceEvent, after: Instance) -> None:
+    """Another process is its main one."""
+    if before.process is None or after.process is None or before.process.same(after.process):
+        return
+    why = event.why if isinstance(event, MainSought) else "it said MAINPID"
+    was, pid = before.process.pid, after.process.pid
+    t.note(facts.MainMoved(t.s.spec.name, after.generation, pid, was, why))
 
 
 def beside(t: Turn, event: ProcessEvent | Completion) -> Instance | None:

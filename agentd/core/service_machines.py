@@ -21,6 +21,7 @@ from agentd.core.context import parse_traceparent
 from agentd.core.events import (
     Abort,
     BaselineDone,
+    Bypassed,
     Completion,
     Elapsed,
     InstanceDown,
@@ -40,6 +41,7 @@ from agentd.core.events import (
 )
 from agentd.core.facts import Cause
 from agentd.core.instance import Ending, Instance, Phase
+from agentd.core.reload_turns import MOVED
 from agentd.core.reload_value import Act, Reload, Stage
 from agentd.core.service_generations import (
     admit,
@@ -62,6 +64,9 @@ def move_instance(t: Turn, event: InstanceEvent) -> None:
     before = t.s.instance
     after = step_instance(t, before, event)
     t.s = replace(t.s, instance=after)
+    if service_external.main_moved(t, before, event, after):
+        assert after.process is not None
+        move_running(t, Bypassed(after.process.pid))
     if (after.phase, after.generation) == (before.phase, before.generation):
         return
     gone = before.phase in instance.ALIVE and after.phase not in instance.ALIVE
@@ -85,6 +90,8 @@ def move_other(t: Turn, before: Instance, event: InstanceEvent) -> None:
     """Step another instance than the one whose turn it is; a reload that it took hears of its end."""
     after = step_instance(t, before, event)
     put(t, before, after)
+    if service_external.main_moved(t, before, event, after):
+        move_running(t, OtherEnded(after.slot, MOVED))
     if (after.phase, after.generation) == (before.phase, before.generation):
         return
     if after.phase is Phase.READY:

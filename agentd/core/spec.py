@@ -319,6 +319,8 @@ class Spec:
     """What the configuration says of itself, for the spans."""
     ready: Ready = field(default_factory=ReadyAfter)
     start_timeout: float = 30.0
+    pid_file: str | None = None
+    """Where the service writes which of its processes is the main one; None: nowhere."""
     stop_signal: str = "TERM"
     stop_timeout: float = 10.0
     restart: Restart = Restart.ON_FAILURE

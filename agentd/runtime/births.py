@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from agentd.core.effects import Spawn
-from agentd.core.events import EffectFailed, Emptied, Exited, Notified, Origin, Spawned
+from agentd.core.events import EffectFailed, Origin, ProcessEvent, Spawned
 from agentd.core.process import Identity
 from agentd.core.spec import ReadyNotify, Spec
 from agentd.ports import AdapterError, Key, LetGoError, SpawnOrder
@@ -45,14 +45,14 @@ class Births:
         self._runtime = runtime
         self._machine = machine
         self._base_env = base_env
-        self._held: dict[Key, list[Exited | Emptied | Notified]] = {}
+        self._held: dict[Key, list[ProcessEvent]] = {}
         self._slots = asyncio.Semaphore(AT_ONCE)
 
     def expect(self, key: Key) -> None:
         """From now on what is heard of it waits for the news of its birth."""
         self._held[key] = []
 
-    def in_order(self, key: Key, event: Exited | Emptied | Notified) -> None:
+    def in_order(self, key: Key, event: ProcessEvent) -> None:
         """Nothing is heard of an instance before its birth is."""
         if (held := self._held.get(key)) is not None:
             held.append(event)

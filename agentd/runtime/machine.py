@@ -11,11 +11,13 @@ from agentd.ports import (
     HeldSockets,
     Listeners,
     Logs,
+    Mains,
     Members,
     Notify,
     Openings,
     Opens,
     Output,
+    PidFiles,
     Probes,
     Processes,
     ProcessTable,
@@ -44,3 +46,5 @@ class Machine:
     openings: Openings
     opens: Opens
     stages: Stages
+    mains: Mains
+    pid_files: PidFiles

@@ -23,6 +23,7 @@ from agentd.core.effects import (
     Count,
     Disarm,
     Effect,
+    Follow,
     Forget,
     Inquiry,
     KeepSockets,
@@ -31,6 +32,7 @@ from agentd.core.effects import (
     Perform,
     Restore,
     RunCheck,
+    SeekMain,
     SendReloadSignal,
     Spawn,
     Switch,
@@ -67,6 +69,7 @@ from agentd.runtime.acts import Acts
 from agentd.runtime.births import Births
 from agentd.runtime.environment import inherited
 from agentd.runtime.machine import Machine
+from agentd.runtime.mains import Mains
 
 if TYPE_CHECKING:
     from agentd.runtime.runtime import Runtime
@@ -94,6 +97,7 @@ class Performer:
         self._timers: dict[tuple[str, str], asyncio.TimerHandle] = {}
         self._under_way: dict[Token, asyncio.Task[None]] = {}
         self._births = Births(runtime, machine, inherited(base_env))
+        self._mains = Mains(runtime, machine, self._births)
         self._acts = Acts(runtime, machine, self._births, self._seen)
         self._searched: dict[tuple[str, str], tuple[int, int, str | None]] = {}
         """How far the output was searched for a pattern, from which baseline on, and what was found."""
@@ -123,6 +127,10 @@ class Performer:
                     task.cancel()
             case Kill():
                 self._kill(effect)
+            case SeekMain():
+                self._start(effect.token, self._mains.seek(effect))
+            case Follow():
+                self._mains.follow(effect)
             case Forget(service=service, generation=generation):
                 self._machine.output.close(Key(service, generation))
                 self._machine.notify.unbind(Key(service, generation))
@@ -169,11 +177,13 @@ class Performer:
 
     # What the processes report.
 
-    def exited(self, key: Key, end: Exit, *, empty: bool) -> None:
+    def exited(self, key: Key, end: Exit, *, empty: bool, pid: int) -> None:
         """The main process ended; its last words go with the news."""
         self._machine.notify.drain(key)
         output = self._machine.logs.tail(key.service, LAST_LINES) if not end.clean else ()
-        self._births.in_order(key, Exited(key.service, key.generation, end, empty, output))
+        left = () if empty else self._machine.members.members(key)
+        ended = Exited(key.service, key.generation, end, empty, output, pid, left)
+        self._births.in_order(key, ended)
 
     def emptied(self, key: Key) -> None:
         """The last process of the group ended."""
@@ -181,6 +191,7 @@ class Performer:
 
     def notified(self, key: Key, message: Message) -> None:
         """A service spoke: what bears on a phase or a reload goes into the mailbox."""
+        self._mains.claimed(key, message)
         said = heard(key.service, key.generation, dict(message.fields))
         if said is not None:
             self._births.in_order(key, said)

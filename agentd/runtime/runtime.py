@@ -163,9 +163,9 @@ class Runtime:
 
     # What the adapters report.
 
-    def exited(self, key: Key, end: Exit, *, empty: bool, at: float) -> None:  # noqa: ARG002 - stamped when posted
+    def exited(self, key: Key, end: Exit, *, empty: bool, at: float, pid: int) -> None:  # noqa: ARG002 - stamped when posted
         """The main process of an instance ended."""
-        self._performer.exited(key, end, empty=empty)
+        self._performer.exited(key, end, empty=empty, pid=pid)
 
     def emptied(self, key: Key, at: float) -> None:  # noqa: ARG002
         """The last process of an instance's group ended."""

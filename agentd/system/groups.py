@@ -37,6 +37,9 @@ class Group(Protocol):
     def has(self, pid: int) -> bool:
         """Whether this process is one of them."""
 
+    def include(self, pid: int) -> None:
+        """This process is the main one from now on: what it starts belongs to the instance, too."""
+
     def empty(self) -> bool:
         """Whether nothing is alive once the main process was reaped."""
 
@@ -57,12 +60,23 @@ class Session:
     """Members by session number and cookie."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, reaper: Reaper, pid: int, cookie: str, *, ours: bool
+        self,
+        loop: asyncio.AbstractEventLoop,
+        reaper: Reaper,
+        pid: int,
+        cookie: str,
+        *,
+        ours: bool,
+        session: int = 0,
     ) -> None:
-        """``ours``: the main process is a child of this agent, so what it leaves behind falls to us."""
+        """``ours``: the main process is a child of this agent, so what it leaves behind falls to us.
+
+        ``session``: the one that it is in; 0: its own.
+        """
         self._loop = loop
         self._reaper = reaper
-        self._pid = pid
+        self._roots = [pid]
+        self._sessions = {session or pid}
         self._cookie = cookie.encode()
         self._ours = ours
         self._pidfd: int | None = None
@@ -71,9 +85,18 @@ class Session:
         """A child's descendants and the strays; of an adopted process, whose orphans fall to another, all of /proc."""
         if self._ours:
             return [
-                p for p in proctable.descendants([self._pid, *self._reaper.strays()]) if self.has(p)
+                p
+                for p in proctable.descendants([*self._roots, *self._reaper.strays()])
+                if self.has(p)
             ]
         return [p for p in proctable.pids() if self.has(p)]
+
+    def include(self, pid: int) -> None:
+        """With its session: a daemon has one of its own, and may have overwritten its environment."""
+        s = proctable.stat(pid)
+        if s is not None and s.session != os.getsid(0):
+            self._sessions.add(s.session)
+        self._roots = [self._roots[0], pid]
 
     def empty(self) -> bool:
         """Mostly without a scan: with no stray and no process group there is nobody.
@@ -81,12 +104,8 @@ class Session:
         Both are asked, because the list of children may miss one while a sibling exits.
         """
         if self._ours and not self._reaper.strays():
-            try:
-                os.killpg(self._pid, 0)
-            except ProcessLookupError:
+            if not any(map(_group_is_there, self._sessions)):
                 return True
-            except PermissionError:
-                pass  # somebody is there
             return not any(self.has(p) for p in proctable.pids())
         return not self.members()
 
@@ -129,7 +148,19 @@ class Session:
         s = proctable.stat(pid)
         if s is None or not s.alive:
             return False
-        return s.session == self._pid or proctable.environ(pid, COOKIE.encode()) == self._cookie
+        return (
+            s.session in self._sessions or proctable.environ(pid, COOKIE.encode()) == self._cookie
+        )
+
+
+def _group_is_there(number: int) -> bool:
+    try:
+        os.killpg(number, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # somebody is there
+    return True
 
 
 class Leaf:
@@ -154,6 +185,9 @@ class Leaf:
         return any(
             inside in line + b"/" for line in proctable.read(f"/proc/{pid}/cgroup").split(b"\n")
         )
+
+    def include(self, pid: int) -> None:
+        """It is inside already."""
 
     def empty(self) -> bool:
         """The kernel's own word, for the whole subtree; a leaf that is gone has nobody in it."""

@@ -2,9 +2,10 @@
 
 Decides which datagrams are well formed (as systemd does: at most 4096 bytes, UTF-8, no NUL within) and whose count;
 not what they mean. A message counts when its sender, as the kernel names it, is the allowed process, in its session or
-process group, or descends from it. A sender that is gone already (``systemd-notify`` in a script) is believed when its
-uid is the one the socket belongs to: nobody else but root can write to the socket. A living process outside the tree is
-not believed, root or not: it got the path by accident, and root may name any pid it likes.
+process group, descends from it, or belongs to the instance as ``agentd.system.groups`` has it. A sender that is gone
+already (``systemd-notify`` in a script) is believed when its uid is the one the socket belongs to: nobody else but root
+can write to the socket. A living process outside the tree is not believed, root or not: it got the path by accident, and
+root may name any pid it likes.
 
 File descriptors that come along are closed, always; ``BARRIER=1`` is answered by closing its one descriptor after what
 came before was handed on (sd_notify_barrier(3)).
@@ -72,10 +73,13 @@ class NotifySockets(Notify):
         loop: asyncio.AbstractEventLoop,
         directory: Path,
         listener: Callable[[Key, Message], None],
+        member: Callable[[Key, int], bool],
     ) -> None:
+        """``member``: whether a living process belongs to an instance, whatever became of its main process."""
         self._loop = loop
         self._directory = directory
         self._listener = listener
+        self._member = member
         self._bound: dict[Key, _Bound] = {}
         self.dropped: Counter[str] = Counter()
         """How many datagrams were not handed on, by reason: malformed, truncated, anonymous, stranger."""
@@ -119,7 +123,8 @@ class NotifySockets(Notify):
 
     def allow(self, key: Key, pid: int) -> None:
         """Whose messages count; also for the messages that wait already. Replaces the former pid."""
-        bound = self._bound[key]
+        if (bound := self._bound.get(key)) is None:
+            return
         if not bound.pid:
             self._loop.add_reader(bound.socket, self._readable, key)
         bound.pid = pid
@@ -163,7 +168,8 @@ class NotifySockets(Notify):
         sender, fds = _unpack(ancillary)
         try:
             fields = parse(data)
-            if why := self._refusal(bound, fields, flags, sender):
+            member = self._of(key, bound, sender[0])
+            if why := _refusal(bound, fields, flags, sender, member):
                 self.dropped[why] += 1
             elif fields == (("BARRIER", "1"),):
                 # After the callbacks that the messages before it have scheduled.
@@ -171,29 +177,37 @@ class NotifySockets(Notify):
                     self._loop.call_soon(os.close, fd)
                     fds = []
             elif fields:
-                self._listener(key, Message(fields, sender[0], at))
+                self._listener(key, Message(fields, sender[0], at, member=bool(member)))
         finally:
             for fd in fds:
                 os.close(fd)
         return True
 
-    def _refusal(
-        self,
-        bound: _Bound,
-        fields: tuple[tuple[str, str], ...] | None,
-        flags: int,
-        sender: tuple[int, int],
-    ) -> str:
-        """Why a datagram does not count; empty when it does."""
-        pid, uid = sender
-        if flags & _TRUNCATED:
-            return "truncated"
-        if fields is None:
-            return "malformed"
-        if pid <= 0:
-            return "anonymous"  # another pid namespace
+    def _of(self, key: Key, bound: _Bound, pid: int) -> bool | None:
+        """Whether the sender is one of the instance's processes; None when it is gone.
+
+        The way up from it to the main process is short; but a daemon that went into the background has left that way.
+        """
         ours = _belongs(pid, bound.pid)
-        return "" if ours or (ours is None and uid == bound.uid) else "stranger"
+        return self._member(key, pid) if ours is False else ours
+
+
+def _refusal(
+    bound: _Bound,
+    fields: tuple[tuple[str, str], ...] | None,
+    flags: int,
+    sender: tuple[int, int],
+    member: bool | None,  # noqa: FBT001
+) -> str:
+    """Why a datagram does not count; empty when it does."""
+    pid, uid = sender
+    if flags & _TRUNCATED:
+        return "truncated"
+    if fields is None:
+        return "malformed"
+    if pid <= 0:
+        return "anonymous"  # another pid namespace
+    return "" if member or (member is None and uid == bound.uid) else "stranger"
 
 
 def _closed(path: Path, uid: int) -> Path | None:

@@ -10,6 +10,7 @@ import functools
 import os
 import signal as signals
 import time
+from dataclasses import replace
 from errno import EEXIST, ESRCH
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,13 +28,19 @@ if TYPE_CHECKING:
 class _Instance:
     """One main process and its group. ``alive`` until the main process was reaped."""
 
-    __slots__ = ("alive", "group", "pid", "pidfd")
+    __slots__ = ("alive", "group", "identity", "pidfd", "watched")
 
-    def __init__(self, pid: int, pidfd: int, group: groups.Group) -> None:
-        self.pid = pid
+    def __init__(self, identity: Identity, pidfd: int, group: groups.Group) -> None:
+        self.identity = identity
         self.pidfd = pidfd
         self.group = group
         self.alive = True
+        self.watched: dict[tuple[int, int], int] = {}
+        """The pidfds of its main processes, former ones too, that have not ended, by pid and start: however often they take turns."""
+
+    @property
+    def pid(self) -> int:
+        return self.identity.pid
 
 
 class OsProcesses:
@@ -98,8 +105,8 @@ class OsProcesses:
         if identity is None:  # cannot be: launch does not return without the permit
             raise SpawnError(f"cannot start {key.service}: no permit was asked for", 0, "permit")
         inside = groups.Leaf(self._loop, path) if path is not None and child.in_leaf else None
-        group = inside or self._session(child.pid, order.cookie, ours=True)
-        self._track(key, child.pid, child.pidfd, group)
+        group = inside or self._session(identity, ours=True)
+        self._track(key, identity, child.pidfd, group)
         return identity
 
     def adopt(self, key: Key, identity: Identity) -> bool:
@@ -127,8 +134,8 @@ class OsProcesses:
         )
         inside = groups.Leaf(self._loop, leaf) if leaf is not None else None
         ours = s.ppid == os.getpid()
-        group = inside or self._session(pid, identity.cookie, ours=ours)
-        self._track(key, pid, pidfd, group)
+        group = inside or self._session(identity, ours=ours)
+        self._track(key, identity, pidfd, group)
         return True
 
     def _adopt_leftovers(self, key: Key, identity: Identity) -> bool:
@@ -137,15 +144,13 @@ class OsProcesses:
         A pid is not given out again while it is the number of a session, so nobody else's session can have it; that they are not
         what an even later owner of the pid left behind is told by the cookie, or by the pipe that takes their output.
         """
-        group = self._session(identity.pid, identity.cookie, ours=False)
+        group = self._session(identity, ours=False)
         members = group.members()
         if not any(groups.belongs(pid, identity) for pid in members):
             return False
         leaf = self._mount and groups.leaf_of(members[0], key.service, key.generation, self._mount)
         left = groups.Leaf(self._loop, leaf) if leaf else group
-        instance = _Instance(identity.pid, -1, left)
-        self._instances[key] = instance
-        self._loop.call_soon(self._ended, key, instance, Exit(), time.monotonic())
+        self._say_it_ended(key, _Instance(identity, -1, left))
         return True
 
     def signal(self, key: Key, signal: str, *, group: bool) -> float:
@@ -166,6 +171,49 @@ class OsProcesses:
             ) from error
         return at
 
+    def has(self, key: Key, pid: int) -> bool:
+        """Whether a living process is of this instance."""
+        instance = self._instances.get(key)
+        s = proctable.stat(pid)
+        return instance is not None and s is not None and s.alive and instance.group.has(pid)
+
+    def identify(self, key: Key, pid: int) -> Identity:
+        """See ``Mains.identify``. The pidfd first: from then on the pid is nobody else's while it is looked at."""
+        instance = self._instances.get(key)
+        if instance is None:
+            raise AdapterError(f"{key.service} has no process")
+        try:
+            pidfd = os.pidfd_open(pid)
+        except (OSError, OverflowError):  # EINVAL: a thread
+            raise AdapterError(f"there is no process {pid}", ESRCH) from None
+        try:
+            s = proctable.stat(pid)
+            if s is None or not s.alive:
+                raise AdapterError(f"process {pid} has ended", ESRCH)
+            if not instance.group.has(pid):
+                raise AdapterError(f"process {pid} is none of its own")
+            return replace(instance.identity, pid=pid, started=s.started, session=s.session)
+        finally:
+            os.close(pidfd)
+
+    def follow(self, key: Key, identity: Identity) -> None:
+        """See ``Mains.follow``. The former main process is reaped all the same, when it is a child."""
+        instance = self._instances.get(key)
+        if instance is None:  # the last of its group has gone meanwhile, this one too
+            at = time.monotonic()
+            told = functools.partial(self._listener.exited, key, Exit(), empty=True, at=at)
+            self._loop.call_soon(functools.partial(told, pid=identity.pid))
+            return
+        instance.group.forget()
+        instance.identity, instance.alive, instance.pidfd = identity, True, -1
+        pidfd = instance.watched.get((identity.pid, identity.started)) or _open(identity)
+        if pidfd is None:
+            self._say_it_ended(key, instance)
+            return
+        instance.pidfd = pidfd
+        instance.group.include(identity.pid)
+        self._watch(key, instance)
+
     def members(self, key: Key) -> tuple[int, ...]:
         """See ``Members.members``."""
         instance = self._instances.get(key)
@@ -185,9 +233,10 @@ class OsProcesses:
         The process group goes first and as a whole, so that a fork in between is met; its number is only sure while
         the main process is not reaped. The others are pinned by a pidfd and looked at again before they are sent to.
         """
-        reached = False
-        if instance.alive:
-            os.killpg(instance.pid, sig)
+        reached, pgrp = False, 0
+        if instance.alive and (main := proctable.stat(instance.pid)) is not None:
+            pgrp = main.pgrp
+            os.killpg(pgrp, sig)
             reached = True
         for pid in instance.group.members():
             try:
@@ -196,7 +245,7 @@ class OsProcesses:
                 continue
             try:
                 s = proctable.stat(pid)
-                if s is None or not s.alive or (instance.alive and s.pgrp == instance.pid):
+                if s is None or not s.alive or s.pgrp == pgrp:
                     continue
                 if instance.group.has(pid):
                     signals.pidfd_send_signal(pidfd, sig)
@@ -216,24 +265,51 @@ class OsProcesses:
             )
         return Identity(pid, s.started, self._boot, order.cookie, os.fstat(order.output).st_ino)
 
-    def _session(self, pid: int, cookie: str, *, ours: bool) -> groups.Session:
-        return groups.Session(self._loop, self.launcher.reaper, pid, cookie, ours=ours)
+    def _session(self, identity: Identity, *, ours: bool) -> groups.Session:
+        pid, cookie, session = identity.pid, identity.cookie, identity.session
+        reaper = self.launcher.reaper
+        return groups.Session(self._loop, reaper, pid, cookie, ours=ours, session=session)
 
-    def _track(self, key: Key, pid: int, pidfd: int, group: groups.Group) -> None:
-        instance = _Instance(pid, pidfd, group)
+    def _track(self, key: Key, identity: Identity, pidfd: int, group: groups.Group) -> None:
+        instance = _Instance(identity, pidfd, group)
         self._instances[key] = instance
-        self.launcher.reaper.watch(pid, pidfd, functools.partial(self._ended, key, instance))
+        self._watch(key, instance)
 
-    def _ended(self, key: Key, instance: _Instance, exit: Exit, at: float) -> None:  # noqa: A002 - the port's word
+    def _watch(self, key: Key, instance: _Instance) -> None:
+        place = instance.pid, instance.identity.started
+        if place not in instance.watched:
+            instance.watched[place] = instance.pidfd
+            ended = functools.partial(self._ended, key, instance, place)
+            self.launcher.reaper.watch(instance.pid, instance.pidfd, ended)
+
+    def _say_it_ended(self, key: Key, instance: _Instance) -> None:
+        """Its main process is gone, and nobody saw how: told as after any exit, and not from within a call."""
+        self._instances[key] = instance
+        at = time.monotonic()
+        place = instance.pid, instance.identity.started
+        self._loop.call_soon(self._ended, key, instance, place, Exit(), at)
+
+    def _ended(
+        self,
+        key: Key,
+        instance: _Instance,
+        place: tuple[int, int],
+        exit: Exit,  # noqa: A002 - the port's word
+        at: float,
+    ) -> None:
+        instance.watched.pop(place, None)
         if self._instances.get(key) is not instance:
             return  # closed meanwhile
+        pid = instance.pid
+        if place != (pid, instance.identity.started):
+            return  # another one is the main process by now
         instance.alive = False
         empty = instance.group.empty()
         if empty:
             del self._instances[key]
         else:
             instance.group.watch(lambda: self._emptied(key, instance))
-        self._listener.exited(key, exit, empty=empty, at=at)
+        self._listener.exited(key, exit, empty=empty, at=at, pid=pid)
         if empty:
             instance.group.remove()  # last: the next start waits for the call above
 
@@ -243,3 +319,16 @@ class OsProcesses:
         del self._instances[key]
         self._listener.emptied(key, time.monotonic())
         instance.group.remove()
+
+
+def _open(identity: Identity) -> int | None:
+    """A pidfd of this very process; None: it is gone."""
+    try:
+        pidfd = os.pidfd_open(identity.pid)
+    except OSError:
+        return None
+    s = proctable.stat(identity.pid)
+    if s is None or s.started != identity.started:
+        os.close(pidfd)
+        return None
+    return pidfd

@@ -152,22 +152,26 @@ class Reaper:
         at = time.monotonic()
         self._loop.remove_reader(pidfd)  # it stays readable for ever
         try:
-            got = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
+            status = _reap(pidfd)
         except ChildProcessError:
             self._ask(pidfd, at, 0)  # not our child
             return
-        if got is None:  # cannot be: readable means that the whole thread group ended
+        if status is None:  # cannot be: readable means that the whole thread group ended
             self._loop.add_reader(pidfd, self._readable, pidfd)
-        elif got.si_code == os.CLD_EXITED:
-            self._report(pidfd, Exit(code=got.si_status), at)
         else:
-            self._report(pidfd, Exit(signal=signal_name(got.si_status)), at)
+            self._report(pidfd, status, at)
 
     def _ask(self, pidfd: int, at: float, attempt: int) -> None:
-        """The status of a process that another reaps can be asked for from then on (Linux 6.15), which is POLLHUP."""
+        """The status of a process that another reaps can be asked for from then on (Linux 6.15), which is POLLHUP.
+
+        When that other one ends without doing so it falls to us, and nobody else reaps what is claimed.
+        """
         self._retries.pop(pidfd, None)
         reaped = _reaped(pidfd)  # before asking: a reap in between must not look like "unknown"
-        status = exit_info(pidfd)
+        try:
+            status = _reap(pidfd)
+        except ChildProcessError:
+            status = exit_info(pidfd)
         if status is not None:
             self._report(pidfd, status, at)
         elif attempt < len(_ASK_AGAIN) and not reaped:
@@ -187,6 +191,16 @@ class Reaper:
         self._claimed.discard(watch.pid)
         self._loop.remove_reader(pidfd)
         os.close(pidfd)
+
+
+def _reap(pidfd: int) -> Exit | None:
+    """How a child ended, reaped with that; None: it lives. Raises ChildProcessError: it is no child of ours."""
+    got = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
+    if got is None:
+        return None
+    if got.si_code == os.CLD_EXITED:
+        return Exit(code=got.si_status)
+    return Exit(signal=signal_name(got.si_status))
 
 
 def signal_name(number: int) -> str:

@@ -154,7 +154,9 @@ class LogLines:
         if fact.phase == "killing":
             return _Line(f"{name} does not stop, killing it{because}", "warning", name, more)
         if fact.phase == "down" and fact.exit is not None:
-            return _Line(f"{name} exited: {fact.exit}", "info", name, more)
+            end = str(fact.exit)
+            more_of_it = fact.why if fact.why.startswith(end) else end
+            return _Line(f"{name} exited: {more_of_it}", "info", name, more)
         return (
             None
             if fact.phase in _UNSEEN
@@ -180,6 +182,9 @@ def _plain(fact: Fact) -> _Line | None:  # noqa: C901, PLR0912 - a case for each
             if found:
                 return _Line(f"{name} taken over, pid {pid}", "info", name)
             return _Line(f"{name} ended while no agent was there, pid {pid}", "warning", name)
+        case facts.MainMoved(service=name, pid=pid, was=was, why=why):
+            text = f"{name} goes on as pid {pid}, not {was} any more: {why}"
+            return _Line(text, "info", name, (("pid", pid),))
         case facts.Restored(service=name, hash=hash_, files=files, kept=kept):
             short = hash_.removeprefix("sha256:")[:12]
             what = _count(files, "file") + (f"; what was there is kept in {kept}" if kept else "")

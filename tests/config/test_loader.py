@@ -72,6 +72,7 @@ env_file = "/etc/default/web"
 limits = { nofile = 1024, core = "unlimited" }
 ready = { tcp = "[::1]:80", interval = "1s", timeout = "3s" }
 start_timeout = "1m"
+pid_file = "/run/app.pid"
 stop_signal = "SIGINT"
 stop_timeout = "1s"
 restart = "always"
@@ -114,6 +115,7 @@ timeout = "9s"
         version=s.VersionKey("/etc/web/v.json", "a.b"),
         ready=s.ReadyProbe(s.TcpProbe("::1", 80, 3.0), 1.0),
         start_timeout=60.0,
+        pid_file="/run/app.pid",
         stop_signal="INT",
         stop_timeout=1.0,
         restart=s.Restart.ALWAYS,
@@ -180,6 +182,11 @@ def test_watch_may_be_a_word(tmp_path: Path, word: str, watch: s.WatchSpec | Non
         (
             'reload.signal = "KILL"',
             "reload.signal: SIGKILL cannot be handled by any program, so it cannot ask for a reload",
+        ),
+        ('pid_file = "web.pid"', 'pid_file: "web.pid" is relative; write the whole path, from /'),
+        (
+            'pid_file = "/run/web.pid"\ninstances = 2',
+            "pid_file: names one process, and there are several instances",
         ),
         ("stop_timeout = 5", 'stop_timeout: expected a string such as "5s", got an integer'),
         ('stop_timeout = "0s"', "stop_timeout: must be longer than nothing"),

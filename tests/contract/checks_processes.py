@@ -7,6 +7,7 @@ A behaviour is a word, so that a fake can act it out: ``lives`` until a signal e
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Protocol
 
@@ -19,6 +20,7 @@ from agentd.ports import (
     CommandResult,
     Commands,
     Key,
+    Mains,
     Processes,
     SpawnError,
     SpawnOrder,
@@ -32,15 +34,22 @@ KEY = Key("web", 1)
 
 
 class Rig(Protocol):
-    """A machine with one ``Processes`` on it."""
+    """A machine with one ``Processes`` on it, which is ``Mains`` too."""
 
     processes: Processes
+
+    @property
+    def mains(self) -> Mains:
+        """The same."""
 
     def order(self, behaviour: str, key: Key = KEY) -> SpawnOrder:
         """An order for a program that behaves so."""
 
     async def event(self) -> Event:
         """The next thing the listener was told: ("exited", key, exit, empty) or ("emptied", key)."""
+
+    def left(self) -> int:
+        """The one process that is left of KEY."""
 
     def quiet(self) -> bool:
         """Nothing else was told."""
@@ -157,6 +166,55 @@ async def _the_next_agent_takes_over_its_own_and_no_stranger(rig: Rig) -> None:
     assert not rig.processes.adopt(KEY, identity)
 
 
+async def _who_is_left_is_followed_as_the_main_process(rig: Rig) -> None:
+    first = await rig.processes.spawn(rig.order("leaves"), permit)
+    assert await rig.event() == ("exited", KEY, Exit(code=0), False)
+    heir = rig.left()
+    identity = rig.mains.identify(KEY, heir)
+    assert (identity.pid, identity.cookie, identity.boot) == (heir, first.cookie, first.boot)
+    rig.mains.follow(KEY, identity)
+    rig.processes.signal(KEY, "TERM", group=False)
+    assert await rig.event() == ("exited", KEY, Exit(signal="TERM"), True)
+    assert rig.quiet()
+
+
+async def _nobody_else_is_the_main_process(rig: Rig) -> None:
+    await rig.processes.spawn(rig.order("lives"), permit)
+    other = await rig.processes.spawn(rig.order("lives", Key("other", 1)), permit)
+    for pid in (other.pid, os.getpid(), 1, 1 << 30):
+        with pytest.raises(AdapterError):
+            rig.mains.identify(KEY, pid)
+    with pytest.raises(AdapterError):
+        rig.mains.identify(Key("nobody", 1), other.pid)
+    for key in (KEY, Key("other", 1)):
+        rig.processes.signal(key, "KILL", group=True)
+        assert await rig.event() == ("exited", key, Exit(signal="KILL"), True)
+
+
+async def _the_next_agent_takes_over_who_was_followed(rig: Rig) -> None:
+    await rig.processes.spawn(rig.order("leaves"), permit)
+    assert await rig.event() == ("exited", KEY, Exit(code=0), False)
+    identity = rig.mains.identify(KEY, rig.left())
+    rig.mains.follow(KEY, identity)
+    await rig.again()
+    assert rig.processes.adopt(KEY, identity)
+    assert rig.mains.identify(KEY, identity.pid).same(identity)
+    rig.processes.signal(KEY, "TERM", group=True)
+    event = await rig.event()
+    assert event in {("exited", KEY, end, True) for end in (Exit(signal="TERM"), Exit())}
+
+
+async def _who_is_gone_when_it_is_followed_has_ended(rig: Rig) -> None:
+    await rig.processes.spawn(rig.order("leaves"), permit)
+    assert await rig.event() == ("exited", KEY, Exit(code=0), False)
+    identity = rig.mains.identify(KEY, rig.left())
+    rig.processes.signal(KEY, "KILL", group=True)
+    assert await rig.event() == ("emptied", KEY)
+    rig.mains.follow(KEY, identity)
+    assert await rig.event() == ("exited", KEY, Exit(), True)
+    assert rig.quiet()
+
+
 CHECKS = (
     _an_exit_is_reported_once_after_spawn_returned,
     _a_signal_ends_it_and_its_moment_is_before_the_end,
@@ -166,6 +224,10 @@ CHECKS = (
     _a_spawn_that_is_cancelled_leaves_nothing,
     _many_start_at_once,
     _the_next_agent_takes_over_its_own_and_no_stranger,
+    _who_is_left_is_followed_as_the_main_process,
+    _nobody_else_is_the_main_process,
+    _the_next_agent_takes_over_who_was_followed,
+    _who_is_gone_when_it_is_followed_has_ended,
 )
 
 

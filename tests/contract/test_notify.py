@@ -40,7 +40,13 @@ class RealRig:
     def __init__(self, directory: Path) -> None:
         self.heard: asyncio.Queue[tuple[Key, Message]] = asyncio.Queue()
         loop = asyncio.get_running_loop()
-        self.notify = NotifySockets(loop, directory, lambda *said: self.heard.put_nowait(said))
+        self.members: set[tuple[Key, int]] = set()
+        self.notify = NotifySockets(
+            loop,
+            directory,
+            lambda *said: self.heard.put_nowait(said),
+            lambda key, pid: (key, pid) in self.members,
+        )
         self.paths: dict[Key, str] = {}
 
     def bind(self, key: Key, uid: int = os.geteuid()) -> None:
@@ -302,3 +308,48 @@ def test_any_bytes_parse_or_are_refused(data: bytes) -> None:
         assert all(
             name and "\n" not in name + value and "\0" not in value for name, value in fields
         )
+
+
+def test_a_daemon_that_left_the_tree_is_heard_when_it_belongs_to_the_instance(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        with real(tmp_path) as rig:
+            rig.bind(ONE)
+            with subprocess.Popen(["sleep", "60"], start_new_session=True) as main:
+                rig.notify.allow(ONE, main.pid)
+                rig.say(ONE, b"READY=1")
+                rig.members.add((ONE, os.getpid()))
+                rig.say(ONE, b"STATUS=mine")
+                rig.members.clear()
+                rig.notify.drain(ONE)  # both are read with nobody a member
+                assert rig.heard.empty()
+                rig.members.add((ONE, os.getpid()))
+                rig.say(ONE, b"STATUS=mine")
+                _, message = await heard(rig)
+                assert (message.get("STATUS"), message.member) == ("mine", True)
+                assert rig.notify.dropped["stranger"] == 2
+                main.kill()
+
+    asyncio.run(scenario())
+
+
+def test_whether_a_sender_was_one_of_its_own_is_not_known_when_it_is_gone(tmp_path: Path) -> None:
+    """But the main process's last words are its own."""
+
+    async def scenario() -> None:
+        with real(tmp_path) as rig:
+            rig.bind(ONE)
+            with speak(rig.paths[ONE], "MAINPID=1") as speaker:
+                pass
+            rig.notify.allow(ONE, os.getpid())
+            assert (await heard(rig))[1].member is False
+            with speak(rig.paths[ONE], "MAINPID=2") as speaker:
+                pass
+            rig.notify.unbind(TWO)
+            rig.notify.allow(TWO, 1)
+            rig.notify.allow(ONE, speaker.pid)
+            _, message = await heard(rig)
+            assert (message.get("MAINPID"), message.member) == ("2", True)
+
+    asyncio.run(scenario())

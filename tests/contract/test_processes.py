@@ -44,6 +44,7 @@ class OsRig:
         self._base = base
         self._clone = clone
         self._events: asyncio.Queue[Event] = asyncio.Queue()
+        self.ended: list[int] = []
         self._cookie = uuid.uuid4().hex
         self.read, self.write = os.pipe()
         self.processes = self._new()
@@ -52,7 +53,16 @@ class OsRig:
         loop = asyncio.get_running_loop()
         return OsProcesses(loop, self, self._base, launcher=Launcher(loop, clone=self._clone))
 
-    def exited(self, key: Key, exit: Exit, *, empty: bool, at: float) -> None:  # noqa: A002
+    @property
+    def mains(self) -> OsProcesses:
+        return self.processes
+
+    def left(self) -> int:
+        (only,) = self.processes.members(KEY)
+        return only
+
+    def exited(self, key: Key, exit: Exit, *, empty: bool, at: float, pid: int) -> None:  # noqa: A002
+        self.ended.append(pid)
         self._events.put_nowait(("exited", key, exit, empty))
 
     def emptied(self, key: Key, at: float) -> None:
@@ -464,3 +474,142 @@ def test_no_delegation_is_no_failure(tmp_path: Path) -> None:
     run(test, tmp_path)  # a plain directory: clone3 and cgroup.procs refuse it
     run(test, tmp_path, clone=False)
     run(test, tmp_path / "missing")
+
+
+SUCCESSOR = """
+import os, signal, sys, time
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1, signal.SIGTERM])
+if (new := os.fork()) == 0:
+    if "leave" in sys.argv:
+        os.setsid()
+    executed, until = os.pipe()
+    if (worker := os.fork()) == 0:
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
+        os.execve("/bin/sleep", ["sleep", "60"], {})
+    os.close(until)
+    os.read(executed, 1)
+    os.write(1, b"%d %d\\n" % (os.getpid(), worker))
+signal.sigwait([signal.SIGUSR1, signal.SIGTERM])
+os._exit(0 if new else 5)
+"""
+
+
+@pytest.mark.parametrize("way", ["session", "leaf"])
+@pytest.mark.parametrize("leave", [(), ("leave",)], ids=["", "in a session of its own"])
+def test_one_that_takes_over_is_followed_with_what_it_starts(
+    way: str, leave: tuple[str, ...], base: Path
+) -> None:
+    """The former one's end is none; the worker shows neither session nor environment of the first, and belongs all the same."""
+
+    async def test(rig: OsRig) -> None:
+        order = rig.command(sys.executable, "-I", "-S", "-c", SUCCESSOR, *leave)
+        first = await rig.processes.spawn(order, permit)
+        new, worker = map(int, (await rig.line()).split())
+        identity = rig.processes.identify(KEY, new)
+        assert rig.processes.has(KEY, worker) == (way == "leaf" or not leave)
+        rig.processes.follow(KEY, identity)
+        assert rig.processes.has(KEY, worker)
+        former = os.pidfd_open(first.pid)
+        os.kill(first.pid, signal.SIGUSR1)
+        await readable(former)
+        os.close(former)
+        assert not zombie(first.pid)
+        assert rig.quiet(), "its end is none"
+        rig.processes.signal(KEY, "USR1", group=False)
+        assert await rig.event() == ("exited", KEY, Exit(code=5), False)
+        assert rig.ended == [new]
+        assert rig.processes.members(KEY) == (worker,)
+        rig.processes.signal(KEY, "TERM", group=True)
+        assert await rig.event() == ("emptied", KEY)
+
+    run(test, base if way == "leaf" else None)
+
+
+def zombie(pid: int) -> bool:
+    """Still, after the loop had its chance to reap it."""
+    s = proctable.stat(pid)
+    return s is not None and s.state == b"Z"
+
+
+def test_a_group_signal_reaches_a_main_process_that_leads_no_group() -> None:
+    async def test(rig: OsRig) -> None:
+        order = rig.command(sys.executable, "-I", "-S", "-c", SUCCESSOR)
+        first = await rig.processes.spawn(order, permit)
+        new, _ = map(int, (await rig.line()).split())
+        rig.processes.follow(KEY, rig.processes.identify(KEY, new))
+        rig.processes.signal(KEY, "TERM", group=True)
+        event = await rig.event()
+        assert event[:3] == ("exited", KEY, Exit(code=5))
+        if not event[3]:
+            assert await rig.event() == ("emptied", KEY)
+        assert not Path(f"/proc/{first.pid}").exists() or zombie(first.pid)
+
+    run(test)
+
+
+def test_the_one_before_is_followed_again_and_its_end_is_told_once() -> None:
+    async def test(rig: OsRig) -> None:
+        order = rig.command(sys.executable, "-I", "-S", "-c", SUCCESSOR)
+        first = await rig.processes.spawn(order, permit)
+        new, _ = map(int, (await rig.line()).split())
+        rig.processes.follow(KEY, rig.processes.identify(KEY, new))
+        os.kill(new, signal.SIGKILL)
+        event = await rig.event()  # its parent does not ask how it ended, so nobody can know
+        assert (event[:2], event[3]) == (("exited", KEY), False)
+        rig.processes.follow(KEY, rig.processes.identify(KEY, first.pid))
+        rig.processes.signal(KEY, "KILL", group=True)
+        event = await rig.event()
+        assert event[:3] == ("exited", KEY, Exit(signal="KILL"))
+        if not event[3]:
+            assert await rig.event() == ("emptied", KEY)
+        assert rig.quiet()
+        assert rig.ended == [new, first.pid]
+
+    run(test)
+
+
+def test_what_a_main_process_left_while_no_agent_was_there_is_found_by_its_session() -> None:
+    """Its session is that of the first process, which is gone since; its worker has cleared its environment."""
+
+    async def test(rig: OsRig) -> None:
+        order = rig.command(sys.executable, "-I", "-S", "-c", SUCCESSOR)
+        first = await rig.processes.spawn(order, permit)
+        new, worker = map(int, (await rig.line()).split())
+        identity = rig.processes.identify(KEY, new)
+        assert identity.session == first.pid
+        rig.processes.follow(KEY, identity)
+        await rig.again()
+        for pid in (first.pid, new):
+            gone = os.pidfd_open(pid)
+            os.kill(pid, signal.SIGKILL)
+            await readable(gone)
+            os.close(gone)
+        assert rig.processes.adopt(KEY, identity)
+        event = await rig.event()
+        assert event[:2] == ("exited", KEY)
+        assert event[3] is False
+        assert rig.processes.members(KEY) == (worker,)
+        rig.processes.signal(KEY, "KILL", group=True)
+        assert await rig.event() == ("emptied", KEY)
+
+    run(test)
+
+
+def test_two_that_take_turns_cost_a_descriptor_each() -> None:
+    async def test(rig: OsRig) -> None:
+        order = rig.command(sys.executable, "-I", "-S", "-c", SUCCESSOR)
+        first = await rig.processes.spawn(order, permit)
+        new, _ = map(int, (await rig.line()).split())
+        rig.processes.follow(KEY, rig.processes.identify(KEY, new))
+        before = descriptors()
+        for pid in (first.pid, new) * 50:
+            rig.processes.follow(KEY, rig.processes.identify(KEY, pid))
+        assert descriptors() == before
+        rig.processes.signal(KEY, "KILL", group=True)
+        event = await rig.event()
+        assert event[:2] == ("exited", KEY)
+        if not event[3]:
+            assert await rig.event() == ("emptied", KEY)
+        assert rig.ended == [new]
+
+    run(test)

@@ -640,6 +640,26 @@ def test_what_was_given_up_or_had_finished_stays_so() -> None:
     assert b.service().running is None
 
 
+def test_a_start_that_had_not_begun_is_not_that_of_another_instance() -> None:
+    a = agent(spec("web", Says(), instances=2))
+    for n in range(2):
+        a.read()
+        if not n:
+            a.check()
+        a.spawned(10 + n)
+        a.feed(ev.Notified("web", 1 + n, ready=True))
+        a.read()
+    dies(a, 1)
+    a.elapse("slot.1")
+    a.read(2)
+    assert a.service().running is not None
+    assert a.service().running.stage.value == "checking"
+    b = after(a)
+    assert (b.judged.verdict, b.judged.error_type) == (Verdict.FAILED, "agent_interrupted")
+    assert not b.told(facts.StepEnded)
+    assert phases(b)[0] == "ready"
+
+
 def test_fewer_are_declared_when_the_next_agent_comes() -> None:
     a = up(3, sockets=(TCP,))
     b = after(a, specs=(declared(1, sockets=(TCP,)),))

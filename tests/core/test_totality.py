@@ -31,16 +31,19 @@ SAMPLES: dict[type[Any], Any] = {
     ev.Spawned: ev.Spawned(TOKEN, identity()),
     ev.EffectFailed: ev.EffectFailed(TOKEN, "broken", "cannot"),
     ev.Probed: ev.Probed(TOKEN, "refused"),
+    ev.MainSought: ev.MainSought(TOKEN, None, "it does not exist"),
     ev.Elapsed: ev.Elapsed(TOKEN),
     ev.Exited: ev.Exited("web", 1, Exit(code=1), empty=True),
     ev.Emptied: ev.Emptied("web", 1),
     ev.Notified: ev.Notified("web", 1, ready=True),
+    ev.Claimed: ev.Claimed("web", 1, identity(8)),
     ev.Begin: ev.Begin(),
     ev.Touched: ev.Touched(),
     ev.Abort: ev.Abort("asked"),
     ev.InstanceReady: ev.InstanceReady(),
     ev.InstanceEnded: ev.InstanceEnded("exit_1", "exit code 1"),
     ev.InstanceDown: ev.InstanceDown(),
+    ev.Bypassed: ev.Bypassed(9),
     ev.OtherEnded: ev.OtherEnded(1, "exit_1"),
     ev.Rolled: ev.Rolled(more=False),
     ev.NextReady: ev.NextReady(8),
@@ -134,6 +137,8 @@ def test_a_reload_drops_the_answer_to_what_it_no_longer_awaits(stage: Stage, eve
         ev.Exited("web", 1, Exit(code=1), empty=True),
         ev.Emptied("web", 1),
         ev.Notified("web", 1, ready=True),
+        ev.Claimed("web", 1, identity(8)),
+        ev.MainSought(TOKEN, identity(8), "it is named"),
     ],
     ids=lambda e: type(e).__name__,
 )
@@ -148,6 +153,7 @@ def test_what_may_come_at_any_time_has_a_row_everywhere() -> None:
         ev.InstanceReady,
         ev.InstanceEnded,
         ev.InstanceDown,
+        ev.Bypassed,
         ev.OtherEnded,
         ev.NextReady,
         ev.NextEnded,
@@ -157,13 +163,13 @@ def test_what_may_come_at_any_time_has_a_row_everywhere() -> None:
     )
     assert all((stage, kind) in reload.TABLE for stage in Stage for kind in always)
     assert all((phase, kind) in instance.TABLE for phase in Phase for kind in (ev.Stop, ev.Reset))
-    said = (ev.Notified, ev.Exited)
+    said = (ev.Notified, ev.Exited, ev.Claimed)
     assert all((phase, kind) in instance.TABLE for phase in instance.ALIVE for kind in said)
     assert PHASE.keys() == set(Stage)
 
 
 @pytest.mark.parametrize("phase", sorted(set(Phase) - instance.ALIVE))
-@pytest.mark.parametrize("kind", [ev.Exited, ev.Emptied, ev.Notified])
+@pytest.mark.parametrize("kind", [ev.Exited, ev.Emptied, ev.Notified, ev.Claimed])
 def test_a_process_that_is_gone_says_nothing_more(phase: Phase, kind: type) -> None:
     i = Instance(phase, 1)
     assert instance.step(i, SAMPLES[kind], spec(), 1.0) == (i, ())

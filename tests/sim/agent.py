@@ -16,6 +16,7 @@ from fakes import (
     FakeNotify,
     FakeOpens,
     FakeOutput,
+    FakePidFiles,
     FakeProbes,
     FakeProcesses,
     FakeStages,
@@ -69,6 +70,8 @@ class Life:
             states=FakeStates(),
             opens=FakeOpens(agent),
             stages=FakeStages(),
+            mains=processes,
+            pid_files=FakePidFiles(agent),
         )
         last = max((r.seq for r in world.records), default=0)
         journal = Journal(store, BOOT, last, lambda: int(loop.time() * 1e9))

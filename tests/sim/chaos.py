@@ -33,7 +33,7 @@ from agentd.core.steps import Evidence, Grade, Replace, Restart, RunCommand, Sen
 from agentd.evidence import Notify, Reply, Reread, Version
 from agentd.wire import Trigger
 from tests.sim import invariants, machine
-from tests.sim.children import FOREVER, Lived, Script, Taken
+from tests.sim.children import FOREVER, Lived, Moves, Script, Shown, Taken
 from tests.sim.world import PERSON, WATCH, World
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ def spec(rng: random.Random, name: str, earlier: list[str]) -> Spec:
         instances=rng.choice((1, 1, 1, 2, 3)),
         max_generations=rng.choice((2, 3, 3)),
         drain_timeout=rng.choice((0.3, 2.0)),
+        pid_file=rng.choice((None, None, f"/run/{name}.pid")),
         reload=ReloadSpec(
             handle=HANDLE[type(steps[0])],
             steps=steps,
@@ -140,6 +141,18 @@ def script(rng: random.Random, s: Spec) -> Script:
         term=None if rng.random() < 0.1 else rng.random() * 0.1,
         leaves=rng.choice((None, None, None, 0.3, FOREVER)),
         member_obeys=rng.random() < 0.7,
+        moves=rng.choice(((), (), (), (moves(rng),), (moves(rng), moves(rng)))),
+    )
+
+
+def moves(rng: random.Random) -> Moves:
+    """Another main process, drawn: a daemon that goes into the background, or one that takes over later."""
+    daemon = rng.random() < 0.3
+    return Moves(
+        rng.random() * (0.05 if daemon else 4.0),
+        rng.choice(list(Shown)),
+        0.0 if daemon else rng.random() * rng.choice((0.1, 3.0)),
+        rng.choice((None, None, None, rng.random() * 2)),
     )
 
 

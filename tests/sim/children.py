@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar
 
 from agentd.core.steps import Baseline, Grade, Judgement, Sight
@@ -15,6 +16,28 @@ DOUBT = "?"
 DOUBT = "?"
 """Ends the hash of a reading of which it is not known which files it includes."""
 FOREVER = 1e9
+
+
+class Shown(StrEnum):
+    """How a main process that takes over shows that it is the one."""
+
+    SAID = "MAINPID"
+    FILE = "pid file"
+    LATE = "pid file, after the end of the former"
+    NOT = "not at all"
+
+
+@dataclass(frozen=True, slots=True)
+class Moves:
+    """Another process takes over as the main one. Seconds."""
+
+    after: float
+    """Since birth."""
+    shown: Shown = Shown.SAID
+    overlap: float = 0.05
+    """How long the former one lives on."""
+    dies: float | None = None
+    """When the new one ends by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +66,7 @@ class Script:
     """By its own word it takes only some of what it reads, the first time."""
     early: bool = False
     """Says READY before the agent is told that exec succeeded."""
+    moves: tuple[Moves, ...] = ()
 
 
 @dataclass(slots=True)
@@ -55,6 +79,14 @@ class Child:
     script: Script
     main: bool = True
     member: bool = False
+    heir: Identity | None = None
+    """Who that member is, when it may be the main process: the one that takes over, or the former one beside it."""
+    was: Identity | None = None
+    """The main process before this one."""
+    file: Identity | None = None
+    """Whom its pid file names."""
+    runs: dict[int, str | None] = field(default_factory=dict)
+    """The hash of the bytes that each of its processes has read, the main one apart."""
     ready: bool = False
     told: bool = False
     """Whether the agent was told that the main process ended."""
@@ -70,6 +102,11 @@ class Child:
     """Reload signals so far; a later one begins the reading again."""
     slot: int = 0
     """Which of several instances it is."""
+
+    @property
+    def serves(self) -> bool:
+        """Its main process lives, or one that takes over from it does."""
+        return self.main or (self.member and self.heir is not None)
 
     @property
     def there(self) -> bool:

@@ -65,6 +65,8 @@ class Child:
     alive: bool = True
     group: bool = True
     reads: int = 0
+    heirs: dict[int, Identity] = field(default_factory=dict)
+    """Other processes of its group, of which each may become the main one."""
     handles: list[asyncio.TimerHandle] = field(default_factory=list)
 
 
@@ -122,6 +124,7 @@ class World:
         self.pid = 100
         self.store_works = True
         self.held: dict[str, Queues] = {}
+        self.pid_files: dict[str, int] = {}
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -180,16 +183,33 @@ class World:
         if not child.alive:
             return
         child.alive = False
-        child.group = child.script.leaves
+        child.group = child.script.leaves or bool(child.heirs)
         for handle in child.handles:
             handle.cancel()
         if self.agent and not self.agent.dead and child.key in self.agent.known:
             at = self.loop.time()
-            self.agent.listener.exited(child.key, end, empty=not child.group, at=at)
+            pid, empty = child.identity.pid, not child.group
+            self.agent.listener.exited(child.key, end, empty=empty, at=at, pid=pid)
+
+    def heir(self, service: str) -> Identity:
+        """Its main process has started another one like itself."""
+        (child,) = self.running(service)
+        self.pid += 1
+        heir = replace(child.identity, pid=self.pid, started=self.pid * 10)
+        child.heirs[heir.pid] = heir
+        return heir
+
+    def says(self, service: str, *fields: tuple[str, str]) -> None:
+        """Its main process speaks."""
+        (child,) = self.running(service)
+        assert self.agent is not None
+        message = Message(fields, child.identity.pid, self.loop.time())
+        self.agent.listener.notified(child.key, message)
 
     def empties(self, child: Child) -> None:
         if child.group and not child.alive:
             child.group = False
+            child.heirs.clear()
             if self.agent and not self.agent.dead and child.key in self.agent.known:
                 self.agent.listener.emptied(child.key, self.loop.time())
 
@@ -265,12 +285,32 @@ class FakeProcesses:
         world.acted()
         return world.loop.time()
 
+    def identify(self, key: Key, pid: int) -> Identity:
+        child = self._a.world.children.get(key)
+        there = {child.identity.pid: child.identity} if child and child.alive else {}
+        found = ({} if child is None else child.heirs | there).get(pid)
+        if found is None:
+            raise AdapterError(f"there is no process {pid}")
+        return found
+
+    def follow(self, key: Key, identity: Identity) -> None:
+        child = self._a.world.children[key]
+        if child.heirs.pop(identity.pid, None) is None:  # it ended a moment ago
+            child.identity, child.alive = identity, True
+            self._a.world.loop.call_soon(self._a.world.ends, child, Exit())
+            return
+        former, child.identity = child.identity, identity
+        if child.alive:
+            child.heirs[former.pid] = former
+        child.alive = True
+        self._a.world.acted()
+
     async def close(self) -> None:
         self._a.known.clear()
 
     def members(self, key: Key) -> tuple[int, ...]:
         child = self._a.world.children.get(key)
-        return (child.identity.pid,) if child and child.alive else ()
+        return () if child is None else (child.identity.pid,) * child.alive + tuple(child.heirs)
 
     def workers(self, pid: int) -> tuple[Worker, ...]:
         child = self._by_pid(pid)
@@ -290,6 +330,21 @@ class FakeProcesses:
     def _by_pid(self, pid: int) -> Child | None:
         found = (c for c in self._a.world.children.values() if c.identity.pid == pid and c.alive)
         return next(found, None)
+
+
+class FakePidFiles:
+    """``PidFiles``: one of every service, in the world."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._a = agent
+
+    async def read(self, path: str, uid: int) -> int:
+        del uid
+        await asyncio.sleep(0.001)
+        pid = self._a.world.pid_files.get(path)
+        if pid is None:
+            raise AdapterError(f"pid_file {path}: No such file or directory")
+        return pid
 
 
 class FakeFiles:

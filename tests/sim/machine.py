@@ -16,7 +16,7 @@ from agentd.core.question import Said
 from agentd.core.steps import Baseline, Sight, Worker
 from agentd.core.value import replace
 from agentd.wire import Trigger
-from tests.sim import invariants
+from tests.sim import invariants, moving
 from tests.sim.children import DOUBT, FOREVER, Child, Script
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def birth(w: World, e: fx.Spawn) -> None:
     most = max(e.spec.max_generations, 2)
     assert not e.beside or alive < most, f"{alive} generations of {name} and one more"
     w.pid += 1
-    identity = Identity(w.pid, int(w.now * 100), w.boot_id, e.cookie)
+    identity = Identity(w.pid, w.ticks, w.boot_id, e.cookie)
     scripts = w.scripts.get(name) or [Script()]
     script = scripts.pop(0) if len(scripts) > 1 else scripts[0]
     child = Child(name, e.generation, identity, script, taken=w.hash(name), slot=e.slot)
@@ -95,10 +95,11 @@ def birth(w: World, e: fx.Spawn) -> None:
         w.after(0.01, ends, w, child, Exit(code=1))
     elif script.exits is not None:
         w.after(script.exits, ends, w, child, Exit(code=script.code))
+    moving.plan(w, child)
 
 
 def says_ready(w: World, child: Child) -> None:
-    if child.main or w.fault(0.3):  # a READY may be read after the exit
+    if child.serves or w.fault(0.3):  # a READY may be read after the exit
         child.ready = True
         w.agent_after(0.0, w.feed, ev.Notified(child.service, child.generation, ready=True))
 
@@ -129,20 +130,22 @@ def ends(w: World, child: Child, how: Exit) -> None:
         child.member = True
         if child.script.leaves < FOREVER:
             w.after(child.script.leaves, member_ends, w, child)
-    event = ev.Exited(child.service, child.generation, how, not child.member, ("bye",))
+    pid = child.identity.pid
+    event = ev.Exited(child.service, child.generation, how, not child.member, ("bye",), pid)
     w.agent_after(w.soon(), told, w, child, event)
 
 
 def told(w: World, child: Child, event: ev.Exited) -> None:
-    child.told = True
+    mine = event.pid == child.identity.pid
+    child.told = child.told or mine
     w.feed(event)
-    if not event.empty and not child.member:
+    if mine and not event.empty and not child.member:
         w.feed(ev.Emptied(child.service, child.generation))
 
 
 def member_ends(w: World, child: Child) -> None:
     if child.member:
-        child.member = False
+        child.member, child.heir = False, None
         if child.told:
             w.agent_after(0.0, w.feed, ev.Emptied(child.service, child.generation))
 
@@ -157,13 +160,14 @@ def send_reload_signal(w: World, e: fx.SendReloadSignal) -> None:
     if child is None or w.fault(0.03):
         w.fail(e.token, "no_such_process" if child is None else "signal_unsafe")
         return
-    assert child.identity.pid == e.pid
+    mains = {one.pid for one in (child.identity, child.was) if one is not None}
+    assert e.pid in mains
     child.asked += 1
     if e.token.service in w.watched:
         watch(w, e.token.service)
     if child.script.takes is not None:
         w.after(child.script.takes, reads, w, child, child.asked)
-    before = Baseline(0, seen_workers(w, e.token.service, e.pid))
+    before = Baseline(w.ticks, seen_workers(w, e.token.service, e.pid))
     w.answer(e.token, w.soon(), ev.Signalled(e.token, w.now, before))
 
 
@@ -221,7 +225,8 @@ def switch(w: World, e: fx.Switch) -> None:
     """At once; whoever is gone cannot be switched to. Back to who had the place a moment ago it does not fail."""
     slots = w.host.services[e.token.service].slots if w.host else ()
     back = any(i.generation == e.generation for i in slots)  # another one may have its turn by now
-    if w.main(e.token.service, e.generation) is None or (not back and w.fault(0.03)):
+    there = any(c.serves and c.generation == e.generation for c in w.children[e.token.service])
+    if not there or (not back and w.fault(0.03)):
         w.fail(e.token, "switch_failed")
         return
     slot = w.slot[e.token.service, e.generation]
@@ -341,7 +346,7 @@ def opened(w: World, name: str) -> frozenset[str] | None:
 def take_baseline(w: World, e: fx.TakeBaseline) -> None:
     if e.watch:
         watch(w, e.token.service)
-    seen = Baseline(0, seen_workers(w, e.token.service, e.pid), answers=answers(w, e.inquiry))
+    seen = Baseline(w.ticks, seen_workers(w, e.token.service, e.pid), answers=answers(w, e.inquiry))
     if w.fault(0.02):
         w.fail(e.token, "baseline_failed")
     else:
@@ -400,6 +405,8 @@ DOES: dict[type, Callable[[World, Any], None]] = {
     fx.Cancel: cancel,
     fx.Spawn: spawn,
     fx.Kill: kill,
+    fx.SeekMain: moving.seek_main,
+    fx.Follow: moving.follow,
     fx.Forget: forget,
     fx.SendReloadSignal: send_reload_signal,
     fx.Perform: perform,

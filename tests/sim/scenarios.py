@@ -28,7 +28,7 @@ from agentd.evidence import Notify, Reply, Reread
 from tests.core.make import BAD
 from tests.sim import invariants, machine
 from tests.sim.chaos import HANDLE, NAMES, REPORT
-from tests.sim.children import FOREVER, Script, Taken
+from tests.sim.children import FOREVER, Lived, Moves, Script, Shown, Taken
 from tests.sim.world import PERSON, WATCH, World
 
 Deed = Callable[[World], object]
@@ -222,6 +222,14 @@ def in_part(**more: Any) -> Spec:
 def staged() -> Spec:
     s = declared()
     return replace(s, reload=replace(s.reload, check=Check(("check", "{staged}/x"))))
+
+
+WRITTEN = replace(declared(), pid_file="/run/web.pid")
+
+
+def followed(*moves: Moves, **more: Any) -> tuple[Script, ...]:
+    """One whose main process becomes another one; whatever is started in its stead does not."""
+    return Script(moves=moves, **more), Script()
 
 
 REPLACED = (by(Replace()),)
@@ -461,6 +469,49 @@ STORIES: dict[str, Story] = {
         scripts=(Script(takes=None, reads_when_asked=True),),
         deeds=((1, write), (1, reload)),
         up=False,
+    ),
+    "another main process, which says so": Story(
+        scripts=followed(Moves(1.0), Moves(2.0)), deeds=((3, write), (3, reload), (4, restart))
+    ),
+    "another main process, by its file": Story(
+        specs=(WRITTEN,), scripts=followed(Moves(1.0, Shown.FILE)), deeds=((2, write), (2, reload))
+    ),
+    "another main process, by a file that is written late": Story(
+        specs=(WRITTEN,), scripts=followed(Moves(1.0, Shown.LATE)), deeds=((2, write), (2, reload))
+    ),
+    "another main process, which nothing shows": Story(
+        specs=(WRITTEN,), scripts=followed(Moves(1.0, Shown.NOT)), deeds=((6, start),)
+    ),
+    "another main process, that ends before the former one": Story(
+        scripts=followed(Moves(1.0, overlap=FOREVER, dies=0.1)), deeds=((2, write), (2, reload))
+    ),
+    "another main process within a reload": Story(
+        scripts=followed(Moves(1.15, overlap=0.1), takes=0.2),
+        deeds=((1.1, write), (1.1, reload), (2, reload)),
+    ),
+    "another main process that had read before a reload told the former one": Story(
+        specs=(replace(declared(confirm=(Lived(),)), pid_file="/run/web.pid"),),
+        scripts=followed(Moves(1.0, Shown.FILE, 0.25)),
+        deeds=((1.1, write), (1.1, reload)),
+        up=False,
+    ),
+    "another main process, and stop": Story(
+        scripts=followed(Moves(1.0, overlap=5.0)), deeds=((1.1, stop),), up=False
+    ),
+    "another main process is looked for, and stop": Story(
+        specs=(WRITTEN,),
+        scripts=followed(Moves(1.0, Shown.LATE)),
+        deeds=((1.2, stop),),
+        up=False,
+    ),
+    "into the background, and a file that is written late": Story(
+        specs=(WRITTEN,), scripts=followed(Moves(0.02, Shown.LATE, 0.0), ready=0.5)
+    ),
+    "into the background, and it says so": Story(
+        scripts=followed(Moves(0.02, overlap=0.0), ready=0.1)
+    ),
+    "into the background, and nothing shows it": Story(
+        scripts=followed(Moves(0.02, Shown.NOT, 0.0)), deeds=((4, start),)
     ),
     "first start": Story(),
     "probed start": Story(specs=(PROBED,), scripts=(Script(ready=0.25),)),

@@ -19,8 +19,9 @@ from agentd.core.events import (
     StartAsked,
     StopAsked,
 )
-from agentd.core.facts import BaselineTaken, Cause, Judged, PhaseEntered, Requested
+from agentd.core.facts import BaselineTaken, Cause, Judged, MainMoved, PhaseEntered, Requested
 from agentd.core.instance import Phase
+from agentd.core.process import Exit
 from agentd.core.spec import (
     Backoff,
     Check,
@@ -36,6 +37,7 @@ from agentd.core.spec import (
 )
 from agentd.core.steps import Replace, Restart, RunCommand, SendSignal, Step
 from agentd.evidence import Reply, Workers
+from agentd.ports import Message
 from agentd.wire import Trigger, Verdict
 
 CLI = Cause(Trigger.CLI, user="ann", uid=1000)
@@ -474,3 +476,131 @@ def _at_rest(life: Life, world: World) -> None:
     hups = sum(signal == "HUP" for _, _, signal in world.sent)
     applied = [v for v in verdicts(world) if v[1] in (Verdict.APPLIED, Verdict.FAILED)]
     assert hups <= max(len(applied), 0)
+
+
+WRITTEN = "/run/web.pid"
+
+
+@virtual
+async def test_a_main_process_that_the_service_names_is_followed_over_the_agents_death() -> None:
+    world = World({"web": [Script()]})
+    async with living(world, web()) as life:
+        await asyncio.sleep(1)
+        heir = world.heir("web")
+        world.says("web", ("MAINPID", str(heir.pid)))
+        await asyncio.sleep(1)
+        assert world.facts(MainMoved) == [
+            MainMoved("web", 1, heir.pid, heir.pid - 2, "it said MAINPID")
+        ]
+        await life.die()
+        life.begin()
+        await asyncio.sleep(1)
+        instance = life.runtime.host.services["web"].instance
+        assert (instance.phase, instance.process) == (Phase.READY, heir)
+        world.text["web"] = "v2"
+        life.post(ReloadAsked("web", CLI))
+        await asyncio.sleep(1)
+        assert verdicts(world) == [(Trigger.CLI, Verdict.APPLIED, "")]
+
+
+@virtual
+async def test_who_is_none_of_its_processes_is_not_followed_and_that_is_said_once() -> None:
+    world = World({"web": [Script()]})
+    async with living(world, web()) as life:
+        await asyncio.sleep(1)
+        for pid in ("1", "1", "2", "x"):
+            world.says("web", ("MAINPID", pid))
+        (child,) = world.running("web")
+        gone = Message((("MAINPID", str(child.identity.pid)),), 3, 0.0, member=False)
+        life.runtime.notified(child.key, gone)
+        await asyncio.sleep(1)
+        pid = child.identity.pid
+        assert life.troubles == [
+            "web: MAINPID=1 is not followed: there is no process 1",
+            "web: MAINPID=2 is not followed: there is no process 2",
+            f"web: MAINPID={pid} is not followed: its sender, 3, is gone and cannot be told from others",
+        ]
+        assert world.facts(MainMoved) == []
+
+
+@pytest.mark.parametrize("late", [False, True])
+@virtual
+async def test_a_main_process_that_the_pid_file_names_is_followed(*, late: bool) -> None:
+    world = World({"web": [Script()]})
+    async with living(world, web(pid_file=WRITTEN)) as life:
+        await asyncio.sleep(1)
+        (child,) = world.running("web")
+        heir = world.heir("web")
+        if not late:
+            world.pid_files[WRITTEN] = heir.pid
+        world.ends(child, Exit(code=0))
+        await asyncio.sleep(0.5)
+        assert life.runtime.host.services["web"].instance.lost == late
+        world.pid_files[WRITTEN] = heir.pid
+        await asyncio.sleep(1)
+        instance = life.runtime.host.services["web"].instance
+        assert (instance.phase, instance.process, instance.generation) == (Phase.READY, heir, 1)
+        (moved,) = world.facts(MainMoved)
+        assert isinstance(moved, MainMoved)
+        assert moved.why == f"pid_file {WRITTEN} names it"
+
+
+@virtual
+async def test_a_pid_file_that_names_a_stranger_shows_nothing() -> None:
+    world = World({"web": [Script(), Script()]})
+    world.pid_files[WRITTEN] = 4321
+    async with living(world, web(pid_file=WRITTEN)):
+        await asyncio.sleep(1)
+        (child,) = world.running("web")
+        world.heir("web")
+        world.ends(child, Exit(code=3))
+        await asyncio.sleep(20)
+        why = [f.why for f in world.facts(PhaseEntered) if isinstance(f, PhaseEntered)]
+        said = f"exit code 3; pid_file {WRITTEN} names 4321: there is no process 4321"
+        assert said in why
+        assert [key.generation for key in world.children if world.children[key].alive] == [2]
+
+
+@virtual
+async def test_a_successor_that_ends_gives_way_to_the_one_before() -> None:
+    world = World({"web": [Script()]})
+    async with living(world, web()) as life:
+        await asyncio.sleep(1)
+        (child,) = world.running("web")
+        first, heir = child.identity, world.heir("web")
+        world.says("web", ("MAINPID", str(heir.pid)))
+        await asyncio.sleep(1)
+        world.ends(child, Exit(code=1))
+        await asyncio.sleep(1)
+        assert life.runtime.host.services["web"].instance.process == first
+        world.ends(child, Exit(code=1))
+        await asyncio.sleep(1)
+        assert life.runtime.host.services["web"].instance.generation == 2
+
+
+@virtual
+async def test_a_successor_ends_and_what_is_left_is_not_the_one_before() -> None:
+    world = World({"web": [Script(), Script()]})
+    async with living(world, web()) as life:
+        await asyncio.sleep(1)
+        (child,) = world.running("web")
+        heir, third = world.heir("web"), world.heir("web")
+        world.says("web", ("MAINPID", str(heir.pid)))
+        await asyncio.sleep(1)
+        child.heirs = {third.pid: third}  # not the one before
+        world.ends(child, Exit(code=1))
+        await asyncio.sleep(20)
+        assert life.runtime.host.services["web"].instance.generation == 2
+
+
+@virtual
+async def test_who_is_gone_when_it_is_to_be_followed_has_ended() -> None:
+    world = World({"web": [Script(), Script()]})
+    async with living(world, web()) as life:
+        await asyncio.sleep(1)
+        (child,) = world.running("web")
+        heir = world.heir("web")
+        world.says("web", ("MAINPID", str(heir.pid)))
+        child.heirs.clear()
+        await asyncio.sleep(2)
+        assert life.runtime.host.services["web"].instance.generation == 2

@@ -21,12 +21,12 @@ from agentd.core.ids import Mint
 from agentd.core.instance import ALIVE
 from agentd.core.manifest import Entry, Manifest, Missing
 from agentd.core.memory import Memory, Other
-from agentd.core.process import Identity
+from agentd.core.process import Exit, Identity
 from agentd.core.service import Service
 from agentd.core.spec import Spec
 from agentd.core.value import replace
 from agentd.wire import Trigger
-from tests.sim import invariants
+from tests.sim import invariants, machine, moving
 from tests.sim.children import DOUBT, Child, Script
 from tests.sim.machine import DOES
 
@@ -135,6 +135,7 @@ class World:
         self.born, self.paused, self.callers, self.watched = {}, {}, {}, {}
         self.left = False
         self.open = invariants.Open.of(self.stored)
+        self._recall()
         found = [name for name, m in self.memories.items() if self._alive(name, m.process)]
         found_beside = [
             (name, other.generation)
@@ -149,8 +150,8 @@ class World:
             if self.keeps:
                 continue
             shares = self.serving.setdefault(name, {})
-            for slot in {c.slot for c in children if c.main}:
-                there = [c.generation for c in children if c.main and c.slot == slot]
+            for slot in {c.slot for c in children if c.serves}:
+                there = [c.generation for c in children if c.serves and c.slot == slot]
                 if slot in shares and shares[slot] not in there:
                     shares[slot] = there[0]
         records = tuple(map(tuple, self.stored.values()))
@@ -160,8 +161,21 @@ class World:
         done = boot(self.specs, left, mint, self.now)
         self._take(None, done)
 
+    def _recall(self) -> None:
+        """Whom the store has as a main process; one that is gone is told of when others may have taken over from it."""
+        for name, m in self.memories.items():
+            known = [m.process, *(one.process for one in (*m.others, *m.places))]
+            for child in self.children.get(name, ()):
+                child.told = child.told and not child.there
+                moving.remembered(child, known)
+                if child.serves and not child.main and child.identity in known:
+                    generation, pid = child.generation, child.identity.pid
+                    end = ev.Exited(name, generation, Exit(), empty=False, pid=pid)
+                    self.agent_after(self.soon(), self.told, child, end)
+
     def _alive(self, name: str, process: Identity | None) -> bool:
-        return any(c.main and c.identity == process for c in self.children[name])
+        """Or gone, and others of its group may be the main process now."""
+        return any(c.serves and c.identity == process for c in self.children[name])
 
     def die(self) -> None:
         """kill -9: whatever was not committed is lost, and nobody hears what the children say."""
@@ -346,6 +360,15 @@ class World:
 
     def soon(self) -> float:
         return self.rng.random() * 0.003
+
+    @property
+    def ticks(self) -> int:
+        """Now, in the unit of a process's start: finer than a kernel's, for a world in which much happens at a time."""
+        return int(self.now * 1_000_000)
+
+    def told(self, child: Child, event: ev.Exited) -> None:
+        """The agent hears of an end."""
+        machine.told(self, child, event)
 
     def fault(self, share: float) -> bool:
         return self.faults > 0 and self.rng.random() < share * self.faults

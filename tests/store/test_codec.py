@@ -33,6 +33,7 @@ SHAPES = {
     " trigger verdict version_after",
     "LateEvidence": "confirmation grade hash reload_id service version",
     "LiveChanged": "hash service version why",
+    "MainMoved": "generation pid service was why",
     "PhaseBegan": "phase reload_id service",
     "PhaseEnded": "error_type phase reload_id service",
     "PhaseEntered": "exit generation phase pid service was why",

@@ -65,6 +65,18 @@ def test_a_start_that_went_well_is_said_by_ready() -> None:
             "web does not stop, killing it: asked",
         ),
         (f.PhaseEntered("web", 3, "down", "ready", "", None, Exit(0)), "web exited: exit code 0"),
+        (
+            f.PhaseEntered("web", 3, "down", "stopping", "asked", None, Exit(0)),
+            "web exited: exit code 0",
+        ),
+        (
+            f.PhaseEntered("web", 3, "down", "stopping", "exit code 0; it left 5", None, Exit(0)),
+            "web exited: exit code 0; it left 5",
+        ),
+        (
+            f.MainMoved("web", 3, 4130, 4121, "it said MAINPID"),
+            "web goes on as pid 4130, not 4121 any more: it said MAINPID",
+        ),
         (f.PhaseEntered("web", 3, "stopping", "ready", "asked"), None),
         (f.AgentStarted("1.0", 7, 2), "agentd 1.0 started, pid 7, 2 processes taken over"),
         (f.AgentStopped(left=True), "agentd stopped, its services go on running"),
