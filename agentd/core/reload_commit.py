@@ -7,7 +7,7 @@ What evidence sees is ``reload_confirm``'s.
 from __future__ import annotations
 
 from agentd.core import reload_turns
-from agentd.core.effects import Ask, AskReport, Disarm, TakeSnapshot
+from agentd.core.effects import Ask, AskReport, Disarm, Note, TakeSnapshot
 from agentd.core.events import EffectFailed, ReloadEvent, Reported, SnapshotDone
 from agentd.core.manifest import Manifest
 from agentd.core.reload_value import (
@@ -35,7 +35,9 @@ NAMED = 10
 
 def lost(r: Reload, error_type: str, message: str, view: View, now: float) -> Result:
     """It was acted on, and what runs now is not known."""
-    r, notes = note(r, now, ended(r, view, error_type))
+    notes: tuple[Note, ...] = ()
+    if r.stage is not Stage.QUEUED:  # some have taken it under an earlier agent
+        r, notes = note(r, now, ended(r, view, error_type))
     ending = Ending(Verdict.FAILED, error_type, message, moved=True)
     return finish(r, view, now, notes, ending)
 

@@ -9,8 +9,9 @@ import pytest
 
 from agentd.core import effects as fx
 from agentd.core import events as ev
-from agentd.core import facts
+from agentd.core import facts, reload
 from agentd.core.instance import Phase
+from agentd.core.reload_value import Reload
 from agentd.core.spec import Backoff, SocketKind, SocketSpec, StartLimit
 from agentd.core.steps import Grade, Replace, RunCommand
 from agentd.core.steps import Restart as ByRestart
@@ -896,3 +897,13 @@ def test_an_agent_that_died_among_them_leaves_nobody_who_knows_what_is_live(inst
     b = after(a)
     assert b.service().live is None
     assert b.told(facts.LiveChanged)[-1].hash is None
+
+
+def test_one_that_some_have_taken_and_that_waits_for_its_turn_again_may_be_stopped() -> None:
+    """Another agent began it anew, and who has not taken it cannot be started yet."""
+    a = up(2)
+    r = Reload("R", "t", PERSON, 0.0, taken=(facts.Outcome(0, 1, 10, "taken"),))
+    r, _, notes = reload.step(r, ev.Abort("stop of web was asked for"), a.service().view, 1.0)
+    assert r.ending is not None
+    assert (r.ending.verdict, r.ending.error_type) == (Verdict.FAILED, "service_stopped")
+    assert [note for note in notes if isinstance(note.fact, facts.PhaseEnded)] == []
