@@ -138,7 +138,8 @@ def was_read(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
         return r, effects, (*notes, *more)
     name, grade = r.started_with or ("none", None)
     proven = grade is Grade.PROVEN or not r.require_proof
-    if r.started_with and proven and view.live and event.found.hash == view.live.hash:
+    same = view.serves and view.live is not None and event.found.hash == view.live.hash
+    if r.started_with and proven and same:
         return finish(r, view, now, notes, reload_commit.applied(r, name, grade))
     r, effects, more = check(r, event.found, view, now)
     return r, effects, (*notes, *more)

@@ -11,7 +11,7 @@ from agentd.core import effects as fx
 from agentd.core import events as ev
 from agentd.core import facts, reload
 from agentd.core.instance import Phase
-from agentd.core.reload_value import Reload
+from agentd.core.reload_value import Act, Reload, Stage
 from agentd.core.spec import Backoff, SocketKind, SocketSpec, StartLimit
 from agentd.core.steps import Grade, Replace, RunCommand
 from agentd.core.steps import Restart as ByRestart
@@ -24,6 +24,7 @@ from tests.core.make import (
     Agent,
     Says,
     agent,
+    manifest,
     names,
     spec,
     survivor,
@@ -907,3 +908,22 @@ def test_one_that_some_have_taken_and_that_waits_for_its_turn_again_may_be_stopp
     assert r.ending is not None
     assert (r.ending.verdict, r.ending.error_type) == (Verdict.FAILED, "service_stopped")
     assert [note for note in notes if isinstance(note.fact, facts.PhaseEnded)] == []
+
+
+def test_what_a_start_has_taken_is_nothing_when_nobody_serves_any_more() -> None:
+    a = up(2)
+    dies(a, 0)
+    dies(a, 1)
+    view = replace(a.service().view, live=manifest(1))
+    r = Reload(
+        "R",
+        "t",
+        PERSON,
+        0.0,
+        Act.LAUNCH,
+        stage=Stage.READING,
+        started_with=("notify", Grade.PROVEN),
+    )
+    found = ev.SnapshotDone(ev.Token("web", "reload", 5), manifest(1))
+    r, _, _ = reload.step(replace(r, awaiting=5), found, view, 1.0)
+    assert (r.ending, r.stage) == (None, Stage.LAUNCHING)

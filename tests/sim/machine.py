@@ -225,7 +225,7 @@ def switch(w: World, e: fx.Switch) -> None:
     """At once; whoever is gone cannot be switched to. Back to who had the place a moment ago it does not fail."""
     slots = w.host.services[e.token.service].slots if w.host else ()
     back = any(i.generation == e.generation for i in slots)  # another one may have its turn by now
-    there = any(c.serves and c.generation == e.generation for c in w.children[e.token.service])
+    there = any(c.there and c.generation == e.generation for c in w.children[e.token.service])
     if not there or (not back and w.fault(0.03)):
         w.fail(e.token, "switch_failed")
         return
