@@ -48,17 +48,21 @@ async def main(word: str, mode: str) -> None:
             writer.close()
             busy.discard(task)
 
+    servers: list[asyncio.Server] = []
     if mode != "deaf":
         for s in sockets:
             start = (
                 asyncio.start_unix_server if s.family == socket.AF_UNIX else asyncio.start_server
             )
-            await start(answer, sock=s)  # type: ignore[operator]
+            servers.append(await start(answer, sock=s))  # type: ignore[operator]
     print("there", flush=True)
     await stop.wait()
-    if mode != "deaf":
-        while busy:
-            await asyncio.wait(busy)
+    for server in servers:
+        server.close()
+    for _ in range(10):  # what was accepted just now has its task within a few turns of the loop
+        await asyncio.sleep(0)
+    while busy:
+        await asyncio.wait(busy)
 
 
 asyncio.run(main(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else "serve"))

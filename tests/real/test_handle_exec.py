@@ -82,7 +82,8 @@ def test_nginx_that_cannot_load_the_file_says_no_by_the_command_itself(tmp_path:
         'command = ["/usr/sbin/nginx", "-s", "reload", "-p", "@DIR@/", "-c", "@DIR@/nginx.conf"]'
     )
     check = 'check = ["true"]'
-    definition = nginx.definition + f'[service.web.reload]\nhandle = "exec"\n{command}\n{check}\n'
+    definition = nginx.definition + "included = false\n"  # what lists files would have noticed it
+    definition += f'[service.web.reload]\nhandle = "exec"\n{command}\n{check}\n'
     with host(tmp_path, definition) as running:
         before = running.ready("web")
         nginx.serve("two", "nonsense;")

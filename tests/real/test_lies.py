@@ -44,7 +44,7 @@ dies_later           proven=new     observed=new  observed=new  observed=new
 half                 observed=half  observed=half observed=half timed_out=half
 keeps_old            timed_out=old  observed=old  observed=old  observed=old
 reexecs              proven=new     observed=new  observed=new  observed=new
-moves                failed=none    failed=none   failed=none   failed=none
+moves                proven=new     observed=new  observed=new  observed=new
 hangs                timed_out=old  timed_out=old timed_out=old timed_out=old
 answers_once         proven=new     observed=new  observed=new  observed=new
 ready_after_failure  timed_out=old  observed=old  refused=old   timed_out=old
@@ -63,7 +63,7 @@ dies_later           observed=new  observed=new  declared=new  unverified=new  o
 half                 observed=half observed=half declared=half unverified=half observed=half
 keeps_old            observed=old  observed=old  declared=old  unverified=old  observed=old
 reexecs              observed=new  observed=new  declared=new  unverified=new  observed=new
-moves                failed=none   failed=none   failed=none   failed=none     refused=old
+moves                timed_out=new observed=new  declared=new  unverified=new  refused=old
 hangs                timed_out=old timed_out=old declared=old  unverified=old  refused=old
 answers_once         observed=new  observed=new  declared=new  unverified=new  observed=new
 ready_after_failure  timed_out=old timed_out=old declared=old  unverified=old  observed=new
@@ -82,7 +82,7 @@ dies_later           observed=new  failed=none
 half                 observed=half observed=half
 keeps_old            observed=old  timed_out=old
 reexecs              observed=new  proven=new
-moves                failed=none   failed=none
+moves                observed=new  proven=new
 hangs                observed=old  timed_out=old
 answers_once         observed=new  failed=none
 ready_after_failure  timed_out=old timed_out=old
@@ -132,8 +132,9 @@ WRONG = {
     ),
 }
 """By evidence, the lies that it takes for the truth, and why it cannot know better."""
-CHANCE = {("half", name) for name in ("version", "changes", "verified")}
-"""Which of two workers is asked is the kernel's choice: where it is the old one each time, nobody is fooled."""
+CHANCE = {("half", name) for name in ("version", "changes", "verified")} | {("moves", "reread")}
+"""Which of two workers is asked is the kernel's choice: where it is the old one each time, nobody is fooled. Nor is anybody where a file
+was opened in the moment in which the main process was another one: then it has been opened by nobody that is known."""
 DIES = {"dies_later", "answers_once"}
 """They take it, and are dead soon after: right when it is said; the death is told by itself."""
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from host import HERE, until
+from host import until
 from test_systemd import NEWER, Machine, booted
 
 from agentd.system.fdstore import MOST
@@ -32,10 +31,10 @@ sockets = [
 class Site:
     """A machine with one service, which serves as soon as it may: before that its process ends, or waits."""
 
-    def __init__(self, machine: Machine, *, newer: bool) -> None:
+    def __init__(self, machine: Machine) -> None:
         self.machine = machine
-        tests = "/opt/agentd/tests/real" if newer else str(HERE)
-        self.python = "/usr/bin/python3" if newer else sys.executable
+        tests = "/opt/agentd/tests/real"
+        self.python = "/usr/local/bin/python-of-agentd"
         self.load = f"{tests}/load.py"
         self.serve = f"exec {self.python} {tests}/serve.py well"
         self.may = machine.outside / "may"
@@ -93,7 +92,7 @@ def site(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Site]:
     with booted(request.param, tmp_path_factory.mktemp("shared")) as machine:
-        yield Site(machine, newer=request.param == NEWER)
+        yield Site(machine)
 
 
 def restart(site: Site) -> None:

@@ -56,6 +56,17 @@ class Main:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
                 s.sendto(text.encode(), "\0" + path[1:] if path[0] == "@" else path)
 
+    def barrier(self) -> None:
+        """Until the agent has heard what was said before (sd_notify_barrier(3))."""
+        path = os.environ.get("NOTIFY_SOCKET", "")
+        heard, ours = os.pipe()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+            s.connect("\0" + path[1:] if path[:1] == "@" else path)
+            socket.send_fds(s, [b"BARRIER=1"], [ours])
+        os.close(ours)
+        os.read(heard, 1)
+        os.close(heard)
+
     def reloading(self) -> None:
         self.say(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
@@ -164,12 +175,17 @@ def reexecs(m: Main) -> None:
 
 
 def moves(m: Main) -> bool:
-    """It takes it in another main process: the one that was started ends."""
+    """It takes it in another main process, and the one that was started ends once that was heard: no lie, and followed."""
     m.reloading()
     m.end(WORKERS)
+    heard, told = os.pipe()
     if os.fork():
+        os.close(told)
+        os.read(heard, 1)
         os._exit(0)
     m.say(f"MAINPID={os.getpid()}")
+    m.barrier()
+    os.write(told, b"1")
     m.start(read())
     m.done()
     return True
