@@ -43,6 +43,18 @@ def probe(port: int) -> str:
     return f'{{ http = "http://127.0.0.1:{port}/" }}'
 
 
+def shown(how: str, port: int) -> str:
+    """Its pid file shows who its main process is; where it has none, its own word."""
+    if how == "file":
+        return moving(how, port, probe(port), PID_FILE)
+    return moving(how, port, '"notify"')
+
+
+@pytest.fixture(autouse=True)
+def _input(tmp_path: Path) -> None:
+    (tmp_path / "input").write_text("1")
+
+
 def instance(running: Host, name: str = "app") -> Any:
     return running.service(name)["instances"][0]
 
@@ -76,12 +88,8 @@ def ended(pid: int) -> bool:
 def test_a_daemon_that_goes_into_the_background_is_followed_and_stopped(
     how: str, tmp_path: Path
 ) -> None:
-    (tmp_path / "input").write_text("1")
     port = free_port()
-    by_file = how == "file"
-    ready = probe(port) if by_file else '"notify"'
-    definition = moving(how, port, ready, *([PID_FILE] if by_file else []))
-    with host(tmp_path, definition) as running:
+    with host(tmp_path, shown(how, port)) as running:
         running.ready("app")
         until(lambda: followed(running, port), "its main process is the daemon")
         daemon = instance(running)
@@ -95,9 +103,8 @@ def test_a_daemon_that_goes_into_the_background_is_followed_and_stopped(
 
 
 def test_a_daemon_that_dies_is_started_again(tmp_path: Path) -> None:
-    (tmp_path / "input").write_text("1")
     port = free_port()
-    with host(tmp_path, moving("file", port, probe(port), PID_FILE)) as running:
+    with host(tmp_path, shown("file", port)) as running:
         running.ready("app")
         until(lambda: followed(running, port), "the daemon is followed")
         first = instance(running)["pid"]
@@ -111,12 +118,8 @@ def test_a_daemon_that_dies_is_started_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize("killed", [False, True], ids=["", "the agent is killed before"])
 @pytest.mark.parametrize("how", ["file", "said", "foreground"])
 def test_another_one_that_takes_over_is_no_restart(how: str, killed: bool, tmp_path: Path) -> None:  # noqa: FBT001
-    (tmp_path / "input").write_text("1")
     port = free_port()
-    by_file = how == "file"
-    ready = probe(port) if by_file else '"notify"'
-    definition = moving(how, port, ready, *([PID_FILE] if by_file else []))
-    with host(tmp_path, definition) as running:
+    with host(tmp_path, shown(how, port)) as running:
         running.ready("app")
         until(lambda: followed(running, port), "it is followed")
         for _ in range(3):
@@ -140,9 +143,8 @@ def test_another_one_that_takes_over_is_no_restart(how: str, killed: bool, tmp_p
 
 
 def test_what_takes_over_while_no_agent_is_there_is_found_by_its_file(tmp_path: Path) -> None:
-    (tmp_path / "input").write_text("1")
     port = free_port()
-    with host(tmp_path, moving("file", port, probe(port), PID_FILE)) as running:
+    with host(tmp_path, shown("file", port)) as running:
         running.ready("app")
         until(lambda: followed(running, port), "it is followed")
         before = instance(running)
@@ -155,7 +157,6 @@ def test_what_takes_over_while_no_agent_is_there_is_found_by_its_file(tmp_path: 
 
 
 def test_what_nothing_shows_to_be_the_main_process_is_ended_and_named(tmp_path: Path) -> None:
-    (tmp_path / "input").write_text("1")
     port = free_port()
     definition = moving("silent", port, '{ after = "5s" }', 'restart = "never"')
     with host(tmp_path, definition) as running:
@@ -167,7 +168,6 @@ def test_what_nothing_shows_to_be_the_main_process_is_ended_and_named(tmp_path: 
 
 
 def test_nobody_else_can_say_who_the_main_process_is(tmp_path: Path) -> None:
-    (tmp_path / "input").write_text("1")
     port, other_port = free_port(), free_port()
     other = moving("foreground", other_port, '"notify"').replace("service.app", "service.other")
     definition = moving("foreground", port, '"notify"') + other.replace("app.json", "other.json")
@@ -201,7 +201,6 @@ def test_nobody_else_can_say_who_the_main_process_is(tmp_path: Path) -> None:
 
 
 def test_a_pid_file_that_others_could_write_is_not_believed(tmp_path: Path) -> None:
-    (tmp_path / "input").write_text("1")
     port = free_port()
     with host(
         tmp_path, moving("file", port, probe(port), PID_FILE, 'restart = "never"')
