@@ -5,6 +5,7 @@ Does not decide whether a reload tries one (``service_defined``), nor its verdic
 
 from __future__ import annotations
 
+from agentd.core import service_late
 from agentd.core.effects import KeepSockets
 from agentd.core.memory import Declined
 from agentd.core.reload_value import Act, Ending, Reload
@@ -31,8 +32,10 @@ def tried(t: Turn, r: Reload, ending: Ending) -> None:
 
 
 def in_force(t: Turn, spec: Spec) -> None:
-    """This definition from now on."""
+    """This definition from now on. What was not seen yet would be judged by another evidence than the one that is waited for."""
     before = t.s.spec
+    if t.s.late is not None and t.s.late.confirmed is None:
+        service_late.drop(t)
     t.s = replace(t.s, spec=spec, declined=None)
     _keep_sockets(t, before)
 

@@ -202,3 +202,16 @@ def test_without_a_reading_there_is_nothing_to_make_known() -> None:
     assert a.judged.verdict is Verdict.TIMED_OUT
     assert a.service().late is None
     assert running.baseline == Baseline(0)
+
+
+def test_another_definition_ends_the_waiting_since_its_evidence_is_another_one() -> None:
+    a = timed_out()
+    arm = a.last(fx.Arm)
+    s = a.service().spec
+    other = replace(s, reload=replace(s.reload, confirm=(Says(Grade.DECLARED),)))
+    a.feed(ev.DefinitionsLoaded((other,), PERSON, ()))
+    assert a.service().spec.reload.confirm == other.reload.confirm
+    assert a.service().late is None
+    assert fx.Disarm("web", "late") in a.effects
+    a.feed(ev.Elapsed(arm.token))
+    assert (a.service().live, told(a)) == (None, [])
