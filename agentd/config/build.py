@@ -56,6 +56,7 @@ def spec(name: str, table: ServiceTable, recipe: Recipe | None, digest: str) -> 
         instances=table.instances,
         max_generations=table.max_generations,
         drain_timeout=table.drain_timeout,
+        takes_over=table.takes_over,
         sockets=table.sockets,
         watch=table.watch,
         logs=table.logs,
@@ -132,7 +133,7 @@ def idle(given: Mapping[str, object], spec: Spec) -> Iterator[tuple[str, str]]:
             if key in within:
                 yield f"reload.{key}", f'has no effect: handle = "{reload.handle}" sends no signal'
     if reload.handle != "replace":
-        for key in ("overlap", "max_generations", "drain_timeout"):
+        for key in ("overlap", "max_generations", "drain_timeout", "takes_over"):
             if key in given:
                 yield key, 'has no effect: only with handle = "replace" are there two generations'
     if within.get("warnings_as_errors") and reload.check is None:

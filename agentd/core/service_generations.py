@@ -90,13 +90,16 @@ def launch_next(t: Turn) -> None:
     t.mint = t.mint.next()
     generation = t.s.newest + 1
     blank = Instance(slot=t.s.instance.slot, machine=f"instance.{generation}")
-    launch = Launch(t.mint.cookie(), generation, beside=True, origin=t.s.running.origin)
+    origin, takeovers = t.s.running.origin, t.s.takeovers
+    launch = Launch(t.mint.cookie(), generation, beside=True, origin=origin, takeovers=takeovers)
     after = step_instance(t, blank, launch, t.s.view.spec)
     t.s = replace(t.s, next=after, issued=generation)
 
 
 def make_room(t: Turn) -> None:
-    """The oldest of this instance that only drains is told to stop."""
+    """The oldest of this instance that only drains is told to stop; one that ends by itself is waited for."""
+    if t.s.spec.takes_over:
+        return
     mine = t.s.instance.slot
     draining = [i for i in t.s.former if i.phase is Phase.DRAINING and i.slot == mine]
     if draining:
