@@ -21,9 +21,10 @@ from agentd.core.instance import ALIVE, Instance, Phase
 from agentd.core.memory import Memory, Other, Place
 from agentd.core.order import dependents, start_order
 from agentd.core.process import Identity
+from agentd.core.reload_value import Act
 from agentd.core.service import Service, Turn, needs_sockets
 from agentd.core.service_clocks import rearm
-from agentd.core.service_generations import admit, switch_back
+from agentd.core.service_generations import admit, move_beside, switch_back
 from agentd.core.service_slots import retire
 from agentd.core.service_value import remembered
 from agentd.core.spec import ProcessSpec, Spec
@@ -58,6 +59,7 @@ def boot(specs: Sequence[Spec], left: Left, mint: Mint, now: float) -> Step:
         rearm(t)
         for records in left.open_reloads:
             resume(t, records, left.boot)
+        _end_unexpected(t)
         services[name], mint = t.s, t.mint
         effects += t.effects
         notes += t.notes
@@ -162,6 +164,7 @@ def _heirs(specs: Sequence[Spec], left: Left, now: float) -> tuple[Left, list[No
             phase=heir.phase,
             process=heir.process,
             takeovers=heir.takeovers,
+            live=None,
             others=tuple(other for other in m.others if other is not heir),
         )
         found.add(name)
@@ -220,6 +223,13 @@ def _expect_again(t: Turn, other: Other) -> None:
     following, effects = instance.step(blank, adopt, t.s.spec, t.now)
     t.s = replace(t.s, next=following)
     t.effects += effects
+
+
+def _end_unexpected(t: Turn) -> None:
+    """Its reload goes another way by now: the definition has changed meanwhile."""
+    expected = t.s.running is not None and t.s.running.act is Act.REPLACE
+    if t.s.next is not None and not expected:
+        move_beside(t, t.s.next, Stop())
 
 
 def _may_have_connections(name: str, other: Other, left: Left) -> bool:

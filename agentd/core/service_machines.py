@@ -55,7 +55,7 @@ from agentd.core.service_generations import (
 )
 from agentd.core.service_slots import other, put, roll
 from agentd.core.service_value import Turn
-from agentd.core.service_verdict import condemn, end, relive
+from agentd.core.service_verdict import condemn, end, relive, set_live
 from agentd.core.value import replace
 from agentd.wire import Trigger
 
@@ -154,6 +154,7 @@ def _move_beside(t: Turn, before: Instance, event: InstanceEvent) -> None:
         assert after.process is not None
         if after.takeovers and t.s.running is not None:  # it has the place already, and keeps it
             conclude(t, replace(t.s.running, moved=True), stays=True)
+            set_live(t, None, f"generation {after.generation} has taken over")
         move_running(t, NextReady(after.process.pid))
     elif expected and t.s.next is None:
         move_running(t, NextEnded(_error_type(after), after.why, after.output))

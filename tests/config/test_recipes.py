@@ -110,7 +110,11 @@ def test_who_tells_it_to_reload_does_not_matter_to_what_shows_that_it_did(tmp_pa
         ("httpd", "apache2 -DFOREGROUND -f h.conf -k start", "apache2 -t -DFOREGROUND -f h.conf"),
         ("gunicorn", "python3 -m gunicorn -w 2 a:b", "python3 -m gunicorn --check-config -w 2 a:b"),
         ("postgresql", "postgres -D /d -p 5 --x=y", "postgres -C data_directory -D /d --x=y"),
-        ("envoy", "envoy -c a.yaml --restart-epoch 1", "envoy --mode validate -c a.yaml"),
+        (
+            "envoy",
+            "envoy -c a.yaml --restart-epoch 1",
+            "envoy --mode validate --disable-hot-restart -c a.yaml",
+        ),
         (
             "prometheus",
             "/opt/prometheus --config.file /a.yml --web.enable-lifecycle",
@@ -146,7 +150,11 @@ STAGED = "/etc/ha/a.cfg"
         ("haproxy -f etc/a.cfg", ["/etc/a.cfg", "*"], "haproxy -c -f etc/a.cfg"),
         ("haproxy -C /etc/ha/a.cfg", [STAGED], "haproxy -c -C /etc/ha/a.cfg"),
         ("nginx -c /etc/ha/a.cfg", [STAGED], "nginx -t -q -c /etc/ha/a.cfg"),
-        ("envoy -c /etc/ha/a.cfg", [STAGED], "envoy --mode validate -c {staged}/etc/ha/a.cfg"),
+        (
+            "envoy -c /etc/ha/a.cfg",
+            [STAGED],
+            "envoy --mode validate --disable-hot-restart -c {staged}/etc/ha/a.cfg",
+        ),
     ],
 )
 def test_a_copy_is_checked_where_it_is_as_good_and_there_is_one(

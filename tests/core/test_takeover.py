@@ -10,7 +10,7 @@ from agentd.core import events as ev
 from agentd.core import facts
 from agentd.core.memory import Other
 from agentd.core.spec import OnFailure, ProcessSpec, ReloadSpec, TcpProbe, Verify
-from agentd.core.steps import Grade, Replace
+from agentd.core.steps import Grade, Replace, SendSignal
 from agentd.wire import Verdict
 from tests.core.make import (
     BAD,
@@ -96,6 +96,7 @@ def test_ready_it_has_the_place_and_the_former_one_is_left_alone() -> None:
     a = taken()
     assert generations(a) == [(2, "ready"), (1, "draining")]
     assert not [e for e in a.effects if isinstance(e, fx.Switch | fx.Count | fx.Kill)]
+    assert a.service().live is None, "nobody knows before the verdict"
     a.read(2)
     assert (a.judged.confirmation, a.judged.grade) == ("notify", Grade.PROVEN)
     assert a.service().live == manifest(2)
@@ -262,6 +263,16 @@ def test_one_on_its_way_is_ended_where_nobody_wants_the_service() -> None:
     assert kills(b) == [(1, "TERM"), (2, "TERM")]
 
 
+def test_one_on_its_way_is_ended_where_the_way_back_is_another_one_by_now() -> None:
+    a = taken(watched(on_failure=OnFailure.RESTORE))
+    unwell(a)
+    a.feed(ev.Restored(a.last(fx.Restore).token, ("/etc/web.conf",), ""))
+    a.read(1)
+    a.spawned(pid=10)
+    b = survivor(a, specs=(replace(HOT, reload=ReloadSpec(steps=(SendSignal("HUP"),))),))
+    assert (b.service().next, kills(b)) == (None, [(3, "KILL")])
+
+
 def test_who_has_ended_the_former_one_meanwhile_has_its_place() -> None:
     b = survivor(born(up()), found=False)
     assert b.told(facts.Adopted) == [
@@ -269,6 +280,7 @@ def test_who_has_ended_the_former_one_meanwhile_has_its_place() -> None:
         facts.Adopted("web", 2, 9, found=True),
     ]
     assert generations(b) == [(2, "starting")]
+    assert b.service().live is None
     b.elapse("instance")
     b.read(2)
     assert b.judged.verdict is Verdict.UNVERIFIED

@@ -1,8 +1,11 @@
 """Envoy: takes files of xDS by itself when they are moved into a watched directory."""
 
 import json
+import tomllib
 
 from kit import HOST, VENVS, Flaw, Place, Server
+
+from agentd import recipes
 
 TYPES = "type.googleapis.com/envoy"
 MANAGER = f"{TYPES}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
@@ -11,18 +14,6 @@ CHECK = r"""static=$(echo static_resources:; sed -n '/^resources:/,$p' "$2" \
   | sed -e '1s/.*/  listeners:/' -e '2,$s/^/    /' -e 's/^    - "@type": .*/    -/')
 exec "$1" --mode validate --disable-hot-restart --config-yaml "$static" """
 PUBLISH = """cp "$1" "$2/.new" && mv "$2/.new" "$2/lds.yaml" """
-
-HOT = r"""if [ "$AGENTD_TAKEOVERS" != 0 ]; then
-  v=$("$1" --hot-restart-version 2>&1)
-  case $v in 11.*) mark="/dev/shm/envoy_shared_memory_${3}0"
-    printf '\0' | dd of="$mark" bs=1 seek=$((${v#11.} - 8)) conv=notrunc,nocreat 2>/dev/null;; esac
-fi
-trap 'kill -TERM $! || exit 143' TERM
-"$1" -c "$2" --base-id "$3" --restart-epoch "$AGENTD_TAKEOVERS" --skip-hot-restart-on-no-parent --concurrency 1 \
-  --drain-strategy immediate --drain-time-s 2 --parent-shutdown-time-s 3 &
-wait $!; ended=$?
-while kill -0 $! 2>/dev/null; do wait $!; ended=$?; done
-exit $ended"""
 
 
 class Envoy(Server):
@@ -110,7 +101,6 @@ class EnvoyHot(Envoy):
     """By its hot restart: the next epoch takes the listeners and ends the one before. Its own wrapper has no command to compare with."""
 
     name = "envoy-hot"
-    first = False
     own_words = ""
 
     def prepare(self, at: Place) -> None:
@@ -131,8 +121,20 @@ class EnvoyHot(Envoy):
         at.write("envoy.json", json.dumps(bootstrap))
 
     def command(self, at: Place) -> list[str]:
-        """The port is free on this host, so it is nobody else's base id either."""
-        return ["sh", "-c", HOT, "envoy", self.where(), f"{at.dir}/envoy.json", str(at.port)]
+        """As in the recipe's example; the port is free on this host, so it is nobody else's base id either."""
+        words = tomllib.loads(recipes.load("envoy-hot").example)["service"]["edge"]["command"]
+        script = words[-1]
+        for told, here in (
+            ("envoy -", f"{self.where()} -"),
+            ("/etc/envoy/envoy.yaml", f"{at.dir}/envoy.json --concurrency 1"),
+            ("memory_70", f"memory_{at.port}0"),
+            ("--base-id 7", f"--base-id {at.port}"),
+            ("--drain-time-s 20", "--drain-time-s 2"),
+            ("--parent-shutdown-time-s 30", "--parent-shutdown-time-s 3"),
+        ):
+            assert told in script, told
+            script = script.replace(told, here)
+        return [*words[:-1], script]
 
     def inputs(self, at: Place) -> list[str]:
         return [f"{at.dir}/envoy.json"]
