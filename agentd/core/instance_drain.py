@@ -32,9 +32,8 @@ def drain(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
         since=now,
     )
     if spec.takes_over and event.moved:
-        i = replace(i, phase=Phase.DRAINING, deadline=now + spec.drain_timeout)
-        i, arm = with_timer(i, spec, spec.drain_timeout)
-        return i, (arm,)
+        until = now + spec.drain_timeout
+        return _left_alone(replace(i, phase=Phase.DRAINING, deadline=until), spec, now)
     if not event.moved or not any(s.kind is SocketKind.TCP for s in spec.sockets):
         return enter_stopping(i, spec)
     i = replace(i, phase=Phase.DRAINING, deadline=now + spec.drain_timeout)
@@ -48,7 +47,7 @@ def count(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
     But what waits to be accepted would be reset without a word: for that it gets its stop timeout more.
     """
     if spec.takes_over:
-        return _overdue(i, spec, now)
+        return _left_alone(i, spec, now)
     limit = i.deadline + (spec.stop_timeout if i.queued else 0.0)
     if now >= limit and i.counts:
         return enter_stopping(i, spec)
@@ -56,8 +55,8 @@ def count(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
     return i, (Count(token_of(i, spec, i.serial), spec, i.generation),)
 
 
-def _overdue(i: Instance, spec: Spec, now: float) -> Result:
-    """Who took over from it has not ended it: by now it is stuck, or nobody is left who would."""
+def _left_alone(i: Instance, spec: Spec, now: float) -> Result:
+    """Who took over from it ends it. At the limit it is stuck, or nobody is left who would."""
     if now >= i.deadline:
         return enter_stopping(i, spec)
     i, arm = with_timer(i, spec, i.deadline - now)

@@ -47,7 +47,9 @@ def step_instance(
     t.note(facts.PhaseEntered(name, generation, phase, was, after.why, pid, after.exit))
     if before.phase is Phase.DRAINING and after.reload_id:
         was_pid = before.process.pid if before.process else None
-        id_, since, load, left = after.reload_id, after.since, after.load, after.left
+        uncounted = (spec or t.s.spec).takes_over and not after.counts
+        load, left = (None, None) if uncounted else (after.load, after.left)
+        id_, since = after.reload_id, after.since
         t.note(facts.Drained(name, id_, generation, was_pid, since, load, left))
     return after
 

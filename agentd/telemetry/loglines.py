@@ -198,6 +198,8 @@ def _plain(fact: Fact) -> _Line | None:  # noqa: C901, PLR0912 - a case for each
             return _Line(f"definitions read again{_by(user)}: {what}")
         case facts.Drained(service=name, generation=generation, open=open_, cut=cut):
             told = f"{name} generation {generation} drained"
+            if open_ is None:
+                return _Line(f"{told}, its connections were not counted", "info", name)
             if not cut:
                 return _Line(f"{told}, {_count(open_, 'connection')} finished", "info", name)
             return _Line(f"{told} to its limit, {_count(cut, 'connection')} cut", "warning", name)

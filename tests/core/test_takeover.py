@@ -104,7 +104,8 @@ def test_ready_it_has_the_place_and_the_former_one_is_left_alone() -> None:
     assert [f.generation for f in a.told(facts.Flipped)] == [2]
     ends(a, 1, CLEAN)
     assert generations(a) == [(2, "ready")]
-    assert a.told(facts.Drained)[-1].reload_id == a.judged.reload_id
+    drained = a.told(facts.Drained)[-1]
+    assert drained == facts.Drained("web", a.judged.reload_id, 1, 7, 0.0, None, None)
 
 
 def test_at_the_limit_it_is_told_to_stop() -> None:

@@ -53,6 +53,10 @@ def test_a_start_that_went_well_is_said_by_ready() -> None:
             "web ready pid 4121 generation 3",
         ),
         (
+            f.Drained("web", ID, 3, 4121, 1000.0, None, None),
+            "web generation 3 drained, its connections were not counted",
+        ),
+        (
             f.PhaseEntered("web", 3, "backoff", "ready", "exit code 3", None, Exit(3)),
             "web exited: exit code 3; it is started again",
         ),
