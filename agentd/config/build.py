@@ -144,6 +144,12 @@ def idle(given: Mapping[str, object], spec: Spec) -> Iterator[tuple[str, str]]:
         yield "reload.every", "has nothing to look at: inputs is empty"
 
 
+def _lacking(spec: Spec, recipe: Recipe | None) -> Iterator[tuple[str, str]]:
+    for option, why in (recipe.wants if recipe else {}).items():
+        if not any(option in word for word in spec.process.command):
+            yield "command", f"lacks {option}, so {why}"
+
+
 def doubts(
     table: ServiceTable, spec: Spec, recipe: Recipe | None, raw: Mapping[str, object]
 ) -> Iterator[tuple[str, str]]:
@@ -160,6 +166,7 @@ def doubts(
             "reload.confirm",
             f"reloads of {spec.name} can only end unverified; declare confirm, for example {ways}",
         )
+    yield from _lacking(spec, recipe)
     if recipe is not None and recipe.check is not None and spec.reload.check is None:
         what = f"cannot be made from the command: {spec.process.command[0]} is not {recipe.name}"
         yield "reload.check", f"{what}; without it a bad file reaches the service; declare check"

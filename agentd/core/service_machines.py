@@ -154,7 +154,7 @@ def _move_beside(t: Turn, before: Instance, event: InstanceEvent) -> None:
         assert after.process is not None
         if after.takeovers and t.s.running is not None:  # it has the place already, and keeps it
             conclude(t, replace(t.s.running, moved=True), stays=True)
-            set_live(t, None, f"generation {after.generation} has taken over")
+            set_live(t, None, "taken over")
         move_running(t, NextReady(after.process.pid))
     elif expected and t.s.next is None:
         move_running(t, NextEnded(_error_type(after), after.why, after.output))

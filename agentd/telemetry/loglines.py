@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _UNSEEN = frozenset({"starting", "stopping", "down"})
 """Phases that say nothing new to who reads along: their ends do."""
+_NO_NEWS = frozenset({"not running", "taken over"})
+"""Why nobody knows what runs, where the next line tells it."""
 _MAX = 2000
 """Characters of one text line."""
 
@@ -210,7 +212,7 @@ def _plain(fact: Fact) -> _Line | None:  # noqa: C901, PLR0912 - a case for each
             return _Line(
                 f"{name} {'held' if held else 'released'}{_by(user)}{because}", "info", name
             )
-        case facts.LiveChanged(service=name, hash=None, why=why) if why != "not running":
+        case facts.LiveChanged(service=name, hash=None, why=why) if why not in _NO_NEWS:
             return _Line(f"{name} runs an unknown configuration: {why}", "warning", name)
         case facts.LateEvidence(service=name, reload_id=id_, confirmation=how, version=version):
             return _Line(f"{name} runs {version} after all: late {how} of {id_}", "info", name)

@@ -37,6 +37,15 @@ def test_the_example_of_every_recipe_is_a_whole_service(tmp_path: Path, name: st
     assert service.inputs
 
 
+def test_a_command_that_lacks_what_its_recipe_wants_is_a_doubt(tmp_path: Path) -> None:
+    path, example = tmp_path / "agentd.toml", recipes.load("envoy").example
+    path.write_text(example.replace(', "--disable-hot-restart"]', "]"))
+    (said,) = load(path).warnings
+    assert said.endswith(
+        "service.mesh.command: lacks --disable-hot-restart, so the kernel stops Envoy when agentd ends or is killed"
+    )
+
+
 @pytest.mark.parametrize("name", recipes.names())
 def test_a_recipe_that_takes_a_yes_for_proof_knows_that_it_comes_after_the_fact(name: str) -> None:
     recipe = recipes.load(name)

@@ -148,6 +148,26 @@ def test_who_starts_anew_counts_on_while_a_former_one_is_there() -> None:
     assert count(a) == (4, 0)
 
 
+def test_one_that_failed_and_is_not_gone_yet_is_not_counted() -> None:
+    a = begun(up())
+    a.spawned(pid=9)
+    ends(a, 2, empty=False)
+    assert a.judged.verdict is Verdict.REFUSED
+    assert generations(a) == [(1, "ready"), (2, "killing")]
+    begun(a, 3)
+    assert count(a) == (3, 1)
+
+
+def test_under_another_agent_who_starts_anew_counts_on_too() -> None:
+    b = survivor(replaced(replaced(), 3))
+    assert generations(b) == [(3, "ready"), (1, "draining"), (2, "draining")]
+    ends(b, 1, CLEAN)
+    ends(b, 3)
+    b.elapse("instance")
+    b.read(3)
+    assert count(b) == (4, 2)
+
+
 def test_others_are_told_nothing() -> None:
     a = agent(replace(HOT, takes_over=False)).up()
     begun(a)
