@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from agentd.core.included import Listed
 from agentd.core.question import LONGEST, Question, Said
-from agentd.core.spec import AttributeKey, HttpProbe, VersionKey
+from agentd.core.spec import AttributeKey, HttpProbe, TcpProbe, VersionKey
 from agentd.ports import CommandResult
 from agentd.system import proctable
 from agentd.system.answers import listed, understood
@@ -243,3 +243,36 @@ def kept(name: str, text: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / name).write_text(text, errors="replace")
         yield Path(folder)
+
+
+@given(
+    st.sampled_from(["http://", "http+unix://", "https://", ""]),
+    st.sampled_from(
+        [
+            "127.0.0.1:99999",
+            "127.0.0.1:²",
+            "a..b",
+            "x" * 70,
+            "%00",
+            "%2F%00",
+            "[::1",
+            "",
+            "\ud800",
+            "127.0.0.1:1",
+        ]
+    ),
+    st.text("/?#%²a\0 ", max_size=4),
+)
+@example("http://", "127.0.0.1:99999", "/")
+@example("http://", "a..b", "/")
+@example("http+unix://", "%00", "/")
+def test_any_url_is_asked_or_said_to_be_none(scheme: str, authority: str, path: str) -> None:
+    async def ask() -> None:
+        done = CommandResult(0, timed_out=False, error=None, output=())
+        probes = OsProbes(Commands(done), Table())
+        probe = HttpProbe(scheme + authority + path)
+        assert await probes.probe(probe, 1, PROCESS)
+        assert (await probes.ask(Question(probe), 1, PROCESS)).why
+        assert await probes.probe(TcpProbe(authority, 99999), 1, PROCESS)
+
+    asyncio.run(ask())
