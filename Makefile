@@ -5,6 +5,7 @@
 #   make servers each recipe on its real server, every kind of edit under load: the first eight; make servers-all: every one
 #   make bench   this project beside its peers; prints goals, figures and ratios; ONLY=graceful: that part
 #   make mutants how many planted bugs in the core the tests find
+#   make fuzz    ten minutes for each: every property on other examples, and a real agent that is sent anything; SECONDS=20 ONLY=notify: that part
 #   make guards  whether every test of a scenario fails without what guards it; make test tries three scenarios, other ones each day
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -15,7 +16,7 @@ DEV := .venv/dev/bin
 unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONPATH
 
-.PHONY: demo check test bench mutants guards soak clean
+.PHONY: demo check test bench mutants guards soak fuzz clean
 .DELETE_ON_ERROR:
 
 demo: .venv/run/done
@@ -106,6 +107,18 @@ tests/tools:
 
 bench: .venv/run/done .venv/dev/done
 	@$(DEV)/python bench/run.py --bin $(RUN) $(ONLY)
+
+# Parts: parsers, api, notify, openapi.
+SECONDS ?= 600
+fuzz: .venv/dev/done .venv/fuzz/done
+	@$(DEV)/python tests/fuzz/run.py --seconds $(SECONDS) $(ONLY)
+
+# In an environment of its own: it brings dozens of packages, and a Hypothesis that need not be the one of the tests.
+SCHEMATHESIS := schemathesis==4.32.5
+.venv/fuzz/done: Makefile | .venv/python
+	@test -x .venv/fuzz/bin/python || $(PYTHON) -m venv .venv/fuzz
+	@.venv/fuzz/bin/python -m pip install --quiet --disable-pip-version-check $(SCHEMATHESIS)
+	@touch $@
 
 mutants: .venv/dev/done
 	@$(DEV)/python tools/mutate.py

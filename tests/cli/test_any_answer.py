@@ -24,6 +24,16 @@ ANSWER = st.one_of(
 )
 
 
+def told(options: dict[str, object]) -> tuple[int, str]:
+    """The exit code and what is said with it."""
+    try:
+        reply = get(options, "/v1/status")
+    except Fail as fail:
+        return fail.code, sentence(fail)
+    assert isinstance(reply, Reply)
+    return reply.exit, "a reply"
+
+
 @given(ANSWER)
 @example(HEAD + b"Content-Length: \xb2\r\n\r\n")
 @example(HEAD + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n")
@@ -47,14 +57,9 @@ def test_any_bytes_are_a_reply_or_a_failure(answer: bytes) -> None:
         server = threading.Thread(target=serve)
         server.start()
         options: dict[str, object] = {"socket": f"{folder}/s"}
-        try:
-            reply = get(options, "/v1/status")
-        except Fail as fail:
-            assert fail.code in range(256)
-            assert sentence(fail)
-        else:
-            assert isinstance(reply, Reply)
-            assert reply.exit in range(256)
+        code, said = told(options)
+        assert code in range(256)
+        assert said
         with suppress(Fail):
             assert all(isinstance(line, bytes) for line in stream(options, "/v1/events"))
         server.join(10)

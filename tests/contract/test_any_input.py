@@ -51,6 +51,8 @@ VALUE = st.recursive(
 class Deep(str):
     """Brackets without end; told in a word."""
 
+    __slots__ = ()
+
     def __repr__(self) -> str:
         return "DEEP"
 
@@ -139,7 +141,7 @@ def test_any_list_of_included_files_is_known_or_none(text: str) -> None:
 
 
 ENTRY = st.fixed_dictionaries(
-    {name: SCALAR for name in ("path", "hash", "size", "mode", "uid", "gid", "stored")}
+    dict.fromkeys(("path", "hash", "size", "mode", "uid", "gid", "stored"), SCALAR)
 )
 
 
@@ -186,7 +188,7 @@ def test_any_manifest_of_a_snapshot_is_refused(text: str) -> None:
                     b"\0",
                     b"99999999999999999999",
                 ]
-            ),  # fmt: skip
+            ),
             max_size=20,
         ).map(b"".join),
     )
