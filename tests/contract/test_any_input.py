@@ -18,17 +18,20 @@ from hypothesis import strategies as st
 
 from agentd.core.included import Listed
 from agentd.core.question import LONGEST, Question, Said
-from agentd.core.spec import AttributeKey, HttpProbe, TcpProbe, VersionKey
+from agentd.core.spec import AttributeKey, HttpProbe, ProcessSpec, Spec, TcpProbe, VersionKey
 from agentd.ports import CommandResult
+from agentd.runtime.environment import environment
 from agentd.system import proctable
 from agentd.system.answers import listed, understood
 from agentd.system.document import attributes
 from agentd.system.files import OsFiles
+from agentd.system.gitversion import repository
 from agentd.system.inotify import Event, parse
 from agentd.system.keyversion import read_key
 from agentd.system.listenfile import ListenFile
 from agentd.system.probes import OsProbes
 from agentd.system.snapshots import Snapshots
+from agentd.upgrade import KEPT, received
 from tests.contract.checks_files import spec
 from tests.contract.checks_probes import PROCESS
 from tests.contract.test_included import OF
@@ -277,3 +280,48 @@ def test_any_url_is_asked_or_said_to_be_none(scheme: str, authority: str, path: 
         assert await probes.probe(TcpProbe(authority, 99999), 1, PROCESS)
 
     asyncio.run(ask())
+
+
+@given(
+    st.one_of(
+        st.binary(max_size=60),
+        st.lists(
+            st.sampled_from(["A", "=", "\n", "\0", '"', "'", "#", ";", " ", "\u2028", "\x0c", "b"])
+        ).map(lambda marks: "".join(marks).encode()),
+    )
+)
+@example(b"=x\nA\0=y\nB=y\0\n")
+def test_any_environment_file_gives_what_a_process_can_be_given(data: bytes) -> None:
+    with kept("none", "") as folder:
+        (folder / "env").write_bytes(data)
+        process = ProcessSpec(("true",), env_file=(str(folder / "env"),))
+        given = environment({}, Spec("web", process), 1, {})
+    for name, value in given.items():
+        assert name
+        assert b"\0" not in os.fsencode(name + value)
+        assert "=" not in name
+        assert "\n" not in value
+
+
+def test_a_line_of_an_environment_file_ends_where_a_line_ends() -> None:
+    with kept("env", "A=1\x0cB=2\u2028C=3\nD=4\n") as folder:
+        process = ProcessSpec(("true",), env_file=(str(folder / "env"),))
+        given = environment({}, Spec("web", process), 1, {})
+    assert (given["A"], given["D"]) == ("1\x0cB=2\u2028C=3", "4")
+
+
+@given(st.binary(max_size=30))
+@example(b"gitdir: \0")
+def test_any_git_file_is_a_work_tree_or_none(data: bytes) -> None:
+    with kept(".git", "") as folder:
+        (folder / ".git").write_bytes(data)
+        repository([str(folder / "web.conf")])
+
+
+@given(
+    st.lists(
+        st.sampled_from([*"=,", "socket", "99999999999", "9" * 5000, "\u00b2", "-1", "1000000"])
+    )
+)
+def test_any_word_of_what_an_earlier_image_left_is_read_or_passed_over(words: list[str]) -> None:
+    assert received({KEPT: "".join(words)}) == {}
