@@ -113,7 +113,7 @@ def _read(path: str) -> Iterator[tuple[str, str]]:
     except OSError as error:
         what = f"cannot read env_file {path}: {error.strerror}"
         raise SpawnError(what, error.errno or 0, "env_file") from None
-    for raw in text.split("\n"):  # nothing else ends a line, whatever str.splitlines() takes for one
+    for raw in text.split("\n"):  # nothing else ends a line
         line = raw.strip()
         if not line or line[0] in "#;" or "=" not in line or "\0" in line:
             continue
