@@ -29,6 +29,8 @@ from agentd.core.service_value import remembered
 from agentd.core.spec import ProcessSpec, Spec
 from agentd.core.value import replace
 
+UNKNOWN = "the journal does not tell of its processes, they were found without it"
+
 
 @dataclass(frozen=True, slots=True)
 class Left:
@@ -42,6 +44,8 @@ class Left:
     """This boot's id: moments of another boot mean nothing now."""
     found_beside: Collection[tuple[str, int]] = ()
     """The same of other generations of theirs: service and generation."""
+    unknown: Collection[str] = ()
+    """The services of which the journal does not tell, or not the newest: what their processes run nobody knows."""
 
 
 def boot(specs: Sequence[Spec], left: Left, mint: Mint, now: float) -> Step:
@@ -98,6 +102,8 @@ def _take_over(t: Turn, left: Left) -> None:
     found = [name in left.found, *(place.generation in beside for place in m.places)]
     if not any(found):
         t.s = replace(t.s, live=None)
+    elif name in left.unknown:
+        t.note(facts.LiveChanged(name, None, None, UNKNOWN))
     for place, there in zip((first, *m.places), found, strict=True):
         if place.slot < t.s.spec.instances:
             _take_over_place(t, m, place, left.boot, found=there)

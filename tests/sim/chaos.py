@@ -67,6 +67,8 @@ STEPS: tuple[tuple[Step, ...], ...] = (
     (Replace(),),
     (Replace(),),
 )
+LOST = 0.15
+"""How often the journal is lost with its agent."""
 HANDLE = {Replace: "replace", Restart: "restart", RunCommand: "exec", SendSignal: "signal"}
 QUIET = 900.0
 """Virtual seconds after which nothing may be left to do."""
@@ -318,6 +320,8 @@ class Chaos:
         w = self.world
         if w.left or (self.deaths and w.host is not None):
             w.reboot() if self.rng.random() < 0.1 else w.die()
+            if w.losses.random() < LOST:
+                w.lose()
             w.after(self.rng.random() * 3, self._born_again)
 
     def _born_again(self) -> None:

@@ -1,0 +1,140 @@
+"""Which processes of this host show that an agent on these directories started them: asked when nothing else tells.
+
+By the control group that they are in, which is the kernel's word, or by a mark in their environment that only such an agent can have
+made. Of each generation the main process is found: the one that nobody of its own started, a session's leader before others, the
+oldest of those. It must run as its service does; whatever its environment says, a process of another user is a stranger. What
+becomes of those that were found is decided in ``core.found``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from agentd.core.found import Seen
+from agentd.core.process import Identity
+from agentd.system import proctable
+from agentd.system.groups import COOKIE, leaf_name
+from agentd.system.marks import proven
+
+_NUMBER = "AGENTD_INSTANCE_NUMBER"
+
+
+@dataclass(frozen=True, slots=True)
+class Signs:
+    """By what an agent's own processes are known."""
+
+    boot: str
+    key: bytes | None
+    """The host key; None: marks prove nothing."""
+    base: str
+    """What the group above the leaves is called (``groups.base_name``)."""
+    mount: Path | None
+    """Where cgroup v2 is mounted; None: nowhere."""
+
+
+@dataclass(slots=True)
+class _Member:
+    inside: bool
+    """It is in the leaf: a mark can be copied by whoever runs as the same user, a place in the leaf cannot be had."""
+    stat: proctable.Stat
+    cookie: str
+    slot: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sightings:
+    """What was found, in the order of service and generation."""
+
+    seen: tuple[Seen, ...]
+    refused: tuple[str, ...] = ()
+    """Sentences about processes that have a mark and are strangers all the same."""
+
+
+def look(services: Iterable[str], uid_of: Callable[[str], int | None], signs: Signs) -> Sightings:
+    """``uid_of``: the user a declared service runs as; None: that is not known, and its processes are strangers."""
+    declared = {leaf_name(name, 0).removesuffix(".0"): name for name in services}
+    groups: dict[tuple[str, int], dict[int, _Member]] = {}
+    for pid in proctable.pids():
+        before = proctable.stat(pid)
+        if before is None or not before.alive or pid == os.getpid():
+            continue
+        env = proctable.environment(pid)
+        inside = _leaf(pid, declared, signs)
+        place = inside or _marked(env, signs)
+        after = proctable.stat(pid)
+        if place is None or after is None or after.started != before.started:
+            continue
+        # One whose environment cannot be read has no mark: nobody else must be taken for it by an empty one.
+        cookie = env.get(COOKIE.encode(), b"").decode(errors="replace") or os.urandom(12).hex()
+        number = env.get(_NUMBER.encode(), b"")
+        slot = int(number) if number.isdigit() and len(number) < 6 else None  # noqa: PLR2004
+        groups.setdefault(place, {})[pid] = _Member(bool(inside), after, cookie, slot)
+    seen: list[Seen] = []
+    refused: list[str] = []
+    for (service, generation), members in sorted(groups.items()):
+        pid = min(members, key=lambda one: _before_others(one, members))
+        if service in declared.values():
+            wanted, real = uid_of(service), proctable.real_uid(pid)
+            if wanted is None or real != wanted:
+                refused.append(_stranger(pid, service, real, wanted))
+                continue
+        main = members[pid]
+        session = 0 if main.stat.session == pid else main.stat.session
+        identity = Identity(
+            pid, main.stat.started, signs.boot, main.cookie, _output(pid), session=session
+        )
+        seen.append(Seen(service, generation, identity, main.slot))
+    return Sightings(tuple(seen), tuple(refused))
+
+
+def _before_others(pid: int, members: dict[int, _Member]) -> tuple[bool, bool, bool, int, int]:
+    one = members[pid]
+    s = one.stat
+    return not one.inside, s.ppid in members, s.session != pid, s.started, pid
+
+
+def _stranger(pid: int, service: str, real: int | None, wanted: int | None) -> str:
+    why = "that user is not known" if wanted is None else f"it runs as uid {real}, not as {wanted}"
+    return f"pid {pid} shows the mark of {service} and is not taken over: {why}"
+
+
+def _marked(env: dict[bytes, bytes], signs: Signs) -> tuple[str, int] | None:
+    """The generation whose mark it has."""
+    said = env.get(COOKIE.encode(), b"").decode(errors="replace")
+    service = env.get(b"AGENTD_SERVICE", b"").decode(errors="replace")
+    number = env.get(b"AGENTD_GENERATION", b"")
+    if signs.key is None or not said or not number.isdigit() or len(number) > 18:  # noqa: PLR2004
+        return None
+    generation = int(number)
+    return (service, generation) if proven(signs.key, service, generation, said) else None
+
+
+def _leaf(pid: int, declared: dict[str, str], signs: Signs) -> tuple[str, int] | None:
+    """The generation in whose leaf it is. Others can make groups of the same name, but not such as belong to us."""
+    if signs.mount is None:
+        return None
+    for line in proctable.read(f"/proc/{pid}/cgroup").decode(errors="replace").splitlines():
+        found = re.match(rf"0::(.*/{signs.base}/([^/]+)\.(\d{{1,18}}))(?:/|$)", line)
+        if found is None:
+            continue
+        try:
+            theirs = (signs.mount / found[1][1:]).stat().st_uid != os.geteuid()
+        except OSError:
+            continue
+        if not theirs:
+            return declared.get(found[2], found[2]), int(found[3])
+    return None
+
+
+def _output(pid: int) -> int:
+    """The pipe that takes its output; 0: none that could be taken over."""
+    try:
+        found = os.stat(f"/proc/{pid}/fd/1")  # noqa: PTH116 - one string for a path of /proc
+    except OSError:
+        return 0
+    return found.st_ino if stat.S_ISFIFO(found.st_mode) else 0

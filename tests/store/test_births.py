@@ -1,0 +1,124 @@
+"""Birth files: what is written comes back, and what others may have written does not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from agentd.core.memory import Memory
+from agentd.ports import AdapterError
+from agentd.store.births import OsBirthFiles
+
+from .values import MEMORY
+
+WEB = replace(MEMORY, service="web").there
+
+
+def test_what_was_written_last_comes_back(tmp_path: Path) -> None:
+    births = OsBirthFiles(tmp_path / "births")
+    births.write(Memory("db"))
+    births.write(replace(WEB, generation=99))
+    births.write(WEB)
+    again = OsBirthFiles(tmp_path / "births")
+    assert (again.read(), again.notice) == ((Memory("db"), WEB), "")
+    assert oct((tmp_path / "births").stat().st_mode)[-3:] == "700"
+    assert oct((tmp_path / "births" / "web").stat().st_mode)[-3:] == "600"
+
+
+def _laxer(path: Path) -> None:
+    path.chmod(0o620)
+
+
+def _somebody_elses(path: Path) -> None:
+    if os.getuid() != 0:
+        pytest.skip("only root can give a file away")
+    os.chown(path, 65534, -1)
+
+
+def _linked(path: Path) -> None:
+    path.rename(path.parent.parent / "elsewhere")
+    path.symlink_to(path.parent.parent / "elsewhere")
+
+
+def _named_twice(path: Path) -> None:
+    os.link(path, path.parent.parent / "elsewhere")
+
+
+def _fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path, 0o600)
+
+
+def _nonsense(path: Path) -> None:
+    path.write_bytes(b"\xff{")
+
+
+def _another_services(path: Path) -> None:
+    path.write_text(path.read_text().replace('"web"', '"db"', 1))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (_laxer, "others may write it"),
+        (_somebody_elses, "belongs to another user (uid 65534)"),
+        (_linked, "symbolic links"),
+        (_named_twice, "another name"),
+        (_fifo, "another kind"),
+        (_nonsense, "codec"),
+        (_another_services, "tells of db"),
+    ],
+    ids=lambda what: getattr(what, "__name__", ""),
+)
+def test_what_others_may_have_written_is_not_believed(
+    tmp_path: Path, spoil: Callable[[Path], None], why: str
+) -> None:
+    births = OsBirthFiles(tmp_path / "births")
+    births.write(WEB)
+    births.write(Memory("db"))
+    spoil(tmp_path / "births" / "web")
+    again = OsBirthFiles(tmp_path / "births")
+    assert again.read() == (Memory("db"),)
+    assert why in again.notice
+
+
+def _open_to_all(path: Path) -> None:
+    path.chmod(0o777)
+
+
+def _a_file(path: Path) -> None:
+    for name in path.iterdir():
+        name.unlink()
+    path.rmdir()
+    path.touch()
+
+
+@pytest.mark.parametrize("spoil", [_open_to_all, _somebody_elses, _a_file])
+def test_a_directory_that_others_can_write_is_not_used(
+    tmp_path: Path, spoil: Callable[[Path], None]
+) -> None:
+    OsBirthFiles(tmp_path / "births").write(WEB)
+    spoil(tmp_path / "births")
+    births = OsBirthFiles(tmp_path / "births")
+    assert births.read() == ()
+    assert "for birth files" in births.notice
+    with pytest.raises(AdapterError, match="for birth files"):
+        births.write(WEB)
+
+
+def test_no_place_for_the_directory_is_said(tmp_path: Path) -> None:
+    births = OsBirthFiles(tmp_path / "none" / "births")
+    assert "no such file" in births.notice
+
+
+def test_one_that_cannot_be_replaced_does_not_stay_as_it_was(tmp_path: Path) -> None:
+    births = OsBirthFiles(tmp_path / "births")
+    births.write(WEB)
+    (tmp_path / "births" / ".web.new").mkdir()
+    with pytest.raises(AdapterError, match=r"birth file .*/web"):
+        births.write(replace(WEB, generation=99))
+    assert births.read() == ()
