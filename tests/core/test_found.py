@@ -141,3 +141,9 @@ def test_everybody_has_one_place(
     places = [0, *(p.slot for p in m.places)]
     assert len(places) == len(set(places))
     assert m.newest == max((3, *there))
+
+
+def test_what_was_set_aside_is_said_with_where_it_is() -> None:
+    aside = facts.SetAside("/s/journal.db", "/s/journal.db.newer-1", "was written by a newer one")
+    kept = "it is kept as /s/journal.db.newer-1, and a new one was begun"
+    assert aside.text == f"the journal /s/journal.db was written by a newer one; {kept}"
