@@ -102,7 +102,7 @@ def _take_over(t: Turn, left: Left) -> None:
     found = [name in left.found, *(place.generation in beside for place in m.places)]
     if not any(found):
         t.s = replace(t.s, live=None)
-    elif name in left.unknown:
+    if any(found) and name in left.unknown:
         t.note(facts.LiveChanged(name, None, None, UNKNOWN))
     for place, there in zip((first, *m.places), found, strict=True):
         if place.slot < t.s.spec.instances:

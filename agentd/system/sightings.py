@@ -13,6 +13,7 @@ import re
 import stat
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from agentd.core.found import Seen
@@ -58,7 +59,26 @@ class Sightings:
 def look(services: Iterable[str], uid_of: Callable[[str], int | None], signs: Signs) -> Sightings:
     """``uid_of``: the user a declared service runs as; None: that is not known, and its processes are strangers."""
     declared = {leaf_name(name, 0).removesuffix(".0"): name for name in services}
-    groups: dict[tuple[str, int], dict[int, _Member]] = {}
+    seen: list[Seen] = []
+    refused: list[str] = []
+    for (service, generation), members in sorted(_generations(declared, signs).items()):
+        first, *more = sorted(members, key=partial(_before_others, members))
+        mains = [first]
+        if service in declared.values():
+            wanted = uid_of(service)
+            theirs = (one for one in (first, *more) if proctable.real_uid(one) == wanted)
+            mains = [] if wanted is None else list(theirs)
+            if not mains:
+                refused.append(_stranger(first, service, wanted))
+        seen += [_seen(service, generation, pid, members[pid], signs.boot) for pid in mains[:1]]
+    return Sightings(tuple(seen), tuple(refused))
+
+
+def _generations(
+    declared: dict[str, str], signs: Signs
+) -> dict[tuple[str, int], dict[int, _Member]]:
+    """Every process that shows of which generation it is."""
+    found: dict[tuple[str, int], dict[int, _Member]] = {}
     for pid in proctable.pids():
         before = proctable.stat(pid)
         if before is None or not before.alive or pid == os.getpid():
@@ -73,32 +93,24 @@ def look(services: Iterable[str], uid_of: Callable[[str], int | None], signs: Si
         cookie = env.get(COOKIE.encode(), b"").decode(errors="replace") or os.urandom(12).hex()
         number = env.get(_NUMBER.encode(), b"")
         slot = int(number) if number.isdigit() and len(number) < 6 else None  # noqa: PLR2004
-        groups.setdefault(place, {})[pid] = _Member(bool(inside), after, cookie, slot)
-    seen: list[Seen] = []
-    refused: list[str] = []
-    for (service, generation), members in sorted(groups.items()):
-        pid = min(members, key=lambda one: _before_others(one, members))
-        if service in declared.values():
-            wanted, real = uid_of(service), proctable.real_uid(pid)
-            if wanted is None or real != wanted:
-                refused.append(_stranger(pid, service, real, wanted))
-                continue
-        main = members[pid]
-        session = 0 if main.stat.session == pid else main.stat.session
-        identity = Identity(
-            pid, main.stat.started, signs.boot, main.cookie, _output(pid), session=session
-        )
-        seen.append(Seen(service, generation, identity, main.slot))
-    return Sightings(tuple(seen), tuple(refused))
+        found.setdefault(place, {})[pid] = _Member(bool(inside), after, cookie, slot)
+    return found
 
 
-def _before_others(pid: int, members: dict[int, _Member]) -> tuple[bool, bool, bool, int, int]:
+def _seen(service: str, generation: int, pid: int, one: _Member, boot: str) -> Seen:
+    session = 0 if one.stat.session == pid else one.stat.session
+    identity = Identity(pid, one.stat.started, boot, one.cookie, _output(pid), session=session)
+    return Seen(service, generation, identity, one.slot)
+
+
+def _before_others(members: dict[int, _Member], pid: int) -> tuple[bool, bool, bool, int, int]:
     one = members[pid]
     s = one.stat
     return not one.inside, s.ppid in members, s.session != pid, s.started, pid
 
 
-def _stranger(pid: int, service: str, real: int | None, wanted: int | None) -> str:
+def _stranger(pid: int, service: str, wanted: int | None) -> str:
+    real = proctable.real_uid(pid)
     why = "that user is not known" if wanted is None else f"it runs as uid {real}, not as {wanted}"
     return f"pid {pid} shows the mark of {service} and is not taken over: {why}"
 

@@ -162,6 +162,16 @@ def test_a_copied_mark_does_not_make_another_user_s_process_an_instance() -> Non
         assert (found.seen, len(found.refused)) == ((), 1)
 
 
+@ROOT
+def test_and_does_not_keep_the_real_one_from_being_found() -> None:
+    shell = ("/bin/sh", "-c", "echo up; read line")
+    with (
+        running(shown(), shell, user="nobody", group="nogroup", extra_groups=[]),
+        running(shown()) as process,
+    ):
+        assert one(look()).process.pid == process.pid
+
+
 @pytest.fixture
 def base() -> Iterator[Path]:
     """A group with a leaf of the third generation."""
