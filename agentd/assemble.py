@@ -285,7 +285,7 @@ class _Agent:
         services, store = self._definitions.services, self._store
         memories = store.memories()
         signs = None
-        if store.forgetful:
+        if store.forgetful and not self._births.shared:
             signs = signs_of(self._options.runtime_dir, self._marks.key, self._boot)
         self._listeners.take_back(services)
         taken = take_over(
@@ -329,6 +329,7 @@ class _Agent:
         await self._processes.close()
         self._notify.close()
         self._output.stop()
+        self._births.close()
         self._files.close()
         self._listeners.close()
         self._calls.close()

@@ -8,6 +8,7 @@ process is the one that a file names is found out by ``system.processes``; what 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import stat
 from typing import TYPE_CHECKING
@@ -32,17 +33,35 @@ class OsBirthFiles:
         self._directory = directory
         self.notice = ""
         """What cannot be believed, for the operator; empty: all that is there can."""
+        self._lock: int | None = None
+        self._shared = False
         try:
             with contextlib.suppress(FileExistsError):
                 directory.mkdir(mode=0o700)
             why = _others_write(directory.lstat(), stat.S_ISDIR)
             if not why:
                 directory.chmod(0o700)
+                self._lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | _FLAGS)
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            why, self._shared = "another agentd does, and who is there is its own", True
+            self.close()
         except OSError as error:
             why = (error.strerror or str(error)).lower()
         self._unusable = f"cannot use {directory} for birth files: {why}" if why else ""
         if self._unusable:
             self.notice = self._unusable
+
+    @property
+    def shared(self) -> bool:
+        """Another agent lives on this runtime directory: whatever shows that it belongs here may be that one's."""
+        return self._shared
+
+    def close(self) -> None:
+        """Another agent may have it, also one in this process."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def write(self, there: Memory) -> None:
         """See ``BirthFiles.write``. An old one that cannot be replaced is removed: it would name who is gone."""

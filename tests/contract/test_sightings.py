@@ -14,9 +14,11 @@ from typing import Any
 import pytest
 
 from agentd.core.found import Seen
+from agentd.ports import Key
 from agentd.system import groups, proctable, sightings
 from agentd.system.marks import mark, proven
 from agentd.system.sightings import Signs
+from agentd.takeover import Marks
 
 KEY = secrets.token_bytes(32)
 BOOT = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -88,6 +90,19 @@ def test_a_mark_is_of_one_key_one_service_and_one_generation() -> None:
             proven(KEY, "web", 3, "é.ü"),
         )
     )
+
+
+def test_without_a_key_of_our_own_the_cookie_is_all_there_is_and_that_is_said(
+    tmp_path: Path,
+) -> None:
+    path, said = tmp_path / "host.key", list[str]()
+    good = Marks(path, said.append)
+    assert good.key is not None
+    assert proven(good.key, "web", 3, good(Key("web", 3), "cookie"))
+    assert said == []
+    path.chmod(0o644)
+    bad = Marks(path, said.append)
+    assert (bad.key, bad(Key("web", 3), "cookie"), len(said)) == (None, "cookie", 1)
 
 
 def test_who_has_a_mark_is_known_with_all_that_is_needed_to_take_it_over() -> None:

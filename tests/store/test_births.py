@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,13 +19,23 @@ from .values import MEMORY
 WEB = replace(MEMORY, service="web").there
 
 
+@contextlib.contextmanager
+def births(directory: Path) -> Iterator[OsBirthFiles]:
+    """Those of one agent."""
+    made = OsBirthFiles(directory / "births")
+    try:
+        yield made
+    finally:
+        made.close()
+
+
 def test_what_was_written_last_comes_back(tmp_path: Path) -> None:
-    births = OsBirthFiles(tmp_path / "births")
-    births.write(Memory("db"))
-    births.write(replace(WEB, generation=99))
-    births.write(WEB)
-    again = OsBirthFiles(tmp_path / "births")
-    assert (again.read(), again.notice) == ((Memory("db"), WEB), "")
+    with births(tmp_path) as first:
+        first.write(Memory("db"))
+        first.write(replace(WEB, generation=99))
+        first.write(WEB)
+    with births(tmp_path) as again:
+        assert (again.read(), again.notice) == ((Memory("db"), WEB), "")
     assert oct((tmp_path / "births").stat().st_mode)[-3:] == "700"
     assert oct((tmp_path / "births" / "web").stat().st_mode)[-3:] == "600"
 
@@ -77,13 +88,13 @@ def _another_services(path: Path) -> None:
 def test_what_others_may_have_written_is_not_believed(
     tmp_path: Path, spoil: Callable[[Path], None], why: str
 ) -> None:
-    births = OsBirthFiles(tmp_path / "births")
-    births.write(WEB)
-    births.write(Memory("db"))
+    with births(tmp_path) as first:
+        first.write(WEB)
+        first.write(Memory("db"))
     spoil(tmp_path / "births" / "web")
-    again = OsBirthFiles(tmp_path / "births")
-    assert again.read() == (Memory("db"),)
-    assert why in again.notice
+    with births(tmp_path) as again:
+        assert again.read() == (Memory("db"),)
+        assert why in again.notice
 
 
 def _open_to_all(path: Path) -> None:
@@ -101,24 +112,40 @@ def _a_file(path: Path) -> None:
 def test_a_directory_that_others_can_write_is_not_used(
     tmp_path: Path, spoil: Callable[[Path], None]
 ) -> None:
-    OsBirthFiles(tmp_path / "births").write(WEB)
+    with births(tmp_path) as first:
+        first.write(WEB)
     spoil(tmp_path / "births")
-    births = OsBirthFiles(tmp_path / "births")
-    assert births.read() == ()
-    assert "for birth files" in births.notice
-    with pytest.raises(AdapterError, match="for birth files"):
-        births.write(WEB)
+    with births(tmp_path) as again:
+        assert again.read() == ()
+        assert "for birth files" in again.notice
+        with pytest.raises(AdapterError, match="for birth files"):
+            again.write(WEB)
+
+
+def test_while_another_agent_lives_on_the_directory_who_is_there_is_that_one_s(
+    tmp_path: Path,
+) -> None:
+    with births(tmp_path) as first:
+        first.write(WEB)
+        with births(tmp_path) as second:
+            assert (second.read(), second.shared) == ((), True)
+            assert "another agentd does" in second.notice
+            with pytest.raises(AdapterError, match="another agentd"):
+                second.write(Memory("web"))
+        assert (first.read(), first.shared) == ((WEB,), False)
+    with births(tmp_path) as third:
+        assert (third.read(), third.shared) == ((WEB,), False)
 
 
 def test_no_place_for_the_directory_is_said(tmp_path: Path) -> None:
-    births = OsBirthFiles(tmp_path / "none" / "births")
-    assert "no such file" in births.notice
+    with births(tmp_path / "none") as made:
+        assert "no such file" in made.notice
 
 
 def test_one_that_cannot_be_replaced_does_not_stay_as_it_was(tmp_path: Path) -> None:
-    births = OsBirthFiles(tmp_path / "births")
-    births.write(WEB)
-    (tmp_path / "births" / ".web.new").mkdir()
-    with pytest.raises(AdapterError, match=r"birth file .*/web"):
-        births.write(replace(WEB, generation=99))
-    assert births.read() == ()
+    with births(tmp_path) as made:
+        made.write(WEB)
+        (tmp_path / "births" / ".web.new").mkdir()
+        with pytest.raises(AdapterError, match=r"birth file .*/web"):
+            made.write(replace(WEB, generation=99))
+        assert made.read() == ()
