@@ -180,6 +180,8 @@ class Included:
     pattern: str
     """Regular expression with one group: of a line of its output in which it is found, the path of a file."""
     timeout: float = 30.0
+    written: str | None = None
+    """The same for the file that the service writes anew each time it has taken its configuration."""
 
 
 STAGED = "{staged}"

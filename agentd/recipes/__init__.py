@@ -46,6 +46,8 @@ class CommandRule:
     """The name of the program that does it, which lies beside the service's own; empty: it does so itself."""
     pattern: str = ""
     """Of a command that lists files: what a line looks like that names one."""
+    written: str = ""
+    """And one that names the file which the server writes when it has taken its configuration; empty: there is none."""
     staged: tuple[str, ...] = ()
     """Those of ``keep`` whose files may lie elsewhere: what is read from them does not depend on where they are."""
 
@@ -123,7 +125,8 @@ class Recipe:
         filled["reload"] = {**mine, **theirs}
         lists = self.included
         if lists and "included" not in raw and command and (made := lists.derive(command)):
-            filled["included"] = {"command": made, "pattern": lists.pattern}
+            written = {"written": lists.written} if lists.written else {}
+            filled["included"] = {"command": made, "pattern": lists.pattern, **written}
         return filled
 
     def _exec(self, mine: Mapping[str, object], theirs: Mapping[str, object]) -> CommandRule | None:
