@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agentd.core.memory import Memory
 from agentd.ports import AdapterError
@@ -16,6 +20,7 @@ from agentd.store.births import OsBirthFiles
 
 from .values import MEMORY
 
+FIELDS = [field.name for field in fields(Memory)]
 WEB = replace(MEMORY, service="web").there
 
 
@@ -149,3 +154,19 @@ def test_one_that_cannot_be_replaced_does_not_stay_as_it_was(tmp_path: Path) -> 
         with pytest.raises(AdapterError, match=r"birth file .*/web"):
             made.write(replace(WEB, generation=99))
         assert made.read() == ()
+
+
+TEXTS = st.binary(max_size=200) | st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(FIELDS), inner),
+).map(lambda value: json.dumps(value).encode())
+
+
+@given(TEXTS)
+def test_whatever_is_in_the_file_is_told_or_passed_over(text: bytes) -> None:
+    with tempfile.TemporaryDirectory() as place, births(Path(place)) as made:
+        made.write(WEB)
+        (Path(place) / "births" / "web").write_bytes(text)
+        found = made.read()
+        assert len(found) == (made.notice == "")
+        assert all(one.service == "web" for one in found)
