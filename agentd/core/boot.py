@@ -186,8 +186,12 @@ def _take_over_others(t: Turn, left: Left) -> None:
 
 
 def _may_have_connections(name: str, other: Other, left: Left) -> bool:
-    """It is there; or it is gone and had been ready: a service manager may have kept its listener, and nobody accepts what comes there."""
-    return (name, other.generation) in left.found_beside or other.phase == Phase.READY
+    """It is there; or it is gone and may have been ready: a service manager may have kept its listener, and nobody serves that.
+
+    One that was starting when the journal was last written may have been ready since, where the journal could not be written.
+    """
+    there = (name, other.generation) in left.found_beside
+    return there or other.phase in (Phase.STARTING, Phase.READY)
 
 
 def _replacing(name: str, left: Left) -> str:

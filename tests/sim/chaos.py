@@ -343,6 +343,9 @@ class Chaos:
             w.ask(ev.ReleaseAsked(name, PERSON))
             w.feed(ev.ReloadAsked(name, WATCH, if_changed=True))
         w.run(QUIET)
+        for name, value in w.inputs.items():  # a roll-back that waited may have put bad ones back
+            if value in w.bad:
+                w.write(name)
         w.define(self.all)  # what was not taken for bad bytes, or met no agent, is tried again
         w.run(QUIET)
         invariants.rest(w)
