@@ -24,6 +24,8 @@ class Seen:
     process: Identity
     slot: int | None = None
     """Of which instance; None: it does not show."""
+    takeovers: int = 0
+    """How many generations in a row had taken over by themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +72,29 @@ def _without_reloads(m: Memory) -> Memory:
     return replace(m, others=tuple(replace(one, reload_id="") for one in m.others))
 
 
+def _with_heir(m: Memory) -> Memory:
+    """One that was taking over by itself has done so, as far as anybody knows: to end it may end the only one that serves."""
+    heir = next((o for o in m.others if o.takeovers and o.phase in ("starting", "ready")), None)
+    if heir is None:
+        return m
+    others = [one for one in m.others if one is not heir]
+    if m.process is not None:
+        others.append(Other(m.generation, "draining", m.process, takeovers=m.takeovers))
+    return replace(
+        m,
+        issued=m.newest,
+        generation=heir.generation,
+        phase="starting",
+        process=heir.process,
+        takeovers=heir.takeovers,
+        others=tuple(others),
+    )
+
+
 def _newer(known: Memory | None, told: Memory | None) -> Memory | None:
     """A journal that could not be written does not keep a service down: then the birth file alone has its newest process."""
-    if known is None or told is None:
-        return told if known is None else known
+    if told is None or known is None:
+        return known if told is None else _with_heir(told)
     if told.newest < known.newest or told.processes.keys() <= known.processes.keys():
         return known
     return replace(
@@ -89,6 +110,7 @@ def _newer(known: Memory | None, told: Memory | None) -> Memory | None:
         issued=told.issued,
         others=told.others,
         places=told.places,
+        takeovers=told.takeovers,
         live=None,
     )
 
@@ -111,11 +133,12 @@ def _placed(m: Memory, one: Seen, slot: int) -> Memory:
     there = Place(0, m.generation, process=m.process) if slot == 0 else None
     there = there or next((place for place in m.places if place.slot == slot), None)
     if there is not None and there.process is not None:
-        other = Other(one.generation, "draining", one.process, slot=slot)
+        process, takeovers = one.process, one.takeovers
+        other = Other(one.generation, "draining", process, slot=slot, takeovers=takeovers)
         return replace(m, others=(*m.others, other))
     if slot == 0:
-        phase = "starting"
-        return replace(m, generation=one.generation, phase=phase, process=one.process)
+        m = replace(m, generation=one.generation, phase="starting", process=one.process)
+        return replace(m, takeovers=one.takeovers)
     place = Place(slot, one.generation, "starting", process=one.process)
     places = sorted((*(p for p in m.places if p.slot != slot), place), key=lambda p: p.slot)
     return replace(m, places=tuple(places))

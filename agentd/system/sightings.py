@@ -22,7 +22,8 @@ from agentd.system import proctable
 from agentd.system.groups import COOKIE, leaf_name
 from agentd.system.marks import proven
 
-_NUMBER = "AGENTD_INSTANCE_NUMBER"
+_NUMBER = b"AGENTD_INSTANCE_NUMBER"
+_TAKEOVERS = b"AGENTD_TAKEOVERS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class _Member:
     stat: proctable.Stat
     cookie: str
     slot: int | None
+    takeovers: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +93,20 @@ def _generations(
             continue
         # One whose environment cannot be read has no mark: nobody else must be taken for it by an empty one.
         cookie = env.get(COOKIE.encode(), b"").decode(errors="replace") or os.urandom(12).hex()
-        number = env.get(_NUMBER.encode(), b"")
-        slot = int(number) if number.isdigit() and len(number) < 6 else None  # noqa: PLR2004
-        found.setdefault(place, {})[pid] = _Member(bool(inside), after, cookie, slot)
+        slot, takeovers = _number(env.get(_NUMBER)), _number(env.get(_TAKEOVERS)) or 0
+        member = _Member(bool(inside), after, cookie, slot, takeovers)
+        found.setdefault(place, {})[pid] = member
     return found
+
+
+def _number(text: bytes | None) -> int | None:
+    return int(text) if text and text.isdigit() and len(text) < 10 else None  # noqa: PLR2004
 
 
 def _seen(service: str, generation: int, pid: int, one: _Member, boot: str) -> Seen:
     session = 0 if one.stat.session == pid else one.stat.session
     identity = Identity(pid, one.stat.started, boot, one.cookie, _output(pid), session=session)
-    return Seen(service, generation, identity, one.slot)
+    return Seen(service, generation, identity, one.slot, one.takeovers)
 
 
 def _before_others(members: dict[int, _Member], pid: int) -> tuple[bool, bool, bool, int, int]:

@@ -106,13 +106,13 @@ def test_without_a_key_of_our_own_the_cookie_is_all_there_is_and_that_is_said(
 
 
 def test_who_has_a_mark_is_known_with_all_that_is_needed_to_take_it_over() -> None:
-    env = shown(AGENTD_INSTANCE_NUMBER="2")
+    env = shown(AGENTD_INSTANCE_NUMBER="2", AGENTD_TAKEOVERS="5")
     with running(env) as process:
         seen = one(look())
         s = proctable.stat(process.pid)
         assert s is not None
         assert process.stdout is not None
-        assert (seen.service, seen.generation, seen.slot) == ("web", 3, 2)
+        assert (seen.service, seen.generation, seen.slot, seen.takeovers) == ("web", 3, 2, 5)
         known = seen.process
         assert (known.pid, known.started, known.boot) == (process.pid, s.started, BOOT)
         assert (known.cookie, known.session) == (env["AGENTD_INSTANCE"], 0)

@@ -55,6 +55,24 @@ def test_a_birth_file_that_is_older_than_the_journal_counts_for_nothing() -> Non
     assert (found.memories["web"].process, found.unknown) == (None, frozenset())
 
 
+def test_one_that_was_taking_over_by_itself_has_the_place() -> None:
+    heir = Other(4, "starting", identity(8), "01JD", takeovers=2)
+    told = replace(UP.there, takeovers=1, others=(heir,))
+    m = find(ONE, (), (told,), BOOT).memories["web"]
+    assert (m.generation, m.phase, m.process, m.takeovers) == (4, "starting", identity(8), 2)
+    assert (m.others, m.newest) == ((Other(3, "draining", identity(7), takeovers=1),), 4)
+    gone = find(ONE, (), (replace(told, process=None),), BOOT).memories["web"]
+    assert (gone.process, gone.others) == (identity(8), ())
+    ending = replace(told, others=(replace(heir, phase="stopping"),))
+    assert find(ONE, (), (ending,), BOOT).memories["web"].generation == 3
+
+
+def test_how_often_it_had_taken_over_is_known_from_what_was_seen() -> None:
+    two = (replace(seen(5, 9), takeovers=2), replace(seen(4, 8), takeovers=1))
+    m = find(ONE, (), (), BOOT, two).memories["web"]
+    assert (m.takeovers, m.others[0].takeovers) == (2, 1)
+
+
 def test_what_was_seen_serves_and_may_be_ready_or_not() -> None:
     found = find(ONE, (), (), BOOT, (seen(5, 9),))
     m = found.memories["web"]
