@@ -77,6 +77,8 @@ def move_instance(t: Turn, event: InstanceEvent) -> None:
         relive(t, "not running")
     if after.phase is Phase.READY:
         _admitted(t, after)
+        if t.s.running is None and t.s.others:
+            relive(t, "ready")
     if t.s.running is None:
         return
     if after.phase is Phase.READY:
@@ -95,8 +97,11 @@ def move_other(t: Turn, before: Instance, event: InstanceEvent) -> None:
         move_running(t, OtherEnded(after.slot, MOVED))
     if (after.phase, after.generation) == (before.phase, before.generation):
         return
-    if after.phase is Phase.READY:
+    if (
+        after.phase is Phase.READY
+    ):  # it was found starting, by itself: what the others run tells nothing of it
         _admitted(t, after)
+        relive(t, "ready")
     if before.phase in instance.ALIVE and after.phase not in instance.ALIVE:
         service_external.gone(t, before.generation)
         relive(t, "not running")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentd.core import events as ev
 from agentd.core import facts
 from agentd.core.boot import UNKNOWN, Left
 from agentd.core.found import Seen, find
 from agentd.core.memory import Hold, Memory, Other, Place, Want
-from agentd.core.process import Identity
+from agentd.core.process import Exit, Identity
 from tests.core.make import Agent, Says, identity, manifest, spec, unchecked
 
 BOOT = "boot"
@@ -137,6 +139,26 @@ def test_that_it_is_unknown_what_it_runs_is_told_and_the_next_number_is_above() 
     a.elapse("instance")
     a.read(1)
     assert a.service().newest == 4
+
+
+@pytest.mark.parametrize("slot", [0, 1])
+def test_one_of_several_that_was_found_starting_is_not_what_the_other_is(slot: int) -> None:
+    """What that one took is known by its own start; of this one nobody knows."""
+    phases = ["ready", "ready"]
+    phases[slot] = "starting"
+    told = Memory("web", BOOT, generation=1, phase=phases[0], process=identity(7))
+    told = replace(told, places=(Place(1, 2, phases[1], process=identity(8)),))
+    found = find({"web": 2}, (), (told,), BOOT)
+    left = Left(found.memories, {"web"}, (), BOOT, {("web", 2)}, found.unknown)
+    a = Agent((unchecked(spec("web", Says(), instances=2)),), left)
+    a.feed(ev.Exited("web", 2 - slot, Exit(code=3), empty=True))
+    other, mine = ("instance", "slot.1") if slot else ("slot.1", "instance")
+    a.elapse(other)
+    a.up(1, pid=9)
+    assert a.service().live == manifest(1)
+    a.elapse(mine)
+    assert a.service().phase.value == "ready"
+    assert a.service().live is None
 
 
 PROCESS = st.none() | st.integers(1, 9).map(lambda pid: Identity(pid, pid, BOOT, str(pid)))
