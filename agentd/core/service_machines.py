@@ -77,8 +77,6 @@ def move_instance(t: Turn, event: InstanceEvent) -> None:
         relive(t, "not running")
     if after.phase is Phase.READY:
         _admitted(t, after)
-        if t.s.running is None and t.s.others:
-            relive(t, "ready")
     if t.s.running is None:
         return
     if after.phase is Phase.READY:
