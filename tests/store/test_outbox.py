@@ -42,6 +42,25 @@ def with_outbox(
     asyncio.run(go())
 
 
+def test_verdicts_are_due_also_when_the_store_could_not_be_written_while_it_was_opened(
+    path: Path,
+) -> None:
+    with_outbox(path, lambda store, _: store.write((), ()))
+
+    async def test() -> None:
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            store = SqliteStore(path, deadline_s=0.01, outbox=BOTH)
+        reading = SqliteOutbox(path, store.change)
+        assert store.notice == ""
+        await store.write(reload_of(1), ())
+        assert seqs(reading, "traces") == [3]
+        reading.close()
+        await store.close()
+
+    asyncio.run(test())
+
+
 def seqs(reading: SqliteOutbox, signal: str, after: int = 0, limit: int = 100) -> list[int]:
     return [due.seq for due in reading.due(signal, after, limit)]
 
