@@ -33,6 +33,9 @@ class Window:
     def has(self, at: float, slack: float = 0.0) -> bool:
         return self.begin - slack <= at <= self.end + slack
 
+    def meets(self, other: Window, slack: float = 0.5) -> bool:
+        return self.begin - slack <= other.end and other.begin <= self.end + slack
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -118,9 +121,7 @@ def connections(
     return found, doubtful
 
 
-def lines(
-    voices: Iterable[Voice], gone: Sequence[Window]
-) -> tuple[list[Violation], Counter[str]]:
+def lines(voices: Iterable[Voice], gone: Sequence[Window]) -> tuple[list[Violation], Counter[str]]:
     """Each process is heard from its first line to its last, in order. ``gone``: when what waits in a pipe may end with its writer."""
     found, counted = [], Counter[str]()
     for v in voices:
@@ -207,7 +208,9 @@ def received(expected: Mapping[str, Told], got: Mapping[str, Sequence[bytes]]) -
     return found
 
 
-def hangups(heard: Mapping[tuple[str, str], Sequence[str]], reloads: Iterable[Told]) -> list[Violation]:
+def hangups(
+    heard: Mapping[tuple[str, str], Sequence[str]], reloads: Iterable[Told]
+) -> list[Violation]:
     """No process was signalled twice for one reload, none without one. ``heard``: ids by service and process."""
     found = []
     known = {r.id: r for r in reloads}
@@ -231,6 +234,17 @@ def hangups(heard: Mapping[tuple[str, str], Sequence[str]], reloads: Iterable[To
             what = f"{r.id} is applied, and nobody was signalled"
             found.append(Violation("signal", r.service, what))
     return found
+
+
+def upgrades(
+    asked: Iterable[tuple[Window, int, str]], disturbed: Sequence[Window]
+) -> list[Violation]:
+    """Each succeeds (exit code 0) that no kill and no full disk has met."""
+    return [
+        Violation("upgrade", "", f"exit {code} at {window.end:.1f}: {said}")
+        for window, code, said in asked
+        if code and not any(w.meets(window) for w in disturbed)
+    ]
 
 
 def strangers(looks: Sequence[Look], patience: float) -> list[Violation]:

@@ -39,6 +39,8 @@ RATE = 180
 """New connections a second, over all services."""
 UNKNOWN = 3.5
 """Seconds that a process and status may disagree: two looks, and one that was slow."""
+REMEMBERED = 1.5
+"""Seconds after which a disk that has room again has what an agent had kept in memory."""
 AGAIN = 0.5
 """Seconds until an agent that could not start is started again, as a service manager would."""
 
@@ -51,7 +53,8 @@ class Story:
     begun: float = field(default_factory=time.monotonic)
     done: Counter[str] = field(default_factory=Counter)
     answers: list[tuple[str, str, str, float]] = field(default_factory=list)
-    upgrades: Counter[str] = field(default_factory=Counter)
+    upgrades: list[tuple[Window, int, str]] = field(default_factory=list)
+    """From asking to the answer, the exit code, and what was said."""
     absent: list[Window] = field(default_factory=list)
     full: list[Window] = field(default_factory=list)
     ended: list[float] = field(default_factory=list)
@@ -82,13 +85,9 @@ class Story:
         began = time.monotonic()
         code, document = self.world.host.ctl("upgrade")
         self.ended += [began, time.monotonic()]
-        self.upgrades[str(code)] += 1
-        said = "" if code == 0 else json.dumps(document)[:200]
+        said = "" if code == 0 else json.dumps(document)[:300]
+        self.upgrades.append((Window(began, time.monotonic()), code, said))
         self.say(f"  upgrade: exit {code} {said}")
-        disturbed = self._killed is not None or self._filled is not None
-        disturbed |= any(w.end > began for w in (*self.absent, *self.full))
-        if code and not disturbed:
-            self.wrong("upgrade", "", f"exit {code}, and nothing was in its way: {document}")
 
     def kill(self) -> None:
         self.world.host.kill()
@@ -127,8 +126,9 @@ class Story:
 
     @property
     def lost(self) -> list[Window]:
-        """When what an agent knew could not be written, and it ended before it could be."""
-        return [Window(w.begin, w.end) for w in self.full if any(w.has(at) for at in self.ended)]
+        """When what an agent knew could not be written, and it ended before it could be: it tries every second."""
+        long = [Window(w.begin, w.end + REMEMBERED) for w in self.full]
+        return [w for w in long if any(w.has(at) for at in self.ended)]
 
 
 def live(story: Story, events: tuple[Event, ...], helpers: ThreadPoolExecutor) -> None:
@@ -200,15 +200,21 @@ def rest(story: Story, helpers: ThreadPoolExecutor) -> None:
         return {s["name"]: s for s in (status or {}).get("services", ())}
 
     def quiet() -> bool:
+        look = world.look()  # who was killed just now may not have been noticed yet
         found = services()
-        return bool(found) and not any(s["running"] or s["waiting"] for s in found.values())
+        there = bool(found) and look.known is not None and look.alive == look.known.keys()
+        return there and not any(s["running"] or s["waiting"] for s in found.values())
 
     with settled(story, "a reload does not end"):
         until(quiet, "no reload is under way", 60)
     versions = {name: world.edit(name, Act.GOOD) for name in world.names}
     for name, got in zip(versions, list(helpers.map(story.reload, versions)), strict=True):
         if (got or {}).get("verdict") != "applied":
-            told = json.dumps({k: got[k] for k in ("reload_id", "verdict", "error") if k in got}) if got else "nothing"
+            told = (
+                json.dumps({k: got[k] for k in ("reload_id", "verdict", "error") if k in got})
+                if got
+                else "nothing"
+            )
             story.wrong("rest", name, f"the last good edit was told {told}")
 
     def at_rest(name: str) -> bool:
@@ -219,7 +225,11 @@ def rest(story: Story, helpers: ThreadPoolExecutor) -> None:
 
     for name in versions:
         with settled(story, name):
-            until(lambda name=name: at_rest(name), f"one generation, ready and in sync; {services().get(name)}", 20)
+            until(
+                lambda name=name: at_rest(name),
+                f"one generation, ready and in sync; {services().get(name)}",
+                20,
+            )
         answer = get(world.ports[name]).strip()
         if answer != versions[name]:
             story.wrong("rest", name, f"{versions[name]} is written, and it answers {answer}")
@@ -340,6 +350,7 @@ def judged(
     found += judge.hangups(gather.heard(world), told)
     hangups_of_nginx(story, told)
     found += judge.strangers(watching.looks, UNKNOWN)
+    found += judge.upgrades(story.upgrades, [*story.absent, *story.full])
     for line in world.host.log().splitlines():
         if "please report this" in line:
             found.append(Violation("agent", "", line))
@@ -349,7 +360,7 @@ def judged(
     signals = sum(map(len, gather.heard(world).values()))
     rows = {
         "events": dict(story.done),
-        "upgrades, by exit code": dict(story.upgrades),
+        "upgrades, by exit code": dict(Counter(code for _, code, _ in story.upgrades)),
         "connections": f"{good} good; {len(bad)} bad of {len(promised)} services that promise none",
         "doubtful": dict(doubtful),
         "failed at mortal services": dict(kinds),

@@ -1,7 +1,7 @@
 """What is done to the world, and when: a pure function of the seed, the length and the services. Does nothing itself.
 
 Every kind of fault comes at least once, however short the run. Kills of the agent are spread, so that there is an agent most of the time;
-everything else comes by chance, also within what another fault lasts.
+everything else comes by chance within its share of the time, also within what another fault lasts.
 """
 
 from __future__ import annotations
@@ -66,10 +66,8 @@ def schedule(
         count = max(1, round(PER_MINUTE[act] * seconds / 60))
         for number in range(count):
             share = seconds / count
-            if act in _SPREAD:
-                at = share * (number + 0.6 * chance.random())
-            else:
-                at = seconds * chance.random()
+            within = 0.6 if act in _SPREAD else 1.0
+            at = share * (number + within * chance.random())
             low, high = LASTS.get(act, (0.0, 0.0))
             lasts = min(low + (high - low) * chance.random(), share * 0.35)
             of = crashable if act is Act.CRASH else services

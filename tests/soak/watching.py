@@ -27,7 +27,7 @@ def size(pid: int) -> Size | None:
     with contextlib.suppress(OSError):
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()
         pss = next(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:"))
-        return Size(pss, len(os.listdir(f"/proc/{pid}/fd")))
+        return Size(pss, len([*Path(f"/proc/{pid}/fd").iterdir()]))
     return None
 
 

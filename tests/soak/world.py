@@ -105,7 +105,7 @@ class Service:
                 f"[service.{self.name}.reload]",
                 f'handle = "{kind.handle}"',
                 f'check = ["grep", "-q", "version", "{staged}{file}"]',
-                f"on_failure = \"{'restore' if restore else 'keep'}\"",
+                f'on_failure = "{"restore" if restore else "keep"}"',
                 'timeout = "5s"',
                 *more,
                 "",
@@ -181,7 +181,10 @@ class World:
 
     def ask(self, method: str, path: str, seconds: float = PATIENCE) -> Any:
         """The document; None: there was no agent to answer."""
-        with contextlib.suppress(OSError, ValueError, IndexError), socket.socket(socket.AF_UNIX) as s:
+        with (
+            contextlib.suppress(OSError, ValueError, IndexError),
+            socket.socket(socket.AF_UNIX) as s,
+        ):
             s.settimeout(seconds)
             s.connect(str(self.host.socket))
             body = b"{}" if method == "POST" else b""
@@ -202,7 +205,9 @@ class World:
 
     def crash(self, name: str) -> str:
         """Kill the processes of a service, those that drain too."""
-        pids = [one.pid for one in self.processes() if one.service == name and one.pid == one.session]
+        pids = [
+            one.pid for one in self.processes() if one.service == name and one.pid == one.session
+        ]
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -266,7 +271,9 @@ class World:
                 pairs = dict(one.split(b"=", 1) for one in env if b"=" in one)
                 if b"AGENTD_GENERATION" in pairs:
                     mark = pairs[b"AGENTD_SERVICE"].decode(), pairs[b"AGENTD_GENERATION"].decode()
-            elif fresh and f"-p {self.dir}/".encode() in Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" "):
+            elif fresh and f"-p {self.dir}/".encode() in Path(
+                f"/proc/{pid}/cmdline"
+            ).read_bytes().replace(b"\0", b" "):
                 mark = WEB, str(pid)
         except OSError:
             return None  # gone meanwhile

@@ -51,6 +51,7 @@ def test_verdicts_are_due_also_when_the_store_could_not_be_written_while_it_was_
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             store = SqliteStore(path, deadline_s=0.01, outbox=BOTH)
+        store._deadline = 5.0  # it was short for the other one's lock only
         reading = SqliteOutbox(path, store.change)
         assert store.notice == ""
         await store.write(reload_of(1), ())

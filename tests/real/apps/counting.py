@@ -6,7 +6,7 @@ as two numbers of eight bytes, which outlive a death of any kind; every SIGHUP i
 that the state file names.
 
 On SIGHUP the file is read again. ``log``: a line says what came of it (``loaded``, ``kept``); ``notify``: the handshake of systemd does, too.
-``"refuse": true`` in the file: it keeps what it has. ``"die": true``: it ends. On SIGTERM it finishes what it has accepted, and ends.
+``"refuse": true`` in the file: it keeps what it has. ``"die": true``, or no version: it ends. On SIGTERM it finishes what it has accepted, and ends.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Server:
 
     def take(self) -> None:
         told = json.loads(FILE.read_text())
-        if told.get("die"):
+        if told.get("die") or "version" not in told:
             self.lines.say("told to die")
             os._exit(3)
         if told.get("refuse") and self.told:
@@ -122,7 +122,9 @@ class Server:
         ready()
         await self.stop.wait()
         server.close()
-        for _ in range(10):  # what was accepted just now has its task within a few turns of the loop
+        for _ in range(
+            10
+        ):  # what was accepted just now has its task within a few turns of the loop
             await asyncio.sleep(0)
         while self.busy:
             await asyncio.wait(self.busy)
