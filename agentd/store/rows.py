@@ -23,8 +23,10 @@ INSERT INTO memory VALUES (?, ?) ON CONFLICT(service) DO UPDATE SET data = exclu
 _REQUESTED = "INSERT OR REPLACE INTO reload VALUES (?, ?, ?, ?, ?, ?, NULL, ?, NULL)"
 _RUN = "INSERT OR IGNORE INTO run(resource) VALUES (?)"
 _DUE = """
-INSERT OR IGNORE INTO outbox SELECT ?, ?, reload_id, run.id, ?, NULL FROM reload, run WHERE reload_id = ? AND resource = ?
+INSERT OR IGNORE INTO outbox SELECT ?, ?, reload_id, run.id, ?, NULL FROM reload, run
+WHERE reload_id = ? AND resource = ? AND verdict IS NOT NULL
 """
+"""What comes late may also come early: of a reload that an agent's death interrupted a former generation ends before its verdict."""
 EVENTS = "logs"
 """The signal that has nothing to say of what was not run."""
 _JUDGED = "UPDATE reload SET verdict = ?, handle = ?, ended_ns = ? WHERE reload_id = ?"

@@ -82,15 +82,15 @@ def reloads(journal: Path) -> list[Told]:
     db = sqlite3.connect(f"file:{journal}?mode=ro", uri=True)
     asked: dict[str, dict[str, Any]] = {}
     judged: dict[str, list[str]] = defaultdict(list)
-    again: Counter[str] = Counter()
-    kinds = ("Requested", "Judged", "RollingBack")
+    signals: Counter[str] = Counter()
+    kinds = ("Requested", "Judged", "StepBegan")
     query = f"SELECT reload_id, service, kind, data FROM record WHERE kind IN {kinds} ORDER BY seq"
     for id_, service, kind, data in db.execute(query):
         fact = json.loads(data)
         if kind == "Judged":
             judged[id_].append(fact["verdict"])
-        elif kind == "RollingBack":
-            again[id_] += 1
+        elif kind == "StepBegan":
+            signals[id_] += fact["step"].startswith("signal")
         else:
             asked[id_] = {"service": service, "handle": fact["handle"], **fact["cause"]}
     db.close()
@@ -101,7 +101,7 @@ def reloads(journal: Path) -> list[Told]:
             asked[id_]["handle"] if id_ in asked else "",
             asked[id_]["trigger"] if id_ in asked else "never requested",
             tuple(judged[id_]),
-            again[id_],
+            signals[id_],
         )
         for id_ in dict.fromkeys((*asked, *judged))
     ]
@@ -124,10 +124,10 @@ def spans(document: Any) -> list[Span]:
     ]
 
 
-def received(got: list[Got]) -> dict[str, list[bytes]]:
-    """Every span that came, by its id."""
-    found: dict[str, list[bytes]] = defaultdict(list)
+def received(got: list[Got]) -> dict[str, list[str]]:
+    """Every span that came, by its id, as text."""
+    found: dict[str, list[str]] = defaultdict(list)
     for g in got:
         for span in g.spans:
-            found[span.span_id.hex()].append(span.SerializeToString(deterministic=True))
+            found[span.span_id.hex()].append(str(span))
     return found

@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 
 BUSY = 2.5
 """Load average per core from which on a client that had to wait too long shows nothing."""
-NOT_RUN = frozenset({"held", "cancelled", "unchanged", "rejected"})
-"""Verdicts of reloads that have not touched the service."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +64,8 @@ class Told:
     handle: str
     trigger: str
     verdicts: tuple[str, ...]
-    repeats: int = 0
-    """How often it was taken again to put back what was good."""
+    signals: int = 0
+    """Signals that the agent knows to have sent, or to have been about to send."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +187,7 @@ def subtree(told: Told, spans: Sequence[Span]) -> list[Violation]:
     return found
 
 
-def received(expected: Mapping[str, Told], got: Mapping[str, Sequence[bytes]]) -> list[Violation]:
+def received(expected: Mapping[str, Told], got: Mapping[str, Sequence[str]]) -> list[Violation]:
     """Every span of the journal (by id, with its reload) is at the receiver; what came twice is the same twice."""
     missing: dict[str, list[str]] = defaultdict(list)
     for id_, told in expected.items():
@@ -200,38 +198,42 @@ def received(expected: Mapping[str, Told], got: Mapping[str, Sequence[bytes]]) -
         Violation("receiver", by_reload[id_].service, f"{id_}: {len(ids)} spans never came")
         for id_, ids in missing.items()
     ]
-    found += [
-        Violation("receiver", "", f"span {id_} came in {len(set(texts))} versions")
-        for id_, texts in got.items()
-        if len(set(texts)) > 1
-    ]
+    for id_, texts in got.items():
+        if len(set(texts)) > 1:
+            first, *others = (text.splitlines() for text in dict.fromkeys(texts))
+            differ = [line.strip() for line in {*first} ^ {*others[0]}]
+            what = f"span {id_} came in {len(others) + 1} versions: {differ[:4]}"
+            found.append(Violation("receiver", "", what))
     return found
 
 
 def hangups(
-    heard: Mapping[tuple[str, str], Sequence[str]], reloads: Iterable[Told]
+    heard: Mapping[tuple[str, str], Sequence[str]], reloads: Iterable[Told], lost: bool
 ) -> list[Violation]:
-    """No process was signalled twice for one reload, none without one. ``heard``: ids by service and process."""
+    """Every signal that a process counted is one that its reload tells of, and no other. ``heard``: ids by service and process.
+
+    ``lost``: some records are missing, so what nobody tells of may have been told of there.
+    """
     found = []
     known = {r.id: r for r in reloads}
     took: Counter[str] = Counter()
     for (service, process), ids in heard.items():
         for id_, count in Counter(ids).items():
-            took[id_] += 1
+            took[id_] += count
             r = known.get(id_)
+            if r is None and lost:
+                continue
             if r is None or r.service != service:
                 what = f"{process} was signalled for {id_}, which is not its reload"
                 found.append(Violation("signal", service, what))
-            elif count > 1 + r.repeats:
-                found.append(Violation("signal", service, f"{process}: {count} times for {id_}"))
-            elif set(r.verdicts) & NOT_RUN:
-                what = f"{process} was signalled for {id_}, which is {r.verdicts[0]}"
+            elif count > r.signals:
+                told = f"{r.signals} times, {', '.join(r.verdicts)}"
+                what = f"{process}: signalled {count} times for {id_}, which tells of {told}"
                 found.append(Violation("signal", service, what))
-    signalled = {service for service, _ in heard}
+    counting = {service for service, _ in heard}
     for r in known.values():
-        signals = r.handle in ("signal", "notify") and r.trigger != "start"
-        if signals and r.service in signalled and r.verdicts == ("applied",) and not took[r.id]:
-            what = f"{r.id} is applied, and nobody was signalled"
+        if r.service in counting and r.verdicts == ("applied",) and r.signals and not took[r.id]:
+            what = f"{r.id} is applied by a signal, and nobody counted one"
             found.append(Violation("signal", r.service, what))
     return found
 

@@ -14,6 +14,7 @@ import heapq
 import itertools
 import json
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -268,13 +269,9 @@ def hangups_of_nginx(story: Story, told: list[judge.Told]) -> None:
     """It writes down each one itself."""
     log = story.world.dir / "error.log"
     count = log.read_text().count("signal 1 (SIGHUP) received") if log.exists() else 0
-    most = sum(
-        1 + r.repeats
-        for r in told
-        if r.service == WEB and r.trigger != "start" and not set(r.verdicts) & judge.NOT_RUN
-    )
+    most = sum(r.signals for r in told if r.service == WEB)
     if count > most:
-        story.wrong("signal", WEB, f"{count} signals for {most} reloads")
+        story.wrong("signal", WEB, f"{count} signals, and its reloads tell of {most}")
 
 
 def soak(seconds: float, seed: int, directory: Path) -> Story:
@@ -313,6 +310,8 @@ def soak(seconds: float, seed: int, directory: Path) -> Story:
         for one in world.processes():
             story.wrong("orphan", one.service, f"pid {one.pid} runs on after the agent's end")
         judged(story, watching, told, expected, counts, (first, last))
+        if story.violations:
+            shutil.copytree(directory / "state", directory / "state-kept")
     return story
 
 
@@ -347,7 +346,7 @@ def judged(
     found += missing
     found += judge.verdicts(told, story.answers, story.lost)
     found += judge.received(expected, gather.received(world.receiver.of("traces")))
-    found += judge.hangups(gather.heard(world), told)
+    found += judge.hangups(gather.heard(world), told, bool(story.lost))
     hangups_of_nginx(story, told)
     found += judge.strangers(watching.looks, UNKNOWN)
     found += judge.upgrades(story.upgrades, [*story.absent, *story.full])

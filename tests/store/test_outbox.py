@@ -90,6 +90,23 @@ def test_a_drain_that_ends_after_the_verdict_makes_the_trace_due_once_more(path:
     with_outbox(path, test)
 
 
+def test_a_reload_without_a_verdict_is_not_due_also_when_something_of_it_has_drained(
+    path: Path,
+) -> None:
+    """Its trace would go out half, and once more as another one under the same ids."""
+    drained = f.Drained("web", "01JD0011", 1, 5, 0.0, 0, 0)
+
+    async def test(store: SqliteStore, reading: SqliteOutbox) -> None:
+        await store.write((*reload_of(11, ends=False), record(14, drained)), ())
+        assert seqs(reading, "traces") == []
+        await store.write((record(15, LATE),), ())
+        assert seqs(reading, "traces") == [15]
+        await store.write((record(16, drained),), ())
+        assert seqs(reading, "traces") == [15, 16]
+
+    with_outbox(path, test)
+
+
 LATE = f.Judged("web", "01JD0011", Verdict.FAILED, "signal", Trigger.CLI, 1, 5)
 
 
