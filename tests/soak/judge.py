@@ -208,7 +208,7 @@ def received(expected: Mapping[str, Told], got: Mapping[str, Sequence[str]]) -> 
 
 
 def hangups(
-    heard: Mapping[tuple[str, str], Sequence[str]], reloads: Iterable[Told], lost: bool
+    heard: Mapping[tuple[str, str], Sequence[str]], reloads: Iterable[Told], *, lost: bool
 ) -> list[Violation]:
     """Every signal that a process counted is one that its reload tells of, and no other. ``heard``: ids by service and process.
 
@@ -246,6 +246,19 @@ def upgrades(
         Violation("upgrade", "", f"exit {code} at {window.end:.1f}: {said}")
         for window, code, said in asked
         if code and not any(w.meets(window) for w in disturbed)
+    ]
+
+
+def silence(
+    asked: Iterable[tuple[Window, str, str | None]], disturbed: Sequence[Window]
+) -> list[Violation]:
+    """Who asks an agent that is there gets an answer."""
+    return [
+        Violation(
+            "silence", service, f"asked at {window.begin:.1f}, nothing until {window.end:.1f}"
+        )
+        for window, service, said in asked
+        if said is None and not any(w.meets(window) for w in disturbed)
     ]
 
 

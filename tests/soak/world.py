@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from apps_run import COMMANDS, HOME, Told
-from host import Host, Nginx, answer, free_port, request
+from host import Host, Nginx, answer, request
 
 from tests.soak.judge import Look, Seen
 from tests.soak.schedule import Act
@@ -131,19 +131,19 @@ class World:
         self.counts = directory / "counts"
         self.counts.mkdir()
         self.services = {}
+        ports = _free_ports()
+        self.receiver = Receiver(port=next(ports))
+        self.receiver.start()
         self.nginx = Nginx(directory) if shutil.which("nginx") else None
-        ports = {self.nginx.port if self.nginx else 0}
-        while len(ports) <= len(KINDS):  # one that nobody has yet may be given twice
-            ports.add(free_port())
-        ports.discard(self.nginx.port if self.nginx else 0)
-        for (number, kind), port in zip(enumerate(KINDS), sorted(ports), strict=True):
+        if self.nginx:
+            self.nginx.port = next(ports)
+            self.nginx.serve("1")
+        for number, kind in enumerate(KINDS):
             name = f"{'mortal-' if kind.mortal else ''}{kind.handle}-{number}"
             home = directory / name
             home.mkdir()
-            self.services[name] = Service(name, kind, number, Told(home), port)
+            self.services[name] = Service(name, kind, number, Told(home), next(ports))
         self.web_version = 1
-        self.receiver = Receiver()
-        self.receiver.start()
         text = f'[agent.telemetry]\nendpoint = "{self.receiver.url}"\n'
         text += "".join(s.definition(self.counts) for s in self.services.values())
         if self.nginx:
@@ -280,6 +280,17 @@ class World:
         if mark is not None:
             self._marks[pid, started] = mark
         return mark
+
+
+def _free_ports() -> Iterator[int]:
+    """Such as no outgoing connection is given: a listener that is gone for a while must find its own again."""
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    for port in range(lowest - 1, 1024, -1):
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            continue
+        yield port
 
 
 def _stat(pid: int) -> tuple[int, int] | None:

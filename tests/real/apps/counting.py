@@ -1,12 +1,13 @@
-"""A server on an inherited socket that counts what is done to it: ``counting.py [log|notify]``, by default it takes no SIGHUP as a reload.
+"""A server on an inherited socket that counts what is done to it: ``counting.py [log|notify]``.
 
-It answers every request with the version of ``$APP_FILE``. Its output is numbered lines, ``NNNNNNNNN PID what``, twenty a second and one for
-each thing that happens. How many it has written, and when the last one (monotonic, in ns), stands in ``$APP_COUNTS/SERVICE.GENERATION.PID``
-as two numbers of eight bytes, which outlive a death of any kind; every SIGHUP in the file of that name with ``.hup``: a line with the reload
-that the state file names.
+It answers every request with the version of ``$APP_FILE``. Its output is numbered lines, ``NNNNNNNNN PID what``, twenty a second and
+one for each thing that happens. How many it has written, and when the last one (monotonic, in ns), stands in
+``$APP_COUNTS/SERVICE.GENERATION.PID`` as two numbers of eight bytes, which outlive a death of any kind; every SIGHUP in the file of
+that name with ``.hup``: a line with the reload that the state file names.
 
-On SIGHUP the file is read again. ``log``: a line says what came of it (``loaded``, ``kept``); ``notify``: the handshake of systemd does, too.
-``"refuse": true`` in the file: it keeps what it has. ``"die": true``, or no version: it ends. On SIGTERM it finishes what it has accepted, and ends.
+On SIGHUP the file is read again, and with ``log`` a line says what came of it (``loaded``, ``kept``); with ``notify`` the handshake of
+systemd does, too; without either SIGHUP is only counted. ``"refuse": true`` in the file: it keeps what it has. ``"die": true``, or no
+version: it ends. On SIGTERM it finishes what it has accepted, and ends.
 """
 
 from __future__ import annotations
