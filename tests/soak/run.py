@@ -14,6 +14,7 @@ import heapq
 import itertools
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -148,22 +149,34 @@ def _all_ready(world: World) -> bool:
 
 
 def _stop(story: Story) -> None:
-    agent = story.world.host.agent
-    if agent is not None and agent.poll() is None:
-        story.world.host.stop()
+    """The agent ends, and its services with it; where it was killed another one has to come for that."""
+    host = story.world.host
+    if host.agent is not None and host.agent.poll() not in (None, 0):
+        with contextlib.suppress(AssertionError):
+            story.world.free()
+            host.start()
+    if host.agent is not None and host.agent.poll() is None:
+        host.stop()
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="A seeded, eventful life of twenty services.")
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--seed", type=int)
-    parser.add_argument("--directory", type=Path, help="kept; default: a new one, kept on failure")
+    parser.add_argument(
+        "--directory", type=Path, help="kept; default: a new one, removed when all is well"
+    )
     options = parser.parse_args()
     seed = options.seed if options.seed is not None else random.randrange(1 << 20)
     directory = options.directory or Path(tempfile.mkdtemp(prefix="soak-"))
     directory.mkdir(exist_ok=True)
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(143)
+    )  # so that services and disk are cleared away
     print(f"seed {seed}, {options.seconds:g} seconds, in {directory}", flush=True)
     story = soak(options.seconds, seed, directory)
+    if not story.violations and options.directory is None:
+        shutil.rmtree(directory)
     print()
     for one in story.violations:
         print(f"VIOLATION  {one.kind}  {one.service}: {one.what}")
