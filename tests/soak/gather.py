@@ -107,6 +107,15 @@ def reloads(journal: Path) -> list[Told]:
     ]
 
 
+def recorded(journal: Path) -> set[tuple[str, int]]:
+    """Service and pid of every process that any record names."""
+    db = sqlite3.connect(f"file:{journal}?mode=ro", uri=True)
+    query = "SELECT DISTINCT service, json_extract(data, '$.pid') FROM record"
+    found = {(service, pid) for service, pid in db.execute(query) if service and pid}
+    db.close()
+    return found
+
+
 def spans(document: Any) -> list[Span]:
     """Of one ``GET /v1/reloads/{id}/otlp``."""
     return [

@@ -7,7 +7,7 @@ there is no agent, or while the disk is full and the agent that held its pipe is
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 BUSY = 2.5
@@ -259,6 +259,24 @@ def silence(
         )
         for window, service, said in asked
         if said is None and not any(w.meets(window) for w in disturbed)
+    ]
+
+
+def unrecorded(
+    looks: Sequence[Look], recorded: Set[tuple[str, int]], lost: Sequence[Window]
+) -> list[Violation]:
+    """Who ran for longer than one look is in the journal by the end. ``recorded``: service and pid."""
+    leaders: dict[Seen, list[float]] = defaultdict(list)
+    for look in looks:
+        for one in look.seen:
+            if one.pid == one.session:
+                leaders[one].append(look.at)
+    return [
+        Violation("journal", one.service, f"pid {one.pid} is in no record, from {at[0]:.1f} on")
+        for one, at in leaders.items()
+        if len(at) > 1
+        and (one.service, one.pid) not in recorded
+        and not any(w.has(at[0], 1.0) for w in lost)
     ]
 
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 UNKNOWN = 3.5
 """Seconds that a process and status may disagree: two looks, and one that was slow."""
 
+SAMPLES = 8
+"""Sizes of the agent that are shown, evenly over the run."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -46,6 +49,8 @@ def judged(story: Story, watching: Watching, o: Outcome) -> None:
     found += judge.silence(story.asked, [*story.absent, *(w for w, _, _ in story.upgrades)])
     found += hangups_of_nginx(world, o.told)
     found += judge.strangers(watching.looks, UNKNOWN)
+    recorded = gather.recorded(world.dir / "state" / "journal.db")
+    found += judge.unrecorded(watching.looks, recorded, story.lost)
     found += judge.upgrades(story.upgrades, [*story.absent, *story.full])
     log = world.host.log().splitlines()
     found += [Violation("agent", "", line) for line in log if "please report this" in line]
@@ -66,11 +71,12 @@ def judged(story: Story, watching: Watching, o: Outcome) -> None:
         "spans": f"{len(o.spans)} in the journal, {len(world.receiver.of('traces'))} requests",
         "looks": f"{len(watching.looks)}, {sum(k.known is not None for k in watching.looks)} with an agent",
         "load per core": f"at most {max(watching.busy.values(), default=0):.1f}",
-        "agent at first, at last, at most": f"{o.first} {o.last} {watching.most}",
+        "agent at rest, at first and at last": f"{o.first} {o.last}",
+        "agent meanwhile": str(watching.sizes[:: max(1, len(watching.sizes) // SAMPLES)]),
     }
     print()
     for name, value in rows.items():
-        print(f"{name:34} {value}")
+        print(f"{name:36} {value}")
 
 
 def hangups_of_nginx(world: World, told: list[judge.Told]) -> list[Violation]:

@@ -177,3 +177,11 @@ def test_two_processes_of_one_generation_are_twins() -> None:
         [Look(float(at), frozenset({OURS, twin}), known, frozenset({5, 8})) for at in range(9)], 3
     )
     assert kinds(found) == ["twins"]
+
+
+def test_who_ran_and_is_in_no_record_is_told() -> None:
+    seen = looks(*[frozenset({OURS, WORKER})] * 3, known={5: "web"})
+    assert judge.unrecorded(seen, {("web", 5)}, []) == []
+    assert kinds(judge.unrecorded(seen, {("web", 4)}, [])) == ["journal"]
+    assert judge.unrecorded(seen, set(), [Window(0, 1)]) == []
+    assert judge.unrecorded(seen[:1], set(), []) == []

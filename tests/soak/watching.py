@@ -22,6 +22,9 @@ class Size:
     pss: int
     descriptors: int
 
+    def __repr__(self) -> str:
+        return f"{self.pss / 1024:.0f} MB, {self.descriptors} fds"
+
 
 def size(pid: int) -> Size | None:
     with contextlib.suppress(OSError):
@@ -40,7 +43,7 @@ class Watching(threading.Thread):
         self._over = threading.Event()
         self.looks: list[Look] = []
         self.busy: dict[float, float] = {}
-        self.most = Size(0, 0)
+        self.sizes: list[Size] = []
 
     def run(self) -> None:
         cores = os.cpu_count() or 1
@@ -51,9 +54,7 @@ class Watching(threading.Thread):
             self.looks.append(self._world.look())
             agent = self._world.host.agent
             if agent is not None and (now := size(agent.pid)) is not None:
-                self.most = Size(
-                    max(self.most.pss, now.pss), max(self.most.descriptors, now.descriptors)
-                )
+                self.sizes.append(now)
 
     def end(self) -> None:
         self._over.set()
