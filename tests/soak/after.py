@@ -32,6 +32,8 @@ def rest(story: Story, helpers: ThreadPoolExecutor) -> None:
         there = bool(found) and look.known is not None and look.alive == look.known.keys()
         return there and not any(s["running"] or s["waiting"] for s in found.values())
 
+    for name in world.names:
+        story.world.ask("POST", f"/v1/services/{name}/release")
     with settled(story, "a reload does not end"):
         until(quiet, "no reload is under way", 60)
     versions = {name: world.edit(name, Act.GOOD) for name in world.names}
@@ -46,9 +48,9 @@ def rest(story: Story, helpers: ThreadPoolExecutor) -> None:
 
     def at_rest(name: str) -> bool:
         s = services().get(name)
-        return bool(
-            s and s["phase"] == "ready" and len(s["instances"]) == 1 and s["config"]["in_sync"]
-        )
+        if not s or s["phase"] != "ready" or not s["config"]["in_sync"]:
+            return False
+        return len(s["instances"]) == s["declared_instances"]
 
     for name, version in versions.items():
         with settled(story, name):

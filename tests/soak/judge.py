@@ -7,7 +7,7 @@ there is no agent, or while the disk is full and the agent that held its pipe is
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 BUSY = 2.5
@@ -263,7 +263,7 @@ def silence(
 
 
 def unrecorded(
-    looks: Sequence[Look], recorded: Set[tuple[str, int]], lost: Sequence[Window]
+    looks: Sequence[Look], recorded: Collection[tuple[str, int]], lost: Sequence[Window]
 ) -> list[Violation]:
     """Who ran for longer than one look is in the journal by the end. ``recorded``: service and pid."""
     leaders: dict[Seen, list[float]] = defaultdict(list)

@@ -56,7 +56,7 @@ def live(story: Story, events: tuple[Event, ...], helpers: ThreadPoolExecutor) -
             begin(story, event, helpers)
             if event.lasts or event.act is Act.KILL:
                 heapq.heappush(due, (at + event.lasts, next(order), event, False))
-        elif not end(story, event):
+        elif not end(story, event, helpers):
             now = time.monotonic() - story.begun
             heapq.heappush(due, (now + AGAIN, next(order), event, False))
 
@@ -73,6 +73,10 @@ def begin(story: Story, event: Event, helpers: ThreadPoolExecutor) -> None:
                 helpers.submit(story.attempt, story.reload, name)
         case Act.RELOAD:
             helpers.submit(story.attempt, story.reload, name)
+        case Act.BACK:
+            helpers.submit(story.attempt, story.reload, name, "rollback")
+        case Act.HOLD:
+            helpers.submit(story.attempt, world.ask, "POST", f"/v1/services/{name}/hold")
         case Act.CRASH:
             more = f" {world.crash(name)}"
         case Act.KILL if story.there:
@@ -86,13 +90,17 @@ def begin(story: Story, event: Event, helpers: ThreadPoolExecutor) -> None:
     story.say(f"{event.act.value} {name}{told}{more}")
 
 
-def end(story: Story, event: Event) -> bool:
+def end(story: Story, event: Event, helpers: ThreadPoolExecutor) -> bool:
     """Whether it is over."""
     match event.act:
         case Act.KILL if not story.there:
             if not story.start():
                 return False
             story.say("agent started")
+        case Act.HOLD:
+            path = f"/v1/services/{event.service}/release"
+            helpers.submit(story.attempt, story.world.ask, "POST", path)
+            story.say(f"release {event.service}")
         case Act.FILL:
             story.free()
             story.say("the disk has room")

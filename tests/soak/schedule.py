@@ -17,6 +17,8 @@ class Act(StrEnum):
     UNFIT = "bad edit, the check finds it"
     BAD = "bad edit, no check can tell"
     RELOAD = "reload"
+    BACK = "roll-back"
+    HOLD = "hold"
     CRASH = "service killed"
     KILL = "agent killed"
     UPGRADE = "agent upgraded"
@@ -29,15 +31,23 @@ PER_MINUTE = {
     Act.UNFIT: 8,
     Act.BAD: 8,
     Act.RELOAD: 20,
+    Act.BACK: 3,
+    Act.HOLD: 3,
     Act.CRASH: 6,
     Act.KILL: 7,
     Act.UPGRADE: 3,
     Act.FILL: 3,
     Act.DEAF: 2,
 }
-LASTS = {Act.KILL: (0.0, 1.5), Act.FILL: (0.5, 5.0), Act.DEAF: (1.0, 15.0)}
-"""Seconds until the next agent starts, the disk has room again, the collector listens again."""
-_SPREAD = frozenset({Act.KILL, Act.UPGRADE, Act.FILL, Act.DEAF})
+LASTS = {
+    Act.KILL: (0.0, 1.5),
+    Act.FILL: (0.5, 5.0),
+    Act.DEAF: (1.0, 15.0),
+    Act.HOLD: (1.0, 8.0),
+}
+"""Seconds until the next agent starts, the disk has room again, the collector listens again, the service is released."""
+OF_THE_AGENT = frozenset({Act.KILL, Act.UPGRADE, Act.FILL, Act.DEAF})
+_SPREAD = OF_THE_AGENT | {Act.HOLD}
 
 
 @dataclass(frozen=True, order=True)
@@ -71,6 +81,6 @@ def schedule(
             low, high = LASTS.get(act, (0.0, 0.0))
             lasts = min(low + (high - low) * chance.random(), share * 0.35)
             of = crashable if act is Act.CRASH else services
-            who = of[int(chance.random() * len(of))] if act not in _SPREAD else ""
+            who = of[int(chance.random() * len(of))] if act not in OF_THE_AGENT else ""
             events.append(Event(round(at, 3), act, who, round(lasts, 3)))
     return tuple(sorted(events))

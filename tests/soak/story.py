@@ -52,9 +52,10 @@ class Story:
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told
             self.wrong("harness", "", f"{type(error).__name__}: {error}"[:600])
 
-    def reload(self, name: str) -> Any:
+    def reload(self, name: str, verb: str = "reload") -> Any:
+        """Also a roll-back, which is one: to what was applied before, if it is known."""
         began = time.monotonic()
-        document = self.world.ask("POST", f"/v1/services/{name}/reload")
+        document = self.world.ask("POST", f"/v1/services/{name}/{verb}")
         verdict = (document or {}).get("verdict")
         said = verdict or (document or {}).get("detail")
         self.asked.append((Window(began, time.monotonic()), name, said))

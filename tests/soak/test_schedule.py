@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.soak.schedule import LASTS, PER_MINUTE, Act, Event, schedule
+from tests.soak.schedule import LASTS, OF_THE_AGENT, PER_MINUTE, Act, Event, schedule
 
 NAMES = ("a", "b", "c", "d")
 MORTAL = ("c", "d")
@@ -26,9 +26,9 @@ def test_the_schedule_of_a_seed_stays_what_it_is() -> None:
     assert schedule(7, 60, NAMES, MORTAL)[:5] == (
         Event(0.06, Act.KILL, lasts=0.541),
         Event(0.612, Act.GOOD, "c"),
+        Event(0.807, Act.HOLD, "c", lasts=3.331),
         Event(1.807, Act.GOOD, "a"),
         Event(2.186, Act.RELOAD, "b"),
-        Event(3.543, Act.UNFIT, "a"),
     )
 
 
@@ -63,6 +63,6 @@ def test_what_a_machine_does_not_allow_changes_nothing_else(seed: int, without: 
     assert schedule(seed, 60, NAMES, MORTAL, acts) == rest
 
 
-@pytest.mark.parametrize("act", [Act.KILL, Act.UPGRADE, Act.FILL, Act.DEAF])
+@pytest.mark.parametrize("act", OF_THE_AGENT)
 def test_what_is_done_to_the_agent_names_no_service(act: Act) -> None:
     assert {e.service for e in schedule(1, 60, NAMES, MORTAL) if e.act is act} == {""}

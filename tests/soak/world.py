@@ -45,6 +45,7 @@ class Kind:
     bad: str = "die"
     mortal: bool = False
     """It may be killed, and promises nothing."""
+    instances: int = 1
 
 
 REPLACE = Kind("replace")
@@ -52,11 +53,21 @@ LOG = Kind("signal", confirm="[{ log = '^\\d+ \\d+ loaded ' }]", bad="refuse")
 NOTIFY = Kind("notify", bad="refuse")
 ASKED = Kind("signal", confirm='[{ http = "@URL@", expect = "{version}" }]', bad="refuse")
 KINDS = (
-    *(REPLACE,) * 4,
+    *(REPLACE,) * 3,
+    Kind("replace", instances=2),
     Kind("replace", "plain", bad="never_ready"),
     Kind("replace", "uvicorn", bad="crash"),
     Kind("replace", "gunicorn", bad="crash"),
-    *(LOG, LOG, LOG, NOTIFY, NOTIFY, NOTIFY, ASKED, ASKED),
+    *(
+        LOG,
+        LOG,
+        Kind(LOG.handle, confirm=LOG.confirm, bad="refuse", instances=2),
+        NOTIFY,
+        NOTIFY,
+        NOTIFY,
+        ASKED,
+        ASKED,
+    ),
     *(Kind("replace", mortal=True), Kind("replace", mortal=True)),
     *(Kind(LOG.handle, confirm=LOG.confirm, mortal=True), Kind("notify", mortal=True)),
     Kind("restart", mortal=True),
@@ -95,6 +106,7 @@ class Service:
                 f'version = {{ file = "{file}", path = "version" }}',
                 f'sockets = [{{ name = "http", listen = "127.0.0.1:{self.port}" }}]',
                 f"ready = {ready}",
+                f"instances = {kind.instances}",
                 'start_timeout = "4s"' if kind.bad == "never_ready" else 'start_timeout = "15s"',
                 'stop_timeout = "3s"',
                 'drain_timeout = "2s"',
