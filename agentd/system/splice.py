@@ -5,9 +5,11 @@ share a file. Does not decide what a line means or when a pipe ends: its owner s
 
 ``splice`` never holds a byte in this process, so killing it loses and doubles nothing; ``tee`` looks ahead without
 taking, to end a file at a line end. What cannot be written (full disk) stays in the pipe and the service blocks: that
-is tried again every ``RETRY`` seconds. epoll is edge-triggered, because a pipe that is not empty may have to wait (full
-disk, half a line while another generation writes) and must not wake the thread meanwhile. What needs nobody's attention
-yet (a new pipe, the end of an empty one) is posted without ringing: it is done before the next byte is moved.
+is tried again every ``RETRY`` seconds. A file that several write gets whole lines only, also when the disk ends within
+one: room is made for them first, since the next agent could not know whose half line it finds. epoll is edge-triggered,
+because a pipe that is not empty may have to wait (full disk, half a line while another generation writes) and must not
+wake the thread meanwhile. What needs nobody's attention yet (a new pipe, the end of an empty one) is posted without
+ringing: it is done before the next byte is moved.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from agentd.system.logfile import LogFile, cut
 from agentd.system.pipe import LARGE_PIPE, Pipe, Scratch
+from agentd.system.room import make_room
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -268,6 +271,8 @@ class Splicer:
             return 0
         where = cut(peeked, room=log.room, current=log.current, midline=log.midline())
         left = where.take
+        if len(log.pipes) > 1 and left > 0:
+            make_room(log.fd, log.current, left)
         while left > 0:
             left -= self._splice(pipe, left)
         if where.rotate:
