@@ -169,8 +169,8 @@ class CommandOrder:
     """Whose user, group, cwd, umask and limits it takes (``command`` is not used)."""
     env: tuple[tuple[str, str], ...]
     timeout: float
-    find: str | None = None
-    """Regular expression with one group, looked for in every line of the output; None: nothing is."""
+    find: tuple[str, ...] = ()
+    """Regular expressions with one group each, looked for in every line of the output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +183,8 @@ class CommandResult:
     """Why it could not be started."""
     output: tuple[str, ...]
     """The last lines of stdout and stderr together, at most 64 KiB."""
-    found: tuple[str, ...] = ()
-    """What was looked for, in order and with undecodable bytes as ``os.fsdecode`` has them; how often is bounded."""
+    found: tuple[tuple[str, ...], ...] = ()
+    """Of each that was looked for, in order and with undecodable bytes as ``os.fsdecode`` has them; how often is bounded."""
 
 
 class Commands(Protocol):
@@ -447,6 +447,12 @@ class Files(Protocol):
 
     def watched(self, spec: Spec) -> tuple[str, ...]:
         """The directories and files whose change may change the inputs."""
+
+    def written(self, service: str) -> str | None:
+        """How the file stands that it writes anew when it has taken its configuration (``Included.written``).
+
+        Another text each time, empty while it is not there; None: no such file is known.
+        """
 
     async def version(self, spec: Spec, manifest: Manifest) -> str:
         """The short human name of these bytes: a key of a file, a git commit when clean, else 12 hex digits."""

@@ -226,8 +226,10 @@ def _parse_check(value: object) -> Check:
 CHECK = Kind("list of strings or table", _parse_check, _CHECK_TABLE.keys)
 
 
-def _included(*, command: tuple[str, ...], pattern: str, timeout: float) -> Included:
-    return Included(command, pattern, timeout)
+def _included(
+    *, command: tuple[str, ...], pattern: str, written: str | None, timeout: float
+) -> Included:
+    return Included(command, pattern, timeout, written)
 
 
 def _one_group(value: object) -> str:
@@ -251,6 +253,13 @@ _INCLUDED_TABLE = table(
         Kind("regular expression", _one_group),
         "With one group: of a line of its output in which it is found, the path of a file.",
         required='pattern = "^INCLUDED (.+)$"',
+    ),
+    Key(
+        "written",
+        Kind("regular expression", _one_group),
+        "With one group: of a line of its output, the path of the file that the service writes anew each time it has taken its "
+        "configuration (a pid file, say). Evidence ``workers`` waits for that: what was born before does not count.",
+        when_unset="there is no such file",
     ),
     Key(
         "timeout",

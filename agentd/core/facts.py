@@ -240,9 +240,9 @@ class Drained:
     generation: int
     pid: int | None
     began: float
-    open: int
-    """Connections it had when it was first counted; those that waited to be accepted are among them."""
-    cut: int
+    open: int | None
+    """Connections it had when it was first counted; those that waited to be accepted are among them. None: nobody counted."""
+    cut: int | None
     """Such as it still had when it was told to stop."""
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agentd.core.spec import Included
+from agentd.core.value import replace
 
 MOST = 10_000
 """So many files are a list; of more, the command lists something else."""
@@ -23,6 +24,8 @@ class Listed:
     """In the order of their names."""
     why: str = ""
     """Why these may not be all of them: the last answer was none, and the one before it stays. A sentence; empty: they are."""
+    written: str = ""
+    """The file that the service writes anew each time it has taken its configuration; empty: none is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +37,21 @@ class Answered:
     error: str | None
     found: Sequence[str]
     """The paths in its output."""
+    written: Sequence[str] = ()
+    """The file in it that the service itself writes; when it is named more than once, the last counts."""
 
 
 def listed(of: Included, before: Listed, answered: Answered, directory: str) -> Listed:
     """What is known now; ``directory`` is where paths begin that do not begin at the root."""
     why = _nothing(of, answered)
     if why:
-        return Listed(before.paths, f"cannot list the included files: {why}")
-    whole = {path if path[0] == "/" else f"{directory}/{path}" for path in answered.found}
-    return Listed(tuple(sorted(whole)))
+        return replace(before, why=f"cannot list the included files: {why}")
+
+    def whole(path: str) -> str:
+        return path if path[0] == "/" else f"{directory}/{path}"
+
+    written = [whole(path) for path in answered.written[-1:]]
+    return Listed(tuple(sorted(set(map(whole, answered.found)))), written="".join(written))
 
 
 def _nothing(of: Included, answered: Answered) -> str:

@@ -111,6 +111,8 @@ class Other:
     """The reload that it drains for."""
     slot: int = 0
     """Of which instance it is a generation."""
+    takeovers: int = 0
+    """How many generations in a row have taken over by themselves, up to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,3 +155,5 @@ class Memory:
     """Of the instances behind the first, which is told by the fields above."""
     soak: Soak | None = None
     declined: Declined | None = None
+    takeovers: int = 0
+    """How many generations in a row have taken over by themselves, up to the instance."""

@@ -138,6 +138,8 @@ def weighed(r: Reload, said: list[Judgement], view: View) -> Reload:
 def judge(r: Reload, seen: tuple[Sight, ...], view: View) -> tuple[Reload, list[Judgement]]:
     """What each evidence makes of a look; what was seen and answered last is kept."""
     assert r.baseline is not None
+    r = replace(r, baseline=r.baseline.grown(seen[0]))
+    assert r.baseline is not None
     sights = _informed(r, seen, view)
     confirm = view.spec.reload.confirm
     said = [e.judge(r.baseline, s) for e, s in zip(confirm, sights, strict=False)]

@@ -180,6 +180,8 @@ class Included:
     pattern: str
     """Regular expression with one group: of a line of its output in which it is found, the path of a file."""
     timeout: float = 30.0
+    written: str | None = None
+    """The same for the file that the service writes anew each time it has taken its configuration."""
 
 
 STAGED = "{staged}"
@@ -336,6 +338,8 @@ class Spec:
     """At most so many of one instance are alive at once, those that drain included."""
     drain_timeout: float = 30.0
     """How long a former generation may go on with the connections it has."""
+    takes_over: bool = False
+    """The next generation takes what listens from the former one by itself, and that one then ends by itself."""
     sockets: tuple[SocketSpec, ...] = ()
     """In the order in which the service gets them, from descriptor 3 on."""
     watch: WatchSpec | None = None

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import ClassVar, Protocol
 
 from agentd.core.question import Question, Said
+from agentd.core.value import replace
 
 
 class Grade(StrEnum):
@@ -123,6 +124,14 @@ class Baseline:
     """Bytes of output captured so far, over all rotations."""
     answers: tuple[Said | None, ...] = ()
     """What the service answered to each evidence's question; None: that one asks nothing."""
+    written: str | None = None
+    """How the file stood that it writes anew when it has taken its configuration; None: no such file is known."""
+
+    def grown(self, now: Sight) -> Baseline:
+        """A server may start workers by itself at any moment: those seen before it says that it took its configuration are former ones."""
+        if now.taken(self):
+            return self
+        return replace(self, workers=tuple(dict.fromkeys((*self.workers, *now.workers))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +184,12 @@ class Sight:
     """The inputs that its processes have opened since the signal; None: nobody can tell."""
     blind: str = ""
     """Why not, as a clause."""
+    written: str | None = None
+    """How the file stands that it writes when it has taken its configuration."""
+
+    def taken(self, before: Baseline) -> bool:
+        """Whether it wrote that file since; True where no such file is known."""
+        return before.written is None or self.written not in (None, "", before.written)
 
 
 class Judgement(StrEnum):

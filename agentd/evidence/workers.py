@@ -3,6 +3,9 @@
 It shows that the main process took its configuration far enough to start workers from it (nginx keeps the old
 ones when it cannot). It does not show which bytes they run: between the signal and the re-read the files may have
 moved, which the hash after the verdict tells.
+
+A server that also starts workers by itself (Apache httpd, up to the moment at which it re-reads) has them count only when it has
+written the file that it writes after that, where such a file is known (``Baseline.grown``).
 """
 
 from __future__ import annotations
@@ -55,6 +58,8 @@ class Workers(Silent):
         """
         if not now.alive or now.matched is not None:
             return Judgement.CONTRADICTED
+        if not now.taken(before):
+            return Judgement.NOT_YET
         former = {(w.pid, w.started) for w in before.workers}
         serving = [w for w in now.workers if serves(w, self.worker, self.draining)]
         if any((w.pid, w.started) in former for w in serving):

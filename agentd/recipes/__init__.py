@@ -46,6 +46,8 @@ class CommandRule:
     """The name of the program that does it, which lies beside the service's own; empty: it does so itself."""
     pattern: str = ""
     """Of a command that lists files: what a line looks like that names one."""
+    written: str = ""
+    """And one that names the file which the server writes when it has taken its configuration; empty: there is none."""
     staged: tuple[str, ...] = ()
     """Those of ``keep`` whose files may lie elsewhere: what is read from them does not depend on where they are."""
 
@@ -102,6 +104,8 @@ class Recipe:
     """Keys of [service.NAME] that stand above ``service`` where agentd holds the service's sockets."""
     since: str = ""
     """The oldest version of the server on which it was seen; older ones may well do the same."""
+    wants: Mapping[str, str] = field(default_factory=dict)
+    """Options without which its command is probably not meant, each with what happens then, as a clause."""
     example: str = ""
     """A whole service, as TOML, where the command alone does not make one or where there is a better way."""
 
@@ -123,7 +127,8 @@ class Recipe:
         filled["reload"] = {**mine, **theirs}
         lists = self.included
         if lists and "included" not in raw and command and (made := lists.derive(command)):
-            filled["included"] = {"command": made, "pattern": lists.pattern}
+            written = {"written": lists.written} if lists.written else {}
+            filled["included"] = {"command": made, "pattern": lists.pattern, **written}
         return filled
 
     def _exec(self, mine: Mapping[str, object], theirs: Mapping[str, object]) -> CommandRule | None:
@@ -181,6 +186,7 @@ def load(name: str) -> Recipe:
         included=_rule(data.pop("included", None)),
         hints=Hints(**data.pop("evidence", {})),
         since=data.pop("since", ""),
+        wants=data.pop("wants", {}),
         example=data.pop("example", ""),
         held={**data, **held},
         service=data,

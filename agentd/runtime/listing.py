@@ -32,7 +32,6 @@ class Listing:
                 env = await asyncio.to_thread(environment, self._base_env, spec, 0, {})
             except AdapterError as error:
                 return CommandResult(None, timed_out=False, error=error.what, output=())
-            order = CommandOrder(
-                of.argv, spec.process, tuple(env.items()), of.timeout, find=of.pattern
-            )
+            find = (of.pattern,) if of.written is None else (of.pattern, of.written)
+            order = CommandOrder(of.argv, spec.process, tuple(env.items()), of.timeout, find)
             return await self._commands.run(order)

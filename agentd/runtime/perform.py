@@ -246,7 +246,8 @@ class Performer:
         table = self._machine.table
         found = table.workers(pid) if workers else ()
         self._machine.opens.fresh(service)
-        return Baseline(table.ticks(), found, self._machine.logs.offset(service))
+        written = self._machine.files.written(service) if workers else None
+        return Baseline(table.ticks(), found, self._machine.logs.offset(service), written=written)
 
     def _switch(self, effect: Switch) -> None:
         key = Key(effect.token.service, effect.generation)
@@ -288,6 +289,7 @@ class Performer:
             alive=table.usage(effect.pid) is not None,
             since_sent=self._loop.time() - effect.sent_at,
             workers=table.workers(effect.pid) if effect.workers else (),
+            written=self._machine.files.written(effect.token.service) if effect.workers else None,
         )
         if effect.opens:
             opened = self._machine.opens.opened(effect.token.service)

@@ -195,7 +195,8 @@ class Runtime:
                 )
                 memory = replace(memory, places=tuple(places))
             else:
-                other = Other(generation, its.phase.value, born, slot=its.slot)
+                phase, slot, takeovers = its.phase.value, its.slot, its.takeovers
+                other = Other(generation, phase, born, slot=slot, takeovers=takeovers)
                 memory = replace(memory, others=(*memory.others, other))
         return memory
 

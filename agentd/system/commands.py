@@ -18,6 +18,8 @@ from agentd.system.launcher import Child, Launcher, Plan
 from agentd.system.signals import number
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from agentd.core.process import Exit
 
 KEEP = 64 * 1024
@@ -59,7 +61,7 @@ class _Tail:
         while left > 0 and (count := self.read()) > 0:
             left -= count
 
-    def found(self) -> tuple[str, ...]:
+    def found(self) -> tuple[tuple[str, ...], ...]:
         """Nothing is looked for."""
         return ()
 
@@ -76,11 +78,12 @@ class _Tail:
 class _Finder(_Tail):
     """The same, and what is found in its lines on the way, however much of them there is."""
 
-    def __init__(self, fd: int, pattern: str) -> None:
+    def __init__(self, fd: int, patterns: Sequence[str]) -> None:
         super().__init__(fd)
-        self._pattern = re.compile(pattern)
+        self._found: list[tuple[re.Pattern[str], list[str]]] = [
+            (re.compile(pattern), []) for pattern in patterns
+        ]
         self._rest = b""
-        self._found: list[str] = []
 
     def read(self) -> int:
         count = super().read()
@@ -90,18 +93,20 @@ class _Finder(_Tail):
             self._rest = self._rest[: _LONGEST + 1]
         return count
 
-    def found(self) -> tuple[str, ...]:
+    def found(self) -> tuple[tuple[str, ...], ...]:
         self._look([self._rest])
         self._rest = b""
-        return tuple(self._found)
+        return tuple(tuple(found) for _, found in self._found)
 
     def _look(self, lines: list[bytes]) -> None:
         for line in lines:
-            if len(line) > _LONGEST or len(self._found) >= FINDS:
+            if len(line) > _LONGEST:
                 continue
-            seen = self._pattern.search(os.fsdecode(line))
-            if seen is not None and seen[1]:
-                self._found.append(seen[1])
+            text = os.fsdecode(line)
+            for pattern, found in self._found:
+                seen = pattern.search(text) if len(found) < FINDS else None
+                if seen is not None and seen[1]:
+                    found.append(seen[1])
 
 
 class OsCommands:
@@ -123,7 +128,7 @@ class OsCommands:
                 error=f"cannot run {order.argv[0]}: {error.strerror}",
                 output=(),
             )
-        tail = _Tail(read) if order.find is None else _Finder(read, order.find)
+        tail = _Finder(read, order.find) if order.find else _Tail(read)
         plan = Plan(order.argv[0], order.argv, order.process, order.env, write)
         try:
             async with asyncio.timeout(order.timeout):

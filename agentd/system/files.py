@@ -145,6 +145,17 @@ class OsFiles:
         known = self.lists.known(spec).paths
         return tuple(sorted(Expansion(patterns(spec), known, places=True).places))
 
+    def written(self, service: str) -> str | None:
+        """See ``Files.written``."""
+        path = self.lists.written(service)
+        if not path:
+            return None
+        try:
+            there = os.stat(path)  # noqa: PTH116 - as everywhere here
+        except OSError:
+            return ""
+        return f"{there.st_ino}:{there.st_mtime_ns}"
+
     async def version(self, spec: Spec, manifest: Manifest) -> str:
         """The short human name of these bytes, while they are what is on disk."""
         loop = asyncio.get_running_loop()

@@ -96,6 +96,11 @@ class Lists:
         """What is known now; the first time it may block on the disk."""
         return Listed() if spec.included is None else self._of(spec, spec.included).listed
 
+    def written(self, service: str) -> str:
+        """The file that it writes when it has taken its configuration; empty: none is known."""
+        known = self._services.get(service)
+        return known.listed.written if known else ""
+
     async def settled(
         self, spec: Spec, of: Included, read: Read, *, anew: bool
     ) -> Manifest | Missing:
@@ -136,15 +141,16 @@ class Lists:
 
     async def _ask(self, spec: Spec, of: Included, before: Listed) -> Listed:
         result = await self._run(spec, of)
-        answered = Answered(result.exit_code, result.timed_out, result.error, result.found)
+        found, written, *_ = (*result.found, (), ())
+        answered = Answered(result.exit_code, result.timed_out, result.error, found, written)
         return listed(of, before, answered, spec.process.cwd or os.getcwd())  # noqa: PTH109
 
     async def _learn(self, spec: Spec, of: Included, before: Listed, answer: Listed) -> None:
         if answer == before:
             return
         self._services[spec.name] = self._of(spec, of)._replace(listed=answer)
-        if answer.paths != before.paths:
-            await self._pooled(self._save, spec.name, of, answer.paths)
+        if (answer.paths, answer.written) != (before.paths, before.written):
+            await self._pooled(self._save, spec.name, of, answer)
         self.changed(spec.name)
 
     async def _pooled(self, work: Callable[..., T], *args: object) -> T:
@@ -157,22 +163,23 @@ class Lists:
         if (
             there is None
         ):  # two threads may come here at once: the first wins, for the loop may know more by then
-            kept = _Known(of, Listed(self._load(spec.name, of)))
+            kept = _Known(of, self._load(spec.name, of))
             there = self._services.setdefault(spec.name, kept)
         if there.of != of:
-            there = self._services[spec.name] = _Known(of, Listed(self._load(spec.name, of)))
+            there = self._services[spec.name] = _Known(of, self._load(spec.name, of))
         return there
 
-    def _load(self, name: str, of: Included) -> tuple[str, ...]:
+    def _load(self, name: str, of: Included) -> Listed:
         with suppress(OSError, ValueError, KeyError, TypeError):
             with open(f"{self._place}/{name}.json", "rb") as file:  # noqa: PTH123
                 kept = json.loads(file.read())
-            if (tuple(kept["command"]), kept["pattern"]) == (of.argv, of.pattern):
-                return tuple(str(path) for path in kept["paths"])
-        return ()
+            if kept["asked"] == [list(of.argv), of.pattern, of.written]:
+                return Listed(tuple(map(str, kept["paths"])), written=str(kept["written"]))
+        return Listed()
 
-    def _save(self, name: str, of: Included, paths: tuple[str, ...]) -> None:
-        kept = {"command": of.argv, "pattern": of.pattern, "paths": paths}
+    def _save(self, name: str, of: Included, answer: Listed) -> None:
+        asked = of.argv, of.pattern, of.written
+        kept = {"asked": asked, "paths": answer.paths, "written": answer.written}
         path = f"{self._place}/{name}.json"
         with suppress(OSError):
             os.makedirs(self._place, 0o700, exist_ok=True)  # noqa: PTH103

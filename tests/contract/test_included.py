@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,7 @@ class Server:
         self.asked = 0
         self.when_asked: Callable[[], object] = lambda: None
         self.error: str | None = None
+        self.writes: tuple[str, ...] = ()
         self.main = self.write("main.conf", "include parts/*.conf\n")
         self.begin()
 
@@ -61,7 +63,8 @@ class Server:
         if self.error or found is None:
             code = None if self.error else 1
             return CommandResult(code, timed_out=False, error=self.error, output=())
-        return CommandResult(0, timed_out=False, error=None, output=(), found=tuple(found))
+        both = tuple(found), self.writes
+        return CommandResult(0, timed_out=False, error=None, output=(), found=both)
 
     def reads(self, path: Path) -> list[str] | None:
         text, found = path.read_text(), [str(path)]
@@ -298,6 +301,25 @@ def test_a_file_that_breaks_the_list_and_nobody_named_is_left(server: Server, we
     assert server.take(web).unlisted
 
 
+def test_how_the_file_stands_that_it_writes_when_it_took_them(server: Server, web: Spec) -> None:
+    pid = server.root / "pid"
+    server.take(web)
+    assert server.files.written("web") is None, "it names none"
+    server.writes = (str(pid),)
+    server.take(web, anew=True)
+    assert server.files.written("web") == "", "it is named and not there"
+    pid.write_text("7")
+    first = server.files.written("web")
+    new = server.root / "new"
+    new.write_text("7")
+    new.rename(pid)
+    assert server.files.written("web") not in ("", first), "the same text, written again"
+    server.begin()
+    server.error = "cannot run server: no such file"
+    server.take(web)
+    assert server.files.written("web"), "the next agent knows it, too"
+
+
 def test_two_who_read_at_once_ask_once(server: Server, web: Spec) -> None:
     server.take(web)
     server.write("parts/a.conf", "b")
@@ -325,7 +347,9 @@ def test_it_runs_as_the_check_does() -> None:
     listing = Listing(Commands(), {"PATH": "/bin", "LISTEN_FDS": "1"})
     asyncio.run(listing.run(one, OF))
     (order,) = orders
-    assert (order.argv, order.find, order.timeout) == (OF.argv, OF.pattern, OF.timeout)
+    assert (order.argv, order.find, order.timeout) == (OF.argv, (OF.pattern,), OF.timeout)
+    asyncio.run(listing.run(one, replace(OF, written="^PID (.+)$")))
+    assert orders[-1].find == (OF.pattern, "^PID (.+)$")
     assert order.process == process
     assert dict(order.env).items() >= {"A": "1", "PATH": "/bin", "AGENTD_SERVICE": "web"}.items()
     assert "LISTEN_FDS" not in dict(order.env)

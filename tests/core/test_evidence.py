@@ -97,6 +97,48 @@ def test_without_a_recipe_old_workers_must_be_gone_whatever_they_are_called() ->
     assert Workers().judge(BEFORE, seen(new)) is CONFIRMED
 
 
+@pytest.mark.parametrize(
+    ("was", "now", "judgement"),
+    [
+        ("1:5", "1:5", NOT_YET),
+        ("1:5", "", NOT_YET),
+        ("", "", NOT_YET),
+        ("1:5", "2:6", CONFIRMED),
+        ("", "2:6", CONFIRMED),
+        (None, None, CONFIRMED),
+        ("1:5", None, NOT_YET),
+    ],
+    ids=[
+        "not yet",
+        "it is gone",
+        "it was never there",
+        "written anew",
+        "written for the first time",
+        "nobody knows such a file",
+        "nobody knows it any more",
+    ],
+)
+def test_workers_count_when_it_has_written_that_it_took_its_configuration(
+    was: str | None, now: str | None, judgement: Judgement
+) -> None:
+    sight = replace(seen(Worker(20, 101, SERVING)), written=now)
+    assert NGINX.judge(replace(BEFORE, written=was), sight) is judgement
+
+
+def test_workers_of_before_it_took_its_configuration_are_former_ones() -> None:
+    spare, new = Worker(20, 101, SERVING), Worker(21, 101, SERVING)
+    before = replace(BEFORE, written="1:5")
+    not_yet = replace(seen(spare), written="1:5")
+    grown = before.grown(not_yet)
+    assert grown.workers == (*BEFORE.workers, spare)
+    assert grown.grown(not_yet) == grown
+    taken = replace(seen(spare), written="2:6")
+    assert grown.grown(taken) == grown
+    assert NGINX.judge(grown, taken) is NOT_YET
+    assert NGINX.judge(grown, replace(taken, workers=(new,))) is CONFIRMED
+    assert BEFORE.grown(seen(spare)) == BEFORE, "where no such file is known"
+
+
 WORKERS = st.builds(
     Worker,
     st.integers(1, 4),

@@ -31,6 +31,16 @@ def test_a_path_that_does_not_begin_at_the_root_begins_where_the_command_ran() -
     assert listed(NGINX, Listed(), found, "/srv") == Listed(("/srv/rules/a.yml",))
 
 
+def test_of_the_file_that_it_writes_the_last_name_counts_and_stays_while_there_is_no_answer() -> (
+    None
+):
+    found = replace(GOOD, written=("/run/old.pid", "logs/httpd.pid"))
+    known = listed(NGINX, Listed(), found, "/srv")
+    assert known.written == "/srv/logs/httpd.pid"
+    assert listed(NGINX, known, replace(GOOD, exit_code=1), "/srv").written == known.written
+    assert listed(NGINX, known, GOOD, "/srv").written == ""
+
+
 @pytest.mark.parametrize(
     ("answered", "why"),
     [

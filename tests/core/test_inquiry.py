@@ -12,7 +12,7 @@ from agentd.core.question import Question, Said
 from agentd.core.spec import ExecProbe, HttpProbe
 from agentd.core.steps import Baseline, Evidence, Sight, Worker
 from agentd.core.value import replace
-from agentd.evidence import Changes, Reread, Version
+from agentd.evidence import Changes, Reread, Version, Workers
 from agentd.wire import Verdict
 from tests.core.make import Agent, Says, agent, spec, survivor, unchecked
 
@@ -48,6 +48,34 @@ def test_it_is_asked_before_the_act_and_after_it_and_its_own_generation_must_ans
     assert a.service().running.baseline == Baseline(  # type: ignore[union-attr]
         2, (Worker(9, 2, "w"),), 5, (Said("1"), None)
     ), "of the moment of the signal, with the answers of before"
+
+
+def test_a_worker_that_the_server_started_by_itself_before_it_read_its_files_confirms_nothing() -> (
+    None
+):
+    """Apache httpd tends its spare children once more after the signal, and then reads files of which it may die."""
+    a = asking(Workers())
+    a.read(2)
+    old, spare, new = Worker(9, 2, "w"), Worker(10, 5, "w"), Worker(11, 5, "w")
+    first = Baseline(5, (old,), written="1:1")
+    a.feed(ev.BaselineDone(a.last(fx.TakeBaseline).token, first))
+    a.feed(ev.Signalled(a.last(fx.SendReloadSignal).token, a.now, first))
+
+    def look(*workers: Worker, written: str) -> None:
+        a.feed(ev.Sighted(a.last(fx.Look).token, (Sight(True, 0.1, workers, written=written),)))
+
+    look(old, spare, written="1:1")
+    a.elapse("reload")
+    look(spare, written="1:1")
+    a.elapse("reload")
+    look(spare, written="2:2")
+    assert len(a.verdicts) == 1, "nothing but its start is judged"
+    a.elapse("reload")
+    look(spare, new, written="2:2")
+    a.elapse("reload")
+    look(new, written="2:2")
+    a.read(2)
+    assert a.judged.verdict is Verdict.APPLIED
 
 
 def test_where_nothing_asks_nobody_is_asked() -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
-from host import Host, Nginx, free_port, host, public_directory, until
+from host import Host, Nginx, free_port, host, load, public_directory, until
 
 from agentd import recipes
 
@@ -170,6 +171,31 @@ def test_httpd_names_what_it_includes_and_a_watch_sees_each_of_it() -> None:
             renamed(httpd.parts / "b.part", "# says nothing\n")
             until(lambda: httpd.get() == "one", "the edit is served")
             assert by_watch(running)[-2:] == ["applied", "rejected"]
+
+
+@pytest.mark.skipif(not Path("/usr/sbin/apache2").exists(), reason="apt-get install apache2")
+def test_children_that_httpd_starts_before_it_reads_its_files_prove_nothing() -> None:
+    """It tends its spare children once more after the signal; then it reads an address that it cannot have, and ends."""
+    with public_directory() as directory, socket.create_server(("127.0.0.1", 0)) as taken:
+        httpd = Httpd(directory)
+        few = "ThreadsPerChild 32\nMaxRequestWorkers 128\nMaxKeepAliveRequests 0\n"
+        good = (
+            httpd.conf.read_text() + few
+        )  # fewer spare threads than it wants for seconds after a start
+        bad = f"{good}Listen 127.0.0.1:{taken.getsockname()[1]}\n"
+        httpd.conf.write_text(good)
+        with host(directory, httpd.definition + "reload.on_failure = 'restore'\n") as running:
+            running.ready("web")
+            for _ in range(5):
+                httpd.conf.write_text(bad)
+                with load(httpd.port, 300, "--keep", "2"):
+                    code, ended = running.ctl("reload", "web")
+                assert (code, ended["verdict"]) == (152, "rolled_back"), ended
+                assert httpd.conf.read_text() == good
+            httpd.say("two")
+            code, ended = running.ctl("reload", "web")
+            assert (code, ended["verdict"]) == (0, "applied"), ended
+            assert httpd.get() == "two"
 
 
 def named(recipe: str, *command: str) -> list[str]:

@@ -78,7 +78,7 @@ def spec(rng: random.Random, name: str, earlier: list[str]) -> Spec:
     confirm = rng.choice(CONFIRM)
     if isinstance(steps[-1], RunCommand):
         confirm = rng.choice(((), (Reply(),)))
-    return Spec(
+    made = Spec(
         name,
         ProcessSpec((name,)),
         inputs=(f"/etc/{name}.conf",) if rng.random() < 0.95 else (),
@@ -113,6 +113,8 @@ def spec(rng: random.Random, name: str, earlier: list[str]) -> Spec:
             on_failure=rng.choice((OnFailure.KEEP, OnFailure.RESTORE, OnFailure.FORCE)),
         ),
     )
+    alone = not made.sockets and made.instances == 1 and made.drain_timeout > machine.HAND_OVER
+    return replace(made, takes_over=alone and isinstance(steps[-1], Replace))
 
 
 def script(rng: random.Random, s: Spec) -> Script:
@@ -257,6 +259,7 @@ class Chaos:
                 s = replace(s, reload=changed)  # noqa: PLW2901
             if rng.random() < 0.15:
                 s = replace(s, instances=rng.choice((1, 2, 3)))  # noqa: PLW2901
+                s = replace(s, takes_over=s.takes_over and s.instances == 1)  # noqa: PLW2901
             specs.append(s)
         names = {s.name for s in specs}
         w.define(

@@ -174,6 +174,8 @@ def _generations(w: World, host: Host, s: Service) -> None:
     assert len(set(generations)) == len(generations)
     switched = replacing and s.running is not None and s.running.switched
     for i in s.slots:
+        if s.spec.takes_over or i.takeovers:
+            continue  # no agent says who gets them
         if i.phase is Phase.READY and not (switched and i is s.instance) and not host.ending:
             got = w.serving[name][i.slot]
             assert got == i.generation, f"{got} gets the connections of {i.slot}"

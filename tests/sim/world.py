@@ -79,6 +79,8 @@ class World:
         self.born: dict[tuple[str, int], Identity] = {}
         self.slot: dict[tuple[str, int], int] = {}
         """Which instance each generation is of."""
+        self.takeovers: dict[tuple[str, int], int] = {}
+        """How many each generation was told have taken over."""
         self.kept: dict[str, int] = {}
         """The bytes behind each hash that was read."""
         self.watched: dict[str, int] = {}
@@ -305,7 +307,8 @@ class World:
                 )
                 memory = replace(memory, places=tuple(places))
             elif generation not in known and generation == memory.issued:
-                other = Other(generation, "starting", born, slot=self.slot[name, generation])
+                slot, told = self.slot[name, generation], self.takeovers[name, generation]
+                other = Other(generation, "starting", born, slot=slot, takeovers=told)
                 memory = replace(memory, others=(*memory.others, other))
         return memory
 

@@ -52,6 +52,11 @@ def test_a_start_that_went_well_is_said_by_ready() -> None:
             f.PhaseEntered("web", 3, "ready", "starting", "", 4121),
             "web ready pid 4121 generation 3",
         ),
+        (f.LiveChanged("web", None, None, "taken over"), None),
+        (
+            f.Drained("web", ID, 3, 4121, 1000.0, None, None),
+            "web generation 3 drained, its connections were not counted",
+        ),
         (
             f.PhaseEntered("web", 3, "backoff", "ready", "exit code 3", None, Exit(3)),
             "web exited: exit code 3; it is started again",
