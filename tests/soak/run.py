@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import heapq
 import itertools
+import os
 import random
 import shutil
 import signal
@@ -177,7 +178,9 @@ def main() -> int:
     options = parser.parse_args()
     seed = options.seed if options.seed is not None else random.randrange(1 << 20)
     directory = options.directory or Path(tempfile.mkdtemp(prefix="soak-"))
+    directory = directory.absolute()
     directory.mkdir(exist_ok=True)
+    os.chdir(ROOT)  # python -m finds the code where it is started
     signal.signal(
         signal.SIGTERM, lambda *_: sys.exit(143)
     )  # so that services and disk are cleared away
