@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from agentd.ports import AdapterError, Store
 from agentd.store.journal import Journal
-from agentd.store.outbox import begin_run
+from agentd.store.outbox import forget_runs
 from agentd.store.rows import Mark
 from agentd.store.schema import open_database
 from agentd.store.writer import Act, Close, Job, Prune, Write, Writer
@@ -62,7 +62,10 @@ class SqliteStore(Store):
         self._stuck = False
         self._turned_away: dict[str, Memory] = {}
         self._closed: asyncio.Future[None] | None = None
-        mark = None if outbox is None else self._marked(db, *outbox)
+        mark = None if outbox is None else Mark(*outbox)
+        if mark is not None:
+            with suppress(sqlite3.Error):  # a disk that is full is no reason not to start
+                forget_runs(db)
         self._writer = Writer(db, self._queue, path, self._finished, mark)
         self._writer.start()
 
@@ -139,17 +142,6 @@ class SqliteStore(Store):
             self._queue.put(Close(self._closed))
         with suppress(TimeoutError):
             await asyncio.wait_for(asyncio.shield(self._closed), 2 * self._deadline)
-
-    def _marked(
-        self, db: sqlite3.Connection, resource: str, signals: tuple[str, ...]
-    ) -> Mark | None:
-        """A disk that is full is no reason not to start."""
-        try:
-            return Mark(begin_run(db, resource), signals)
-        except sqlite3.Error as why:
-            more = f"what happens from now on is not exported: cannot write {self._path}: {why}"
-            self._opening = "; ".join(filter(None, (self._opening, more)))
-            return None
 
     # On the loop's thread.
 

@@ -184,6 +184,24 @@ def test_a_full_disk_is_said_and_later_the_history_is_whole(path: Path) -> None:
     asyncio.run(go())
 
 
+def test_what_a_full_disk_did_not_take_is_written_though_nothing_else_is(path: Path) -> None:
+    """A kill of the agent would take it: it does not wait for somebody to come by."""
+
+    async def go() -> None:
+        async with opened(path) as store:
+            db = store._writer._db
+            db.execute("PRAGMA query_only=1")
+            with pytest.raises(AdapterError, match="readonly"):
+                await store.write((record(1, SKIPPED),), (MEMORY,))
+            db.execute("PRAGMA query_only=0")
+            async with asyncio.timeout(10):
+                while store.journal.last_seq() != 1:
+                    await asyncio.sleep(0.01)
+            assert store.memories() == (MEMORY,)
+
+    asyncio.run(go())
+
+
 def test_a_read_only_disk_is_said(path: Path) -> None:
     async def go() -> None:
         async with opened(path) as store:
