@@ -6,6 +6,7 @@
 #   make bench   this project beside its peers; prints goals, figures and ratios; ONLY=graceful: that part
 #   make mutants how many planted bugs in the core the tests find
 #   make fuzz    ten minutes for each: every property on other examples, and a real agent that is sent anything; SECONDS=20 ONLY=notify: that part
+#   make soak    an eventful life of twenty services under load; SECONDS=60 SEED=7: that long, and that one again
 #   make guards  whether every test of a scenario fails without what guards it; make test tries three scenarios, other ones each day
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -50,7 +51,7 @@ check: .venv/dev/done
 	@$(DEV)/mypy --no-error-summary
 	@$(DEV)/coverage run -m pytest tests/core
 	@$(DEV)/coverage report --format=total >/dev/null || { $(DEV)/coverage report --skip-covered; exit 1; }
-	@$(DEV)/pytest tests/sim tests/config tests/cli tests/telemetry tests/store tests/scenarios
+	@$(DEV)/pytest tests/sim tests/config tests/cli tests/telemetry tests/store tests/scenarios tests/soak
 
 # Of the guards the same three each time, so that a run tells of the change and not of the day; make guards tries all.
 test: tests/tools check tests/servers
@@ -108,8 +109,12 @@ tests/tools:
 bench: .venv/run/done .venv/dev/done
 	@$(DEV)/python bench/run.py --bin $(RUN) $(ONLY)
 
-# Parts: parsers, api, notify, openapi.
+# What is not installed (nginx) is left out, and without root the disk is not filled.
 SECONDS ?= 600
+soak: .venv/dev/done
+	@$(DEV)/python tests/soak/run.py --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+
+# Parts: parsers, api, notify, openapi.
 fuzz: .venv/dev/done .venv/fuzz/done
 	@$(DEV)/python tests/fuzz/run.py --seconds $(SECONDS) $(ONLY)
 
