@@ -160,9 +160,14 @@ def test_disposition(kind: str) -> None:
 
 
 def wait_for_syscall(pid: int) -> None:
-    """Until it sits in sigwait: it says "up" a moment before."""
+    """Until each of its threads sits in sigwait: it says "up" a moment before."""
     deadline = time.monotonic() + 5
-    while b"128 " not in proctable.read(f"/proc/{pid}/syscall") and time.monotonic() < deadline:
+
+    def waits(thread: Path) -> bool:
+        return b"128 " in proctable.read(f"{thread}/syscall")
+
+    threads = Path(f"/proc/{pid}/task")
+    while not all(map(waits, threads.iterdir())) and time.monotonic() < deadline:
         os.sched_yield()
 
 
