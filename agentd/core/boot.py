@@ -30,6 +30,8 @@ from agentd.core.service_value import remembered
 from agentd.core.spec import ProcessSpec, Spec
 from agentd.core.value import replace
 
+UNKNOWN = "the journal does not tell of its processes, they were found without it"
+
 
 @dataclass(frozen=True, slots=True)
 class Left:
@@ -43,6 +45,8 @@ class Left:
     """This boot's id: moments of another boot mean nothing now."""
     found_beside: Collection[tuple[str, int]] = ()
     """The same of other generations of theirs: service and generation."""
+    unknown: Collection[str] = ()
+    """The services of which the journal does not tell, or not the newest: what their processes run nobody knows."""
 
 
 def boot(specs: Sequence[Spec], left: Left, mint: Mint, now: float) -> Step:
@@ -102,6 +106,8 @@ def _take_over(t: Turn, left: Left) -> None:
     found = [name in left.found, *(place.generation in beside for place in m.places)]
     if not any(found):
         t.s = replace(t.s, live=None)
+    if any(found) and name in left.unknown:
+        t.note(facts.LiveChanged(name, None, None, UNKNOWN))
     for place, there in zip((first, *m.places), found, strict=True):
         if place.slot < t.s.spec.instances:
             _take_over_place(t, m, place, left.boot, found=there)
@@ -247,8 +253,12 @@ def _end_unexpected(t: Turn) -> None:
 
 
 def _may_have_connections(name: str, other: Other, left: Left) -> bool:
-    """It is there; or it is gone and had been ready: a service manager may have kept its listener, and nobody accepts what comes there."""
-    return (name, other.generation) in left.found_beside or other.phase == Phase.READY
+    """It is there; or it is gone and may have been ready: a service manager may have kept its listener, and nobody serves that.
+
+    One that was starting when the journal was last written may have been ready since, where the journal could not be written.
+    """
+    there = (name, other.generation) in left.found_beside
+    return there or other.phase in (Phase.STARTING, Phase.READY)
 
 
 def _replacing(name: str, left: Left) -> str:

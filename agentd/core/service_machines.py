@@ -95,8 +95,11 @@ def move_other(t: Turn, before: Instance, event: InstanceEvent) -> None:
         move_running(t, OtherEnded(after.slot, MOVED))
     if (after.phase, after.generation) == (before.phase, before.generation):
         return
-    if after.phase is Phase.READY:
+    if (
+        after.phase is Phase.READY
+    ):  # it was found starting, by itself: what the others run tells nothing of it
         _admitted(t, after)
+        relive(t, "ready")
     if before.phase in instance.ALIVE and after.phase not in instance.ALIVE:
         service_external.gone(t, before.generation)
         relive(t, "not running")

@@ -50,8 +50,10 @@ class SqliteStore(Store):
         """
         self._path = path
         self._deadline = deadline_s
-        db, self._opening = open_database(path, busy_s=10 * deadline_s)
+        db, self.aside = open_database(path, busy_s=10 * deadline_s)
+        self._opening = ""
         self.journal = Journal(path)
+        self._new = self.journal.last_seq() == 0
         self._queue: SimpleQueue[Job] = SimpleQueue()
         # The loop's half: who waits, oldest first, and one timer for the oldest.
         self._awaited: deque[Write] = deque()
@@ -68,13 +70,18 @@ class SqliteStore(Store):
         self._writer.start()
 
     @property
+    def forgetful(self) -> bool:
+        """Whether there may be processes of which it does not tell: it is new, or not all of it was understood."""
+        return self._new or self.aside is not None or bool(self.journal.notice)
+
+    @property
     def path(self) -> Path:
         """Of the database."""
         return self._path
 
     @property
     def notice(self) -> str:
-        """What the operator should know of the file: set aside, or rows that could not be understood. Else empty."""
+        """What the operator should know of the file: rows that could not be understood, no export. Else empty."""
         return "; ".join(filter(None, (self._opening, self.journal.notice)))
 
     def memories(self) -> tuple[Memory, ...]:

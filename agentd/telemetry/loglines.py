@@ -180,6 +180,8 @@ def _plain(fact: Fact) -> _Line | None:  # noqa: C901, PLR0912 - a case for each
             return _Line(f"agentd {version} started, pid {pid}{took_over}")
         case facts.AgentStopped(left=left):
             return _Line("agentd stopped" + (", its services go on running" if left else ""))
+        case facts.SetAside():
+            return _Line(fact.text, "warning")
         case facts.Adopted(service=name, pid=pid, found=found):
             if found:
                 return _Line(f"{name} taken over, pid {pid}", "info", name)

@@ -67,6 +67,8 @@ STEPS: tuple[tuple[Step, ...], ...] = (
     (Replace(),),
     (Replace(),),
 )
+LOST = 0.15
+"""How often the journal is lost with its agent."""
 HANDLE = {Replace: "replace", Restart: "restart", RunCommand: "exec", SendSignal: "signal"}
 QUIET = 900.0
 """Virtual seconds after which nothing may be left to do."""
@@ -321,6 +323,8 @@ class Chaos:
         w = self.world
         if w.left or (self.deaths and w.host is not None):
             w.reboot() if self.rng.random() < 0.1 else w.die()
+            if w.losses.random() < LOST:
+                w.lose()
             w.after(self.rng.random() * 3, self._born_again)
 
     def _born_again(self) -> None:
@@ -342,6 +346,9 @@ class Chaos:
             w.ask(ev.ReleaseAsked(name, PERSON))
             w.feed(ev.ReloadAsked(name, WATCH, if_changed=True))
         w.run(QUIET)
+        for name, value in w.inputs.items():  # a roll-back that waited may have put bad ones back
+            if value in w.bad:
+                w.write(name)
         w.define(self.all)  # what was not taken for bad bytes, or met no agent, is tried again
         w.run(QUIET)
         invariants.rest(w)

@@ -176,6 +176,11 @@ def member_ends(w: World, child: Child) -> None:
             w.agent_after(0.0, w.feed, ev.Emptied(child.service, child.generation))
 
 
+def perish(child: Child) -> None:
+    """It and all of its group, and no agent hears of it."""
+    child.main, child.member, child.heir, child.told = False, False, None, True
+
+
 def forget(w: World, e: fx.Forget) -> None:
     there = [c for c in w.children[e.service] if c.generation == e.generation and c.main]
     assert not there, f"{e} while it lives"

@@ -633,12 +633,15 @@ STORIES: dict[str, Story] = {
 }
 
 
-def tell(name: str, die_at: int = 0) -> World:
-    """The story to its end, then rest; with ``die_at`` the agent dies after its k-th effect and another one begins."""
+def tell(name: str, die_at: int = 0, *, lost: bool = False) -> World:
+    """The story to its end, then rest; with ``die_at`` the agent dies after its k-th effect and another one begins.
+
+    ``lost``: without its journal.
+    """
     story = STORIES[name]
     w = World(story.specs, seed=1)
     w.keep_notes = True
-    w.die_at = die_at
+    w.die_at, w.loses = die_at, lost
     for spec in story.specs:
         w.scripts[spec.name] = list(story.scripts)
     for at, deed in story.deeds:

@@ -84,6 +84,10 @@ def test_a_start_that_went_well_is_said_by_ready() -> None:
         ),
         (f.PhaseEntered("web", 3, "stopping", "ready", "asked"), None),
         (f.AgentStarted("1.0", 7, 2), "agentd 1.0 started, pid 7, 2 processes taken over"),
+        (
+            f.SetAside("/s/journal.db", "/s/journal.db.corrupt-1", "is damaged (malformed)"),
+            "the journal /s/journal.db is damaged (malformed); it is kept as /s/journal.db.corrupt-1, and a new one was begun",
+        ),
         (f.AgentStopped(left=True), "agentd stopped, its services go on running"),
         (f.Adopted("web", 3, 4121, found=False), "web ended while no agent was there, pid 4121"),
         (f.WantSet("web", "down", "alice"), "web wanted down by alice"),
