@@ -5,6 +5,7 @@
 #   make servers each recipe on its real server, every kind of edit under load: the first eight; make servers-all: every one
 #   make bench   this project beside its peers; prints goals, figures and ratios; ONLY=graceful: that part
 #   make mutants how many planted bugs in the core the tests find
+#   make fuzz    ten minutes for each: every property on other examples, and a real agent that is sent anything; SECONDS=20 ONLY=notify: that part
 #   make soak    an eventful life of twenty services under load; SECONDS=60 SEED=7: that long, and that one again
 #   make guards  whether every test of a scenario fails without what guards it; make test tries three scenarios, other ones each day
 
@@ -16,7 +17,7 @@ DEV := .venv/dev/bin
 unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONPATH
 
-.PHONY: demo check test bench mutants guards soak clean
+.PHONY: demo check test bench mutants guards soak fuzz clean
 .DELETE_ON_ERROR:
 
 demo: .venv/run/done
@@ -112,6 +113,17 @@ bench: .venv/run/done .venv/dev/done
 SECONDS ?= 600
 soak: .venv/dev/done
 	@$(DEV)/python tests/soak/run.py --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+
+# Parts: parsers, api, notify, openapi.
+fuzz: .venv/dev/done .venv/fuzz/done
+	@$(DEV)/python tests/fuzz/run.py --seconds $(SECONDS) $(ONLY)
+
+# In an environment of its own: it brings dozens of packages, and a Hypothesis that need not be the one of the tests.
+SCHEMATHESIS := schemathesis==4.32.5
+.venv/fuzz/done: Makefile | .venv/python
+	@test -x .venv/fuzz/bin/python || $(PYTHON) -m venv .venv/fuzz
+	@.venv/fuzz/bin/python -m pip install --quiet --disable-pip-version-check $(SCHEMATHESIS)
+	@touch $@
 
 mutants: .venv/dev/done
 	@$(DEV)/python tools/mutate.py

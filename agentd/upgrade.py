@@ -88,7 +88,7 @@ def received(env: MutableMapping[str, str]) -> dict[str, int]:
         if fd.isdecimal():
             try:
                 os.set_inheritable(int(fd), False)
-            except OSError:
+            except (OSError, ValueError, OverflowError):
                 continue  # it is not there: whoever set the variable was no agent
             found[what] = int(fd)
     return found

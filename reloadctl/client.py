@@ -25,6 +25,13 @@ FIRST_ERROR = 400
 
 _SAFE = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~")
 
+_HEX = frozenset(b"0123456789abcdefABCDEF")
+
+_DIGITS = 16
+
+_WORST = 255
+"""The largest exit code there is."""
+
 
 def at_most(timeout: float | None, *, waits: bool = True) -> float:
     """Seconds to wait for an answer; 0: for ever. The agent keeps the time of --timeout: ours only bounds one that is stuck."""
@@ -188,9 +195,12 @@ class _Exchange:
         }
         protocol, _, rest = first.partition(" ")
         status = rest[:3]
-        if not protocol.startswith("HTTP/1.") or not status.isdigit():
-            raise Fail(156, f"{self.path} is not an agent's socket: it does not speak HTTP")
+        if not protocol.startswith("HTTP/1.") or _number(status, -1) < 0:
+            raise self._foreign()
         self.status = int(status)
+
+    def _foreign(self) -> Fail:
+        return Fail(156, f"{self.path} is not an agent's socket: it does not speak HTTP")
 
     def parts(self) -> "Iterator[bytes]":
         """The body as it comes."""
@@ -198,7 +208,7 @@ class _Exchange:
             yield from self._chunks()
             return
         length = self.headers.get("content-length", "")
-        missing = int(length) if length.isdigit() else -1
+        missing = _number(length, -1)
         part = self.rest
         while missing:
             if part:
@@ -217,7 +227,10 @@ class _Exchange:
             while b"\r\n" not in data:
                 data += self._more()
             size, _, data = data.partition(b"\r\n")
-            length = int(size.partition(b";")[0], 16)
+            digits = size.partition(b";")[0].strip()
+            if not 0 < len(digits) < _DIGITS or not _HEX.issuperset(digits):
+                raise self._foreign()
+            length = int(digits, 16)
             if not length:
                 return
             while len(data) < length + 2:
@@ -243,8 +256,14 @@ class _Exchange:
             raise Fail(self._exit(1), detail, b"".join(self.parts()))
 
     def _exit(self, otherwise: int) -> int:
-        code = self.headers.get("reloadctl-exit", "")
-        return int(code) if code.isdigit() else otherwise
+        code = _number(self.headers.get("reloadctl-exit", ""), otherwise)
+        return code if code <= _WORST else otherwise
+
+
+def _number(text: str, otherwise: int) -> int:
+    """Whole and of a length that is one: what is no number to HTTP may be one to ``int``, or too long for it."""
+    plain = text.isascii() and text.isdigit() and len(text) < _DIGITS
+    return int(text) if plain else otherwise
 
 
 def _reason(failure: OSError) -> str:

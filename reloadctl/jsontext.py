@@ -46,6 +46,8 @@ def loads(data: bytes) -> Document:
         found, end = _scan(text, 0)
     except StopIteration as stop:
         raise ValueError(f"not JSON at character {stop.value}") from None
+    except RecursionError:
+        raise ValueError("not JSON: it is nested too deeply") from None
     if end != len(text) or not isinstance(found, dict):
         raise ValueError("not one JSON object")
     return found

@@ -17,12 +17,23 @@ from agentd.core.spec import ExecProbe, HttpProbe
 from agentd.evidence import Changes, Version
 from agentd.evidence.version import HASH, VERSION
 
-HTTP = re.compile(r"http://[^/\s?#@]+(?:/[^\s#]*)?|http\+unix://%2[Ff][^/\s?#]+(?:/[^\s#]*)?")
+_HTTP = re.compile(r"http://[^/\s?#@]+(?:/[^\s#]*)?|http\+unix://%2[Ff][^/\s?#]+(?:/[^\s#]*)?")
+_LAST_PORT = 65535
+
+
+def askable(url: str) -> bool:
+    """Whether it has the form of an address that can be asked, with a port that there can be."""
+    if not _HTTP.fullmatch(url):
+        return False
+    _, colon, port = url.partition("://")[2].partition("/")[0].rpartition(":")
+    if not colon or "]" in port or url.startswith("http+"):
+        return True
+    return port.isascii() and port.isdigit() and len(port) < 6 and int(port) <= _LAST_PORT  # noqa: PLR2004 - digits
 
 
 def _url(value: object) -> str:
     url = FILLED.parse(value)
-    if not HTTP.fullmatch(url):
+    if not askable(url):
         forms = '"http://HOST:PORT/PATH" or "http+unix://%2Fpath%2Fof.sock/PATH"'
         raise Wrong.here(f"{shown(url)} is not an address that can be asked; write {forms}")
     return url

@@ -24,7 +24,7 @@ from agentd.config.kinds import (
     pairs_of,
 )
 from agentd.config.problems import At, Fault, Wrong, shown, type_name
-from agentd.config.questions import HTTP, QUESTIONS, URL, VERSION_EVIDENCE
+from agentd.config.questions import QUESTIONS, URL, VERSION_EVIDENCE, askable
 from agentd.core.spec import (
     Backoff,
     Check,
@@ -379,7 +379,7 @@ CONFIRM = Kind("list", _parse_confirm, VERSION_EVIDENCE.keys)
 
 def _call_url(value: object) -> str:
     url = FILLED.parse(value)
-    if not HTTP.fullmatch(url.replace("https://", "http://", 1)):
+    if not askable(url.replace("https://", "http://", 1)):
         forms = '"http://HOST:PORT/PATH", "https://..." or "http+unix://%2Fpath%2Fof.sock/PATH"'
         raise Wrong.here(f"{shown(url)} is not an address that can be asked; write {forms}")
     return url

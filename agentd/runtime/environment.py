@@ -113,11 +113,13 @@ def _read(path: str) -> Iterator[tuple[str, str]]:
     except OSError as error:
         what = f"cannot read env_file {path}: {error.strerror}"
         raise SpawnError(what, error.errno or 0, "env_file") from None
-    for raw in text.splitlines():
+    for raw in text.split("\n"):  # nothing else ends a line
         line = raw.strip()
-        if not line or line[0] in "#;" or "=" not in line:
+        if not line or line[0] in "#;" or "=" not in line or "\0" in line:
             continue
         name, value = (part.strip() for part in line.split("=", 1))
+        if not name:
+            continue
         if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
             value = value[1:-1]
         yield name, value

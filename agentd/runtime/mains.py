@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from agentd.runtime.machine import Machine
     from agentd.runtime.runtime import Runtime
 
+_SAID = 8
+"""Claims of one generation that are told: a service that makes up ever other ones is not to fill the log."""
+
 
 class Mains:
     """The hands of the runtime for main processes."""
@@ -26,8 +29,8 @@ class Mains:
         self._runtime = runtime
         self._machine = machine
         self._births = births
-        self._refused: dict[str, tuple[int, int]] = {}
-        """The last claim of each service that was not believed: it is said once."""
+        self._refused: dict[str, tuple[int, set[int]]] = {}
+        """Of each service the generation and the pids of its claims that were not believed: each is said once, and not for ever."""
 
     def claimed(self, key: Key, message: Message) -> None:
         """MAINPID=: believed of a process of the instance, about a process of the instance."""
@@ -47,10 +50,14 @@ class Mains:
             self._births.in_order(key, Claimed(key.service, key.generation, identity))
 
     def _refuse(self, key: Key, pid: int, why: str) -> None:
-        said = (key.generation, pid)
-        if self._refused.get(key.service) != said:
-            self._refused[key.service] = said
-            self._runtime.trouble(f"{key.service}: MAINPID={pid} is not followed: {why}")
+        generation, said = self._refused.get(key.service, (0, set()))
+        if generation != key.generation:
+            said = set()
+            self._refused[key.service] = key.generation, said
+        if pid not in said and len(said) < _SAID:
+            said.add(pid)
+            end = "; of others that it names nothing more is said" if len(said) == _SAID else ""
+            self._runtime.trouble(f"{key.service}: MAINPID={pid} is not followed: {why}{end}")
 
     async def seek(self, effect: SeekMain) -> None:
         """The pid file first: it is about this moment."""

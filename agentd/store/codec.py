@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import MISSING, fields, is_dataclass
 from enum import StrEnum
 from json.encoder import encode_basestring_ascii
@@ -160,7 +161,8 @@ def _scalar(cls: type) -> _Decode:
         if type(value) is cls:
             return value
         if cls is float and type(value) is int:
-            return float(value)
+            with suppress(OverflowError):  # refused below
+                return float(value)
         raise CodecError(f"{value!r:.80} is no {cls.__name__}")
 
     return read

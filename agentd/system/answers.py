@@ -6,8 +6,13 @@ Decides where in an answer the value stands, and words why it is not there. What
 from __future__ import annotations
 
 import json
+import re
 
 from agentd.core.question import Question, Said, kept
+from agentd.system.document import search
+
+_LABELS = re.compile(r'\{(?:[^"}]|"(?:[^"\\]|\\.)*")*\}')
+"""A value may hold braces; and after the value of the series an exemplar may follow with labels of its own."""
 
 
 def understood(question: Question, text: str) -> Said:
@@ -49,13 +54,7 @@ def _document(text: str) -> object:
 
 def _at(document: object, path: str) -> object:
     """What a JMESPath expression finds; null is nothing."""
-    import jmespath  # noqa: PLC0415 - few services are asked in JSON
-    from jmespath.exceptions import JMESPathError  # noqa: PLC0415
-
-    try:
-        found: object = jmespath.search(path, document)
-    except (JMESPathError, RecursionError, TypeError):
-        found = None
+    found = search(path, document)
     if found is None:
         raise ValueError(f"there is no {path} in the answer")
     return found
@@ -73,7 +72,8 @@ def _metric(text: str, name: str) -> str:
             continue
         rest = line[len(name) :]
         if rest[:1] == "{" and not name.endswith("}"):
-            rest = rest[rest.rfind("}") + 1 :]
+            labels = _LABELS.match(rest)
+            rest = rest[labels.end() :] if labels else ""
         if rest[:1].isspace() and rest.split():
             found.add(rest.split()[0])
     if len(found) > 1:

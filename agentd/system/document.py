@@ -24,6 +24,13 @@ def parse(name: str, data: bytes) -> object:
     if len(data) > MAX_BYTES:
         raise ValueError(f"larger than {MAX_BYTES} bytes")
     text = data.decode()
+    try:
+        return _parsed(name, text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _parsed(name: str, text: str) -> object:
     if name.endswith(".toml"):
         import tomllib  # noqa: PLC0415
 
@@ -41,8 +48,21 @@ def _yaml(text: str) -> object:
 
     try:
         return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, LookupError, AttributeError, TypeError, ArithmeticError) as error:
+        # The latter ones of a tag with a value that is none of its kind: "!!bool x", "!!int ''", "!!timestamp x".
         raise ValueError(f"not YAML: {type(error).__name__}") from None
+
+
+def search(path: str, document: object) -> object:
+    """What a JMESPath expression finds; None: nothing, or a value its functions cannot be asked of (the floor of infinity)."""
+    import jmespath  # noqa: PLC0415 - few services are asked for a place in a document
+    from jmespath.exceptions import JMESPathError  # noqa: PLC0415
+
+    try:
+        found: object = jmespath.search(path, document)
+    except (JMESPathError, RecursionError, ValueError, TypeError, ArithmeticError):
+        return None
+    return found
 
 
 def plain(value: object, longest: int) -> str | None:
@@ -55,18 +75,15 @@ def plain(value: object, longest: int) -> str | None:
 
 def attributes(data: bytes, keys: Sequence[AttributeKey]) -> tuple[tuple[str, str], ...]:
     """The attributes that can be read from one file; what is not there, or is no short line, is left out."""
-    import jmespath  # noqa: PLC0415
-    from jmespath.exceptions import JMESPathError  # noqa: PLC0415
-
     try:
         document = parse(keys[0].file, data)
-    except (ValueError, RecursionError):
+    except ValueError:
         return ()
     found = []
     for key in keys:
         try:
-            value = plain(jmespath.search(key.path, document), _MAX_VALUE)
-        except (JMESPathError, RecursionError, ValueError, TypeError):
+            value = plain(search(key.path, document), _MAX_VALUE)
+        except ValueError:  # a number of more digits than Python writes
             continue
         if value is not None:
             found.append((key.name, value))

@@ -103,7 +103,7 @@ def _git_directory(path: str) -> str | None:
             line = file.read(4096).decode("utf-8", "surrogateescape").strip()
     except OSError:
         return None
-    if not line.startswith("gitdir: "):
+    if not line.startswith("gitdir: ") or "\0" in line:
         return None
     return os.path.normpath(os.path.join(os.path.dirname(path), line[8:]))  # noqa: PTH118, PTH120
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote
 
 import h11
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 HEAD_LIMIT = 16 * 1024
 CHUNK = 4096
@@ -28,6 +31,7 @@ _WORDS = {
     errno.EHOSTUNREACH: "host unreachable",
     errno.ENETUNREACH: "network unreachable",
 }
+_PORT_DIGITS = 5
 _PORTS = {"http": 80, "https": 443, "http+unix": 0}
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -103,9 +107,19 @@ def place(url: str) -> Place:
 
 async def reach(where: Place) -> Streams:
     """Connect; TLS is not begun. Raises OSError."""
-    if where.socket:
-        return await asyncio.open_unix_connection(where.socket)
-    return await connect(where.host, where.port)
+    with addressed():
+        if where.socket:
+            return await asyncio.open_unix_connection(where.socket)
+        return await connect(where.host, where.port)
+
+
+@contextmanager
+def addressed() -> Iterator[None]:
+    """What can be no address (a port that is too large, a NUL, a name with empty parts) is an OSError, as one where nobody answers."""
+    try:
+        yield
+    except (ValueError, OverflowError) as error:
+        raise OSError(errno.EINVAL, f"no address: {error}") from None
 
 
 async def get(
@@ -169,11 +183,13 @@ async def hang_up(writer: asyncio.StreamWriter) -> None:
 
 
 def split(authority: str, otherwise: int = 80) -> tuple[str, int]:
-    """``host:port``, ``[::1]:port``, ``host``."""
+    """``host:port``, ``[::1]:port``, ``host``. Raises ValueError with a clause."""
     host, colon, port = authority.rpartition(":")
     if not colon or "]" in port:
         host, port = authority, ""
-    return host.strip("[]"), int(port) if port.isdigit() else otherwise
+    if port and not (port.isascii() and port.isdigit() and len(port) <= _PORT_DIGITS):
+        raise ValueError(f"{port} is no port")
+    return host.strip("[]"), int(port) if port else otherwise
 
 
 def words(error: OSError) -> str:

@@ -170,7 +170,7 @@ class Lists:
         return there
 
     def _load(self, name: str, of: Included) -> Listed:
-        with suppress(OSError, ValueError, KeyError, TypeError):
+        with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
             with open(f"{self._place}/{name}.json", "rb") as file:  # noqa: PTH123
                 kept = json.loads(file.read())
             if kept["asked"] == [list(of.argv), of.pattern, of.written]:

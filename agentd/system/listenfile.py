@@ -60,7 +60,10 @@ class ListenFile:
                 for name, (address, members, current, *rest) in known["sockets"].items()
                 for places, doubts in ((*rest, (), ())[:2],)
             }
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (
+            *(OSError, ValueError, KeyError, TypeError, AttributeError),
+            *(OverflowError, RecursionError),
+        ):
             return {}
 
     def remove(self, service: str) -> None:

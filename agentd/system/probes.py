@@ -20,7 +20,7 @@ from agentd.core.spec import ExecProbe, HttpProbe, Probe, ProcessSpec, TcpProbe,
 from agentd.ports import CommandOrder, CommandResult, Commands, Own, Probes, ProcessTable
 from agentd.system import holders, sockdiag
 from agentd.system.answers import listed, understood
-from agentd.system.http import Streams, addresses, get, hang_up, split, words
+from agentd.system.http import Streams, addressed, addresses, get, hang_up, split, words
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -132,7 +132,8 @@ async def _bounded(question: Coroutine[None, None, str | None], seconds: float) 
 
 
 async def _tcp(host: str, port: int, own: Own | None) -> str | None:
-    streams = await _connect(host, port, own)
+    with addressed():
+        streams = await _connect(host, port, own)
     try:
         return None if own is None else await _stranger(streams, own)
     finally:
@@ -162,18 +163,19 @@ async def _request(url: str, own: Own | None, *, body: int) -> tuple[int, bytes]
     """Status and body; a text when there is no answer, or one that would not count. Raises OSError."""
     scheme, _, rest = url.partition("://")
     authority, slash, path = rest.partition("/")
-    if scheme == "http+unix":
-        streams = await asyncio.open_unix_connection(unquote(authority))
-        host = "localhost"
-    elif scheme == "http":
-        name, port = split(authority)
-        streams = await _connect(name, port, own)
-        host = authority
-    else:
-        return f"cannot ask {scheme}:// URLs; known: http, http+unix"
+    with addressed():
+        if scheme == "http+unix":
+            streams = await asyncio.open_unix_connection(unquote(authority))
+            host = "localhost"
+        elif scheme == "http":
+            name, port = split(authority)
+            streams = await _connect(name, port, own)
+            host = authority
+        else:
+            return f"cannot ask {scheme}:// URLs; known: http, http+unix"
     try:
         found = await _get(streams, host, slash + path or "/", own, body)
-    except h11.LocalProtocolError as error:
+    except (h11.LocalProtocolError, UnicodeError) as error:
         return f"cannot ask for {url}: {error}"
     except h11.RemoteProtocolError:
         return "the answer is not HTTP"

@@ -213,14 +213,12 @@ class Snapshots:
             )
             version = str(document["version"])
             unlisted = bytes.fromhex(document.get("unlisted", ""))
+            if canonical((k.entry for k in kept), unlisted) != digest:
+                return None
         except (
-            OSError,
-            ValueError,
-            KeyError,
-            TypeError,
+            *(OSError, ValueError, KeyError, TypeError),
+            *(OverflowError, RecursionError),
         ):  # absent, torn by a power cut, or a stranger's
-            return None
-        if canonical((k.entry for k in kept), unlisted) != digest:
             return None
         return version, kept
 

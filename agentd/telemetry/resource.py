@@ -53,8 +53,11 @@ class Resource:
 
 def from_text(text: str) -> Resource:
     """What ``to_text`` gave. Raises ValueError."""
-    found = json.loads(text)
-    return Resource(tuple(found["attributes"].items()), found["host_id"])
+    try:
+        found = json.loads(text)
+        return Resource(tuple(found["attributes"].items()), found["host_id"])
+    except (TypeError, KeyError, AttributeError, RecursionError) as why:
+        raise ValueError(f"it is no resource: {why!r}") from why
 
 
 def instance_id(host_id: str, service: str, generation: int) -> str:

@@ -148,7 +148,7 @@ def from_text(text: str) -> Tally | None:
             {name: Last(success, ns) for name, success, ns in found["last"]},
             {id_: (wall, mono, boot) for id_, wall, mono, boot in found["asked"]},
         )
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None
 
 

@@ -217,6 +217,13 @@ def test_watch_may_be_a_word(tmp_path: Path, word: str, watch: s.WatchSpec | Non
             'ready = { interval = "1s" }',
             "ready: expected exactly one of http, tcp, exec, after; got none",
         ),
+        *(
+            (
+                f'ready.http = "http://{place}/"',
+                f'ready.http: "http://{place}/" is not an address that can be asked; write "http://HOST:PORT/PATH" or "http+unix://%2Fpath%2Fof.sock/PATH"',
+            )
+            for place in ("h:65536", "h:\u00b2", "[::1]:99999")
+        ),
         (
             'ready.http = "https://h/"',
             'ready.http: "https://h/" is not an address that can be asked; write "http://HOST:PORT/PATH" or "http+unix://%2Fpath%2Fof.sock/PATH"',

@@ -26,6 +26,7 @@ prometheus_config_last_reload_success_timestamp_seconds 1.7e+09 123
 series{job="a b",le="1"} 3
 series{job="c",le="1"} 4
 series_total 9
+counted{le="1"} 17 # {trace_id="a}"} 0.67
 one{x="}"} 5
 """
 
@@ -57,6 +58,7 @@ def test_a_text_or_a_key_of_json(path: str, text: str, said: Said) -> None:
         ("prometheus_config_last_reload_success_timestamp_seconds", Said("1.7e+09")),
         ('series{job="c",le="1"}', Said("4")),
         ("one", Said("5")),
+        ("counted", Said("17")),
         ("series", Said(why="series has several values; name its labels")),
         ("prometheus_config", Said(why="there is no prometheus_config in the answer")),
     ],

@@ -119,3 +119,17 @@ def test_a_machine_without_an_id_is_known_by_its_name(tmp_path: Path) -> None:
     good.write_text("abc\n")
     assert read_host_id((tmp_path / "none", empty, good)) == "abc"
     assert read_host_id((empty,)) == dict(agent_resource("1", "", {}).attributes)["host.name"]
+
+
+MARKS = st.lists(
+    st.sampled_from([*"-=,;@ 019af\t", T, S, "00", "cc", "ff", "vendor=1"]), max_size=16
+)
+
+
+@given(st.one_of(st.text(max_size=80), MARKS.map("".join)))
+def test_any_header_is_a_parent_that_can_be_handed_on_or_none(header: str) -> None:
+    found = parse_traceparent(header)
+    assert found is None or parse_traceparent(f"00-{found.trace_id}-{found.span_id}-01") == found
+    state = parse_tracestate(header)
+    assert parse_tracestate(state) == state
+    assert state.isprintable()

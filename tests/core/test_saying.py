@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agentd.core.events import Notified
-from agentd.core.saying import heard
+from agentd.core.saying import heard, main_pid
 
 TIME = {"RELOADING": "1", "MONOTONIC_USEC": "2500000"}
 
@@ -74,3 +76,16 @@ def test_what_a_service_complains_of(fields: dict[str, str], why: str) -> None:
 )
 def test_a_status_that_tells_of_something_else_is_no_complaint(status: str) -> None:
     assert said({"READY": "1", "STATUS": status}).refused == ""
+
+
+NAMES = ["READY", "RELOADING", "MONOTONIC_USEC", "EXTEND_TIMEOUT_USEC", "ERRNO", "STATUS", "MAINPID",
+         "X_AGENTD_RELOAD_RESULT", "X_AGENTD_CONFIG_HASH"]  # fmt: skip
+
+
+@given(
+    st.dictionaries(st.sampled_from(NAMES), st.one_of(st.text(max_size=20), st.integers().map(str)))
+)
+def test_any_fields_bear_on_something_or_on_nothing(fields: dict[str, str]) -> None:
+    found = heard("web", 3, fields)
+    assert found is None or (found.extend >= 0 and (found.reloading or 0) >= 0)
+    assert 0 < (main_pid(fields) or 1) < 10**10

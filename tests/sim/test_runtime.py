@@ -579,6 +579,20 @@ async def test_who_is_none_of_its_processes_is_not_followed_and_that_is_said_onc
         assert world.facts(MainMoved) == []
 
 
+@virtual
+async def test_who_names_ever_other_processes_does_not_fill_the_log() -> None:
+    world = World({"web": [Script()]})
+    async with living(world, web()) as life:
+        await asyncio.sleep(1)
+        for n in range(1000):
+            world.says("web", ("MAINPID", str(1 + n % 90)))
+        await asyncio.sleep(1)
+        assert len(life.troubles) == 8
+        assert life.troubles[-1] == (
+            "web: MAINPID=8 is not followed: there is no process 8; of others that it names nothing more is said"
+        )
+
+
 @pytest.mark.parametrize("late", [False, True])
 @virtual
 async def test_a_main_process_that_the_pid_file_names_is_followed(*, late: bool) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import get_args
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agentd.core import facts as f
 from agentd.core.memory import Memory
-from agentd.store.codec import CodecError, decode_fact, decode_memory, encode
+from agentd.store.codec import KINDS, CodecError, decode_fact, decode_memory, encode
 from agentd.wire import Trigger
 
 from .values import CAUSE, FACTS, MEMORY
@@ -145,3 +146,53 @@ def test_any_text_is_a_fact_or_a_codec_error(text: str) -> None:
 def test_any_output_of_a_checker_survives(path: str, lines: list[str]) -> None:
     fact = f.CheckEnded("web", "1", path, None, timed_out=False, output=tuple(lines))
     assert decode_fact("CheckEnded", encode(fact)) == fact
+
+
+ROWS = [(type(fact).__name__, json.loads(encode(fact))) for fact in FACTS]
+SCALAR = st.one_of(
+    *(st.none(), st.booleans(), st.integers(-(10**400), 10**400), st.floats(), st.text(max_size=4))
+)
+
+
+@given(st.sampled_from(ROWS), st.data())
+def test_any_row_that_was_damaged_is_a_fact_or_a_codec_error(
+    row: tuple[str, object], data: st.DataObject
+) -> None:
+    kind, plain = row
+    try:
+        fact = decode_fact(kind, json.dumps(damaged(plain, data)))
+    except CodecError:
+        return
+    assert type(fact) is KINDS[kind]
+
+
+@given(st.data())
+def test_any_memory_that_was_damaged_is_one_or_a_codec_error(data: st.DataObject) -> None:
+    try:
+        memory = decode_memory(json.dumps(damaged(json.loads(encode(MEMORY)), data)))
+    except CodecError:
+        return
+    assert isinstance(memory, Memory)
+
+
+@given(st.sampled_from(sorted(KINDS)), st.text(max_size=20))
+@example("StepEnded", "[" * 100_000)
+def test_any_text_is_a_fact_of_any_kind_or_a_codec_error(kind: str, text: str) -> None:
+    with suppress(CodecError):
+        decode_fact(kind, text)
+
+
+def test_a_number_too_large_for_its_field_is_a_codec_error() -> None:
+    with pytest.raises(CodecError):
+        decode_fact("StepEnded", json.dumps({**dict(ROWS)["StepEnded"], "at": 10**400}))  # type: ignore[dict-item]
+
+
+def damaged(plain: object, data: st.DataObject) -> object:
+    """One value somewhere in it is another."""
+    if isinstance(plain, dict) and plain and data.draw(st.integers(0, 9)):
+        key = data.draw(st.sampled_from(sorted(plain)))
+        return {**plain, key: damaged(plain[key], data)}
+    if isinstance(plain, list) and plain and data.draw(st.integers(0, 9)):
+        at = data.draw(st.integers(0, len(plain) - 1))
+        return [*plain[:at], damaged(plain[at], data), *plain[at + 1 :]]
+    return data.draw(st.one_of(SCALAR, st.lists(SCALAR, max_size=2)))
