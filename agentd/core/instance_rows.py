@@ -170,7 +170,9 @@ def enter_stopping(i: Instance, spec: Spec) -> Result:
 def ended_stopping(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
     """The main process is gone; what is left of its group is ended too."""
     assert isinstance(event, Exited)
-    i = replace(i, exit=event.exit, output=event.output)
+    # The KILL is the agent's own then, whoever else of it the kernel had ended.
+    end = replace(event.exit, killed=0) if i.phase is Phase.KILLING else event.exit
+    i = replace(i, exit=end, output=event.output)
     if event.empty:
         return gone(i, event, spec, now)
     signal = "KILL" if i.phase is Phase.KILLING else spec.stop_signal

@@ -163,6 +163,8 @@ def _error_type(i: Instance) -> str:
         return "start_timeout"
     if i.exit is None:
         return "spawn_failed"
+    if i.exit.oom:
+        return "oom_kill"
     if i.exit.signal is not None:
         return f"signal_{i.exit.signal}"
     return "exit_unknown" if i.exit.code is None else f"exit_{i.exit.code}"

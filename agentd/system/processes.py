@@ -223,7 +223,7 @@ class OsProcesses:
         """See ``Processes.close``. Nobody is told of anything afterwards."""
         for instance in self._instances.values():
             if instance is not None:
-                instance.group.forget()
+                instance.group.close()
         self._instances.clear()
         await self.launcher.close()
 
@@ -304,6 +304,7 @@ class OsProcesses:
         if place != (pid, instance.identity.started):
             return  # another one is the main process by now
         instance.alive = False
+        exit = replace(exit, killed=instance.group.killed())  # noqa: A001 - the port's word
         empty = instance.group.empty()
         if empty:
             del self._instances[key]
