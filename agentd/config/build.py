@@ -35,6 +35,7 @@ def spec(name: str, table: ServiceTable, recipe: Recipe | None, digest: str) -> 
             env=table.env,
             env_file=table.env_file,
             limits=table.limits,
+            watchdog=table.watchdog,
         ),
         inputs=table.inputs,
         included=table.included,

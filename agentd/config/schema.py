@@ -103,6 +103,7 @@ class ServiceTable(NamedTuple):
     env: tuple[tuple[str, str], ...]
     env_file: tuple[str, ...]
     limits: tuple[tuple[str, int], ...]
+    watchdog: float | None
     ready: Ready | None
     start_timeout: float
     pid_file: str | None
@@ -378,6 +379,14 @@ SERVICE: Kind[ServiceTable] = table(
         host.LIMITS,
         'Resource limits by their setrlimit(2) name: { nofile = 65536, core = "unlimited" }.',
         {},
+    ),
+    Key(
+        "watchdog",
+        k.POSITIVE,
+        "The service must say that it lives at least this often (WATCHDOG=1, sd_notify(3)), from the moment it is ready; it "
+        "finds this in WATCHDOG_USEC. When it was silent for so long it is ended (SIGABRT, after stop_timeout SIGKILL) and started "
+        "again like one that failed. While it drains or stops nobody listens.",
+        when_unset="nobody listens",
     ),
     Key(
         "ready",

@@ -122,6 +122,7 @@ class Place:
     phase: str = "down"
     finished: bool = False
     process: Identity | None = None
+    watchdog: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,3 +154,5 @@ class Memory:
     """Of the instances behind the first, which is told by the fields above."""
     soak: Soak | None = None
     declined: Declined | None = None
+    watchdog: float | None = None
+    """Seconds in which this process must be heard while it is ready, as it was told at its start or has said since."""

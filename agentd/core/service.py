@@ -29,6 +29,7 @@ from agentd.core.events import (
     Exited,
     InstanceReady,
     Notified,
+    Pinged,
     ProcessEvent,
     Reset,
     Stop,
@@ -67,7 +68,7 @@ from agentd.wire import Trigger
 __all__ = ["Service", "Turn", "conclude", "go_on", "needs_sockets", "step"]
 AT_REST = frozenset({Phase.DOWN, Phase.BACKOFF, Phase.FAILED})
 """Where a start that was asked for can begin at once."""
-_OF_PROCESSES = frozenset({Exited, Emptied, Notified, Claimed})
+_OF_PROCESSES = frozenset({Exited, Emptied, Notified, Pinged, Claimed})
 
 
 def step(  # noqa: C901 - a case for each kind of event

@@ -161,6 +161,8 @@ def _move_beside(t: Turn, before: Instance, event: InstanceEvent) -> None:
 def _error_type(i: Instance) -> str:
     if i.ending is Ending.TOO_SLOW:
         return "start_timeout"
+    if i.ending is Ending.SILENT:
+        return "watchdog_timeout"
     if i.exit is None:
         return "spawn_failed"
     if i.exit.oom:

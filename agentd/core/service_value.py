@@ -51,6 +51,7 @@ Remembered = tuple[
     tuple[Place, ...],
     Soak | None,
     Declined | None,
+    float | None,
 ]
 
 _PROGRESS = {
@@ -199,6 +200,7 @@ class Service:
             self._places() if self.others else (),
             self.soak.told if self.soak else None,
             self.declined,
+            i.watchdog,
         )
 
     def _places(self) -> tuple[Place, ...]:
@@ -209,6 +211,7 @@ class Service:
                 i.phase.value,
                 i.phase is Phase.DOWN and i.ending is Ending.BY_ITSELF,
                 i.process,
+                i.watchdog,
             )
             for i in self.slots[1:]
         )

@@ -144,6 +144,8 @@ class ProcessSpec:
     env_file: tuple[str, ...] = ()
     limits: tuple[tuple[str, int], ...] = ()
     """Resource limits by setrlimit(2) name in lower case without RLIMIT_ ("nofile"); soft and hard are set to the value."""
+    watchdog: float | None = None
+    """Seconds in which the service, once ready, says each time that it lives; None: nobody waits for that."""
 
 
 @dataclass(frozen=True, slots=True)

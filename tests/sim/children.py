@@ -67,6 +67,10 @@ class Script:
     early: bool = False
     """Says READY before the agent is told that exec succeeded."""
     moves: tuple[Moves, ...] = ()
+    silent: float | None = None
+    """How long it says that it lives, where somebody listens."""
+    triggers: bool = False
+    """Then it says so itself, instead of nothing more."""
 
 
 @dataclass(slots=True)
@@ -102,6 +106,11 @@ class Child:
     """Reload signals so far; a later one begins the reading again."""
     slot: int = 0
     """Which of several instances it is."""
+    born: float = 0.0
+
+    def silent(self, now: float) -> bool:
+        """Whether it says no more that it lives."""
+        return self.script.silent is not None and now - self.born >= self.script.silent
 
     @property
     def serves(self) -> bool:

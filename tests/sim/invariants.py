@@ -122,6 +122,7 @@ def check(w: World, before: Host | None, done: Step) -> None:
         if before is not None and s is before.services.get(name):
             continue
         _process(w, s)
+        _heard(w, s, None if before is None else before.services.get(name))
         _timers(w, s)
         _live(w, s)
         if s.running and s.running.act is Act.RECIPE:
@@ -177,6 +178,19 @@ def _generations(w: World, host: Host, s: Service) -> None:
         if i.phase is Phase.READY and not (switched and i is s.instance) and not host.ending:
             got = w.serving[name][i.slot]
             assert got == i.generation, f"{got} gets the connections of {i.slot}"
+
+
+def _heard(w: World, s: Service, before: Service | None) -> None:
+    """Nobody is ended for a silence that was none, and nobody is silent for long unnoticed."""
+    former = {i.generation: i for i in before.alive} if before else {}
+    for i in s.alive:
+        was = former.get(i.generation)
+        if i.ending is Ending.SILENT and was is not None and was.phase is Phase.READY:
+            assert i.phase is Phase.STOPPING
+            assert w.child(s.spec.name, i.generation).silent(w.now), f"{i} was not silent"
+        if i.phase is Phase.READY and i.silent is not None and not i.lost:
+            assert i.timer is not None, f"{i} is not watched"
+            assert w.now <= i.silent + 1e-6, f"{i} has been silent since {i.heard}"
 
 
 def _timers(w: World, s: Service) -> None:
@@ -284,7 +298,8 @@ def rest(w: World) -> None:
         assert blocked or s.declined is None, f"{name}: {s.declined}"
         assert blocked or s.soak is None, f"{name}: {s.soak}"
         armed = [machine for whose, machine in w.armed if whose == name and machine != "hold"]
-        assert not set(armed) - {"confirm"}, f"{name}: {armed}"
+        listens = {i.machine for i in s.slots if i.silent is not None}
+        assert not set(armed) - {"confirm"} - listens, f"{name}: {armed}"
     assert not w.watched, f"{w.watched} is watched for nobody"
     still = [t for t in w.outstanding if t.machine != "hold"]
     assert not still, f"unanswered {still}"

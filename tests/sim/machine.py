@@ -80,7 +80,7 @@ def birth(w: World, e: fx.Spawn) -> None:
     identity = Identity(w.pid, w.ticks, w.boot_id, e.cookie)
     scripts = w.scripts.get(name) or [Script()]
     script = scripts.pop(0) if len(scripts) > 1 else scripts[0]
-    child = Child(name, e.generation, identity, script, taken=w.hash(name), slot=e.slot)
+    child = Child(name, e.generation, identity, script, taken=w.hash(name), slot=e.slot, born=w.now)
     w.children[name] = [c for c in w.children[name] if c.there or not c.told] + [child]
     w.born[name, e.generation] = identity
     w.slot[name, e.generation] = e.slot
@@ -96,6 +96,19 @@ def birth(w: World, e: fx.Spawn) -> None:
     elif script.exits is not None:
         w.after(script.exits, ends, w, child, Exit(code=script.code))
     moving.plan(w, child)
+    if e.spec.process.watchdog is not None:
+        pings(w, child, e.spec.process.watchdog / 2)
+
+
+def pings(w: World, child: Child, every: float) -> None:
+    """It says that it lives, twice in each interval, until it falls silent."""
+    if not child.serves:
+        return
+    silent = child.silent(w.now)
+    if not silent or child.script.triggers:
+        ping = ev.Pinged(child.service, child.generation, trigger=silent)
+        w.agent_after(0.0, w.feed, ping)
+    w.after(every, pings, w, child, every)
 
 
 def says_ready(w: World, child: Child) -> None:
