@@ -45,6 +45,7 @@ def spec(name: str, table: ServiceTable, recipe: Recipe | None, digest: str) -> 
         attributes=table.attributes,
         ready=ReadyAfter() if table.ready is None else table.ready,
         start_timeout=table.start_timeout,
+        alive=table.alive,
         pid_file=table.pid_file,
         stop_signal=table.stop_signal,
         stop_timeout=table.stop_timeout,

@@ -16,6 +16,7 @@ from agentd.config.keys import Key, Kind, table
 from agentd.config.problems import Fault, Wrong
 from agentd.core.question import Question
 from agentd.core.spec import (
+    Alive,
     AttributeKey,
     Backoff,
     Check,
@@ -106,6 +107,7 @@ class ServiceTable(NamedTuple):
     watchdog: float | None
     ready: Ready | None
     start_timeout: float
+    alive: Alive | None
     pid_file: str | None
     stop_signal: str
     stop_timeout: float
@@ -396,6 +398,14 @@ SERVICE: Kind[ServiceTable] = table(
         when_unset='the recipe\'s, else { after = "1s" }',
     ),
     Key("start_timeout", k.POSITIVE, "How long a start may take until ready.", "30s"),
+    Key(
+        "alive",
+        shapes.ALIVE,
+        "What shows that a service that is ready still serves: when it fails too often in a row the service is stopped and started "
+        "again like one that failed, and the reason is named. Exactly one of http, tcp and exec; an answer over http or tcp counts "
+        "only when a process of the service itself gave it. While a reload of it runs nobody asks.",
+        when_unset="nothing is asked",
+    ),
     Key(
         "pid_file",
         k.PATH,

@@ -23,7 +23,7 @@ class Token:
 
     service: str
     machine: str
-    """instance (of a generation that is started beside another: instance.N), reload, waiting, late, soak, hold or confirm."""
+    """instance (of a generation that is started beside another: instance.N), reload, waiting, late, soak, alive.N, hold or confirm."""
     serial: int
 
 
@@ -407,6 +407,13 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
+class Unwell:
+    """It does not serve any more, although it lives: end it as one that failed. ``why`` as a clause."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Drain:
     """Another generation has its place: finish what is in flight, then end."""
 
@@ -563,6 +570,7 @@ InstanceEvent = (
     | Counted
     | MainSought
     | Drain
+    | Unwell
     | Elapsed
     | ProcessEvent
 )

@@ -33,6 +33,7 @@ from agentd.core.events import (
     Reset,
     Spawned,
     Stop,
+    Unwell,
 )
 from agentd.core.instance_value import ALIVE, GOING, Ending, Instance, Phase, Result, Row
 from agentd.core.spec import Spec
@@ -111,6 +112,7 @@ TABLE: dict[tuple[Phase, type[InstanceEvent]], Row] = {
     (_P.READY, Emptied): main.emptied,
     (_P.READY, Elapsed): main.due,
     (_P.READY, Pinged): watchdog.pinged,
+    (_P.READY, Unwell): watchdog.unwell,
     (_P.READY, Stop): rows.stop_asked,
     (_P.READY, Reset): rows.forgive,
     (_P.READY, Drain): main.drain,

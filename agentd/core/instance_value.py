@@ -39,6 +39,7 @@ class Ending(StrEnum):
     BY_ITSELF = "by itself"
     TOO_SLOW = "too slow"
     SILENT = "silent"
+    UNWELL = "unwell"
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ service moves no timer, it is looked at when the timer is due.
 
 from __future__ import annotations
 
-from agentd.core.events import InstanceEvent, Pinged
+from agentd.core.events import InstanceEvent, Pinged, Unwell
 from agentd.core.instance_rows import enter_stopping, next_due
 from agentd.core.instance_value import Ending, Instance, Result
 from agentd.core.spec import Spec
@@ -52,6 +52,12 @@ def due(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
     if i.silent is not None and now >= i.silent:
         return _ends(i, f"no WATCHDOG=1 within {i.watchdog:g}s", spec)
     return next_due(i, spec, now)
+
+
+def unwell(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
+    """It does not serve any more, as others have found out: it may end as if told to stop, and counts as one that failed."""
+    assert isinstance(event, Unwell)
+    return enter_stopping(replace(i, ending=Ending.UNWELL, why=event.why), spec)
 
 
 def _ends(i: Instance, why: str, spec: Spec) -> Result:

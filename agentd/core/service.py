@@ -13,6 +13,7 @@ from agentd.core import (
     reload_confirm,
     reload_turns,
     reload_value,
+    service_alive,
     service_defined,
     service_external,
     service_late,
@@ -102,6 +103,7 @@ def step(  # noqa: C901 - a case for each kind of event
     if (back := service_soak.follow(t)) is not None:
         reload_asked(t, back)
     _settle(t)
+    service_alive.follow(t)
     if (listens or (kind is Defined and t.s.spec.sockets)) and not needs_sockets(t.s):
         t.effects.append(CloseSockets(t.s.spec.name))
 
@@ -137,6 +139,8 @@ def _completion(t: Turn, event: Completion) -> None:
             service_soak.step(t, event)
         case "confirm":
             confirm_elapsed(t, event)
+        case machine if machine.startswith(service_alive.MACHINE):
+            service_alive.step(t, event)
         case _:
             move_answered(t, event)
 

@@ -163,6 +163,8 @@ def _error_type(i: Instance) -> str:
         return "start_timeout"
     if i.ending is Ending.SILENT:
         return "watchdog_timeout"
+    if i.ending is Ending.UNWELL:
+        return "not_alive"
     if i.exit is None:
         return "spawn_failed"
     if i.exit.oom:

@@ -88,6 +88,19 @@ class Soaking:
 
 
 @dataclass(frozen=True)
+class Asking:
+    """One generation that is asked whether it still serves; the count is of this agent's own probes."""
+
+    generation: int
+    timer: int | None = None
+    awaiting: int | None = None
+    failures: int = 0
+    """In a row."""
+    complaint: str = ""
+    """What the last of them said."""
+
+
+@dataclass(frozen=True)
 class Service:
     """One service: declared, wanted, observed."""
 
@@ -119,6 +132,8 @@ class Service:
     pending_serial: int = 0
     soak: Soaking | None = None
     """What was applied and is looked after."""
+    asking: tuple[Asking, ...] = ()
+    """Who is asked whether it still serves."""
     late: Reload | None = None
     """One that timed out, whose evidence may still come."""
     workers: Mapping[int, tuple[Worker, ...]] = field(default_factory=dict)

@@ -114,6 +114,15 @@ class Verify:
     threshold: int = 3
 
 
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """Whether a service that is ready still serves: asked every ``interval`` seconds; ``threshold`` failures in a row are its end."""
+
+    probe: Probe
+    interval: float = 10.0
+    threshold: int = 3
+
+
 class OnFailure(StrEnum):
     """What becomes of bytes that were found bad."""
 
@@ -323,6 +332,8 @@ class Spec:
     """What the configuration says of itself, for the spans."""
     ready: Ready = field(default_factory=ReadyAfter)
     start_timeout: float = 30.0
+    alive: Alive | None = None
+    """None: nobody asks."""
     pid_file: str | None = None
     """Where the service writes which of its processes is the main one; None: nowhere."""
     stop_signal: str = "TERM"

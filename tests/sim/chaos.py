@@ -11,6 +11,7 @@ from agentd.core import spec as spec_
 from agentd.core.facts import Cause
 from agentd.core.question import Question
 from agentd.core.spec import (
+    Alive,
     Backoff,
     Check,
     HttpProbe,
@@ -146,12 +147,17 @@ def script(rng: random.Random, s: Spec) -> Script:
 
 
 def watched(seed: int, specs: list[Spec]) -> list[Spec]:
-    """Some of them must say that they live; by chances of their own, so that other seeds tell what they always told."""
+    """Some of them must say that they live, or are asked; by chances of their own: other seeds tell what they always told."""
     rng = random.Random(f"watchdog {seed}")
     often = 0.5 if seed % 20 == 7 else 8.0  # a word each moment is most of what happens then
     watchdogs = [rng.choice((None, None, None, often)) for _ in specs]
+    alive = Alive(TcpProbe("h", 1), 1.0 if seed % 20 == 8 else 8.0, rng.choice((1, 2)))
     return [
-        replace(s, process=replace(s.process, watchdog=watchdog))
+        replace(
+            s,
+            process=replace(s.process, watchdog=watchdog),
+            alive=rng.choice((None, None, None, alive)),
+        )
         for s, watchdog in zip(specs, watchdogs, strict=True)
     ]
 
@@ -160,7 +166,12 @@ def silent(seed: int, name: str, scripts: list[Script]) -> list[Script]:
     """Some of its lives hang, and a few of those notice."""
     rng = random.Random(f"silent {seed} {name}")
     return [
-        replace(s, silent=rng.choice((None, None, 9 * rng.random())), triggers=rng.random() < 0.2)
+        replace(
+            s,
+            silent=rng.choice((None, None, 9 * rng.random())),
+            hangs=rng.choice((None, None, 9 * rng.random())),
+            triggers=rng.random() < 0.2,
+        )
         for s in scripts
     ]
 

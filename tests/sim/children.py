@@ -69,6 +69,8 @@ class Script:
     moves: tuple[Moves, ...] = ()
     silent: float | None = None
     """How long it says that it lives, where somebody listens."""
+    hangs: float | None = None
+    """How long it serves; then it lives on, and answers nobody who asks."""
     triggers: bool = False
     """Then it says so itself, instead of nothing more."""
 
@@ -111,6 +113,10 @@ class Child:
     def silent(self, now: float) -> bool:
         """Whether it says no more that it lives."""
         return self.script.silent is not None and now - self.born >= self.script.silent
+
+    def hung(self, now: float) -> bool:
+        """Whether it answers no more."""
+        return self.script.hangs is not None and now - self.born >= self.script.hangs
 
     @property
     def serves(self) -> bool:

@@ -394,6 +394,8 @@ def probe(w: World, e: fx.Ask) -> None:
     why = None if child and child.ready else "connection refused"
     if child and e.token.machine in ("reload", "soak"):  # whether it is well with what it runs
         why = "answered 500" if child.taken in w.sick or w.fault(0.1) else None
+    if child and e.token.machine.startswith("alive."):
+        why = "no answer" if child.hung(w.now) else None
     if w.fault(0.02):
         w.fail(e.token, "probe_failed")
     else:
