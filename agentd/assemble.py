@@ -41,7 +41,7 @@ from agentd.runtime.listing import Listing
 from agentd.runtime.machine import Machine
 from agentd.runtime.runtime import Runtime
 from agentd.store.sqlite import SqliteStore
-from agentd.system import lock
+from agentd.system import bounds, lock
 from agentd.system.calls import OsCalls
 from agentd.system.commands import OsCommands
 from agentd.system.fdstore import FdStore
@@ -187,7 +187,8 @@ class _Agent:
         )
         self._journal.listen(self._tell)
         hub = _Hub()
-        self._processes = OsProcesses(loop, hub, find_delegated(options.runtime_dir))
+        group = find_delegated(options.runtime_dir)
+        self._processes = OsProcesses(loop, hub, group)
         listeners = {name: fd for name, fd in self._kept.items() if "/" in name}
         store = FdStore(os.environ, self._say, kept=listeners)
         _allow_many_descriptors()  # after these took note of what children, and the next agent, get
@@ -263,7 +264,10 @@ class _Agent:
             self._runtime,
             self._store.memories,
             self._api.allow,
+            doubts=partial(bounds.doubts, group),
         )
+        for doubt in bounds.doubts(group, self._definitions.services):
+            self._say(f"warning: {doubt}")
         self._applying.tell(self._watch, self._timer)
         self._journal.listen(self._applying.hear)
         self._api.define(self._applying)

@@ -379,7 +379,10 @@ SERVICE: Kind[ServiceTable] = table(
     Key(
         "limits",
         host.LIMITS,
-        'Resource limits by their setrlimit(2) name: { nofile = 65536, core = "unlimited" }.',
+        'Limits of each process by their setrlimit(2) name: { nofile = 65536, core = "unlimited" }. And of the service as a '
+        'whole, by its control group: memory_max, memory_high and memory_swap_max (sizes such as "512M"), pids_max, cpu_weight '
+        "(1 to 10000, others have 100). Where agentd cannot set those of the group (cgroup v1, no controller, not delegated) the "
+        "service runs without, and loading the definition warns and says why.",
         {},
     ),
     Key(

@@ -139,6 +139,16 @@ class OnFailure(StrEnum):
         return self is not OnFailure.KEEP
 
 
+GROUP_LIMITS = {
+    "memory_max": "memory",
+    "memory_high": "memory",
+    "memory_swap_max": "memory",
+    "pids_max": "pids",
+    "cpu_weight": "cpu",
+}
+"""The limits of a service as a whole, and the controller of cgroup v2 that each takes. Its files have dots for the underscores."""
+
+
 @dataclass(frozen=True, slots=True)
 class ProcessSpec:
     """What the spawner needs to know to start the service's main process."""
@@ -152,7 +162,10 @@ class ProcessSpec:
     env: tuple[tuple[str, str], ...] = ()
     env_file: tuple[str, ...] = ()
     limits: tuple[tuple[str, int], ...] = ()
-    """Resource limits by setrlimit(2) name in lower case without RLIMIT_ ("nofile"); soft and hard are set to the value."""
+    """Resource limits by setrlimit(2) name in lower case without RLIMIT_ ("nofile"); soft and hard are set to the value.
+
+    And those of its control group (``GROUP_LIMITS``). -1: unlimited.
+    """
     watchdog: float | None = None
     """Seconds in which the service, once ready, says each time that it lives; None: nobody waits for that."""
 

@@ -11,13 +11,13 @@ import os
 import signal as signals
 import time
 from dataclasses import replace
-from errno import EEXIST, ESRCH
+from errno import EEXIST, EPERM, ESRCH
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agentd.core.process import Exit, Identity
 from agentd.ports import AdapterError, Key, Permit, ProcessListener, SpawnError, SpawnOrder
-from agentd.system import groups, proctable
+from agentd.system import bounds, groups, proctable
 from agentd.system.launcher import Child, Launcher, Plan
 from agentd.system.signals import number
 
@@ -75,10 +75,14 @@ class OsProcesses:
         self._instances[key] = None  # taken, from here on
         leaf = groups.make_leaf(self._cgroup, key.service, key.generation)
         path, directory = (None, None) if leaf is None else leaf
+        bounded = self._bound(path, order)
         identity: Identity | None = None
 
         async def permitted(child: Child) -> None:
             nonlocal identity
+            if bounded and not child.in_leaf:
+                what = f"cannot start {key.service}: limits: it did not get into its control group"
+                raise SpawnError(what, EPERM, "limits")
             identity = self._identify(child.pid, order)
             await permit(identity)
 
@@ -94,6 +98,8 @@ class OsProcesses:
         )
         child: Child | None = None
         try:
+            if isinstance(bounded, SpawnError):
+                raise bounded
             child = await self.launcher.launch(plan, permitted)
         finally:
             if directory is not None:
@@ -226,6 +232,21 @@ class OsProcesses:
                 instance.group.close()
         self._instances.clear()
         await self.launcher.close()
+
+    def _bound(self, leaf: Path | None, order: SpawnOrder) -> bool | SpawnError:
+        """Whether its group has limits now, before anybody is in it; where they cannot be had at all that was told with its definition."""
+        limits = bounds.of(order.process.limits)
+        if not limits or bounds.why_not(self._cgroup, limits):
+            return False
+        failed = f"cannot start {order.key.service}: limits: "
+        if leaf is None:
+            return SpawnError(f"{failed}its control group cannot be made", EPERM, "limits")
+        try:
+            bounds.write(leaf, limits)
+        except OSError as error:
+            file = Path(error.filename).name
+            return SpawnError(f"{failed}{file}: {error.strerror}", error.errno or 0, "limits")
+        return True
 
     def _signal_each(self, instance: _Instance, sig: int) -> None:
         """Once to every member: a second TERM means "at once" to many servers.

@@ -7,12 +7,17 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from agentd.system import controllers, groups
+from agentd.core.spec import ProcessSpec, Spec
+from agentd.ports import SpawnError
+from agentd.system import bounds, controllers, groups
 from agentd.system.ooms import RECENT, Ooms
+from tests.contract.checks_processes import permit
+from tests.contract.test_processes import OsRig, run
 
 
 @pytest.fixture
@@ -103,6 +108,60 @@ def test_why_a_controller_cannot_be_enabled_is_said(tmp_path: Path) -> None:
     why = controllers.enable(base, ("cpu", "memory"))
     assert why == f"no controller 'memory' in {unit}, the agent's part of cgroup v2"
     assert (base / "cgroup.subtree_control").read_text() == "cpu"
+
+
+LIMITS = (("nofile", 9), ("memory_max", 1 << 20), ("memory_high", -1), ("pids_max", 3))
+
+
+def test_limits_of_the_group_are_written_to_its_files(tmp_path: Path) -> None:
+    bounds.write(tmp_path, LIMITS)
+    written = {file.name: file.read_text() for file in tmp_path.iterdir()}
+    assert written == {"memory.max": "1048576", "memory.high": "max", "pids.max": "3"}
+
+
+def test_a_definition_that_asks_for_what_this_host_has_not_is_doubted(tmp_path: Path) -> None:
+    unit = imitation(tmp_path / "unit", there="pids", on="pids")
+    base = imitation(unit / "base", there="pids", on="pids")
+    process = ProcessSpec(("x",), limits=LIMITS)
+    specs = [Spec("web", process), Spec("db", ProcessSpec(("x",), limits=(("pids_max", 3),)))]
+    told = list(bounds.doubts(base, specs))
+    names = "memory_max, memory_high, pids_max"
+    why = f"no controller 'memory' in {unit}, the agent's part of cgroup v2"
+    assert told == [f"service.web.limits: {names} cannot be set, it runs without: {why}"]
+    assert [line.partition(":")[0] for line in bounds.doubts(None, specs)] == [
+        "service.web.limits",
+        "service.db.limits",
+    ]
+    assert "no part of cgroup v2" in next(iter(bounds.doubts(None, specs)))
+    assert not list(bounds.doubts(None, [Spec("web", ProcessSpec(("x",)))]))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        ("unmake", "its control group cannot be made"),
+        ("refuse", "pids.max: "),
+        ("outside", "it did not get into its control group"),
+    ],
+)
+def test_a_service_whose_limits_could_be_set_and_are_not_does_not_start(
+    spoil: str, why: str, tmp_path: Path
+) -> None:
+    """In plain directories, which no process can enter."""
+    unit = imitation(tmp_path / "unit", there="pids", on="pids")
+    base = imitation(unit / "base", there="pids", on="pids")
+    if spoil == "unmake":
+        (base / "web.1").write_text("in the way")
+    elif spoil == "refuse":
+        (base / "web.1" / "pids.max").mkdir(parents=True)
+
+    async def test(rig: OsRig) -> None:
+        order = rig.order("lives")
+        limited = replace(order.process, limits=(("pids_max", 3),))
+        with pytest.raises(SpawnError, match=why):
+            await rig.processes.spawn(replace(order, process=limited), permit)
+
+    run(test, base)
 
 
 def test_a_group_with_a_process_in_it_has_no_controllers_below(group: Path) -> None:

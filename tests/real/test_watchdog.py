@@ -13,10 +13,13 @@ import pytest
 from host import Host, host, until
 
 LIVES = """\
-import os, select, signal, socket, sys
+import contextlib, os, select, signal, socket, sys
 
-s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-s.connect(os.environ["NOTIFY_SOCKET"])
+def say(word):
+    # As sd_notify does: to whoever is bound there now, and nobody is while no agent runs.
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+        s.sendto(word, os.environ["NOTIFY_SOCKET"])
+
 assert os.environ["WATCHDOG_PID"] == str(os.getpid())
 every = int(os.environ["WATCHDOG_USEC"]) / 3e6
 says = [b"WATCHDOG=1"]
@@ -30,14 +33,14 @@ def aborted(*_):
     sys.exit(0)
 
 signal.signal(signal.SIGUSR1, silent)
-signal.signal(signal.SIGUSR2, lambda *_: s.send(b"WATCHDOG=trigger"))
-signal.signal(signal.SIGHUP, lambda *_: s.send(b"WATCHDOG_USEC=3600000000"))
+signal.signal(signal.SIGUSR2, lambda *_: say(b"WATCHDOG=trigger"))
+signal.signal(signal.SIGHUP, lambda *_: say(b"WATCHDOG_USEC=3600000000"))
 signal.signal(signal.SIGABRT, aborted)
-s.send(b"READY=1")
+say(b"READY=1")
 while True:
     select.select([], [], [], every)
     for word in says:
-        s.send(word)
+        say(word)
 """
 APP = f"""\
 [service.app]
