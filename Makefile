@@ -5,6 +5,7 @@
 #   make servers each recipe on its real server, every kind of edit under load: the first eight; make servers-all: every one
 #   make bench   this project beside its peers; prints goals, figures and ratios; ONLY=graceful: that part
 #   make mutants how many planted bugs in the core the tests find
+#   make soak    an eventful life of twenty services under load; SECONDS=60 SEED=7: that long, and that one again
 #   make guards  whether every test of a scenario fails without what guards it; make test tries three scenarios, other ones each day
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -49,7 +50,7 @@ check: .venv/dev/done
 	@$(DEV)/mypy --no-error-summary
 	@$(DEV)/coverage run -m pytest tests/core
 	@$(DEV)/coverage report --format=total >/dev/null || { $(DEV)/coverage report --skip-covered; exit 1; }
-	@$(DEV)/pytest tests/sim tests/config tests/cli tests/telemetry tests/store tests/scenarios
+	@$(DEV)/pytest tests/sim tests/config tests/cli tests/telemetry tests/store tests/scenarios tests/soak
 
 # Of the guards the same three each time, so that a run tells of the change and not of the day; make guards tries all.
 test: tests/tools check tests/servers
@@ -106,6 +107,11 @@ tests/tools:
 
 bench: .venv/run/done .venv/dev/done
 	@$(DEV)/python bench/run.py --bin $(RUN) $(ONLY)
+
+# What is not installed (nginx) is left out, and without root the disk is not filled.
+SECONDS ?= 600
+soak: .venv/dev/done
+	@$(DEV)/python tests/soak/run.py --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 mutants: .venv/dev/done
 	@$(DEV)/python tools/mutate.py

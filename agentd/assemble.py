@@ -11,7 +11,6 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,25 +20,22 @@ from agentd.api.server import Api
 from agentd.applying import Applying
 from agentd.config.definitions import Definitions, OnTerminate
 from agentd.config.problems import ConfigErrors, describe
-from agentd.core.boot import Left, boot, removed
+from agentd.core.boot import Left, boot
 from agentd.core.effects import Note
 from agentd.core.events import ReloadAsked, ShutdownAsked
 from agentd.core.facts import AgentStarted, AgentStopped, Cause, Record
 from agentd.core.host import Step
 from agentd.core.ids import Mint
-from agentd.core.memory import Memory, Other, Place
-from agentd.core.process import Identity
-from agentd.core.spec import Spec
+from agentd.core.memory import Memory
 from agentd.exporting import Exporting
 from agentd.journal import Journal
 from agentd.options import Options
 from agentd.ports import AdapterError, Key, Message
 from agentd.retention import Retention
-from agentd.runtime.births import hears
-from agentd.runtime.environment import owner
 from agentd.runtime.listing import Listing
 from agentd.runtime.machine import Machine
 from agentd.runtime.runtime import Runtime
+from agentd.store.births import OsBirthFiles
 from agentd.store.sqlite import SqliteStore
 from agentd.system import bounds, lock
 from agentd.system.calls import OsCalls
@@ -58,6 +54,7 @@ from agentd.system.proctable import OsProcessTable
 from agentd.system.stages import StagedCopies
 from agentd.system.states import StateFiles
 from agentd.systemd import Systemd
+from agentd.takeover import Marks, TakenOver, signs_of, take_over
 from agentd.telemetry.loglines import LogLines, stderr_is_the_journal
 from agentd.telemetry.resource import instance_id, read_host_id
 from agentd.triggers.timer import Timer
@@ -120,6 +117,7 @@ class _Agent:
         self._options = options
         self._definitions = definitions
         self._kept = kept
+        self._taken_over: TakenOver
         self._terminated = asyncio.Event()
         self._hung_up = asyncio.Event()
         self._boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -187,8 +185,10 @@ class _Agent:
         )
         self._journal.listen(self._tell)
         hub = _Hub()
+        self._marks = Marks(state / "host.key", self._say)
+        self._births = OsBirthFiles(options.runtime_dir / "births")
         group = find_delegated(options.runtime_dir)
-        self._processes = OsProcesses(loop, hub, group)
+        self._processes = OsProcesses(loop, hub, group, mark=self._marks)
         listeners = {name: fd for name, fd in self._kept.items() if "/" in name}
         store = FdStore(os.environ, self._say, kept=listeners)
         _allow_many_descriptors()  # after these took note of what children, and the next agent, get
@@ -226,6 +226,7 @@ class _Agent:
             opens=self._opens,
             mains=self._processes,
             pid_files=OsPidFiles(),
+            births=self._births,
             stages=StagedCopies(options.runtime_dir / "staged", self._files.snapshots),
         )
         self._runtime = hub.runtime = Runtime(
@@ -262,7 +263,7 @@ class _Agent:
             options.config,
             self._definitions,
             self._runtime,
-            self._store.memories,
+            self._remembered,
             self._api.allow,
             doubts=partial(bounds.doubts, group),
         )
@@ -283,19 +284,42 @@ class _Agent:
 
     def _take_over(self, loop: asyncio.AbstractEventLoop) -> Step:
         """Adopt what earlier agents left; what to do first."""
-        services = self._definitions.services
-        memories = self._store.memories()
+        services, store = self._definitions.services, self._store
+        memories = store.memories()
+        signs = None
+        if store.forgetful and not self._births.shared:
+            signs = signs_of(self._options.runtime_dir, self._marks.key, self._boot)
         self._listeners.take_back(services)
-        found, beside = _adopt(self._machine, services, memories, self._say)
+        taken = take_over(
+            self._machine, services, memories, signs=signs, boot=self._boot, say=self._say
+        )
+        self._taken_over = taken
         self._listeners.settle()
-        known = {memory.service: memory for memory in memories}
-        left = Left(known, found, self._store.open_reloads(), self._boot, beside)
-        if self._store.notice:
-            self._say(self._store.notice)
+        left = Left(
+            taken.memories,
+            taken.found,
+            store.open_reloads(),
+            self._boot,
+            taken.beside,
+            taken.unknown,
+        )
+        notices = [*filter(None, (store.notice, self._births.notice)), *taken.notices]
+        for notice in notices:
+            self._say(notice)
+        if store.aside is not None:
+            notices.insert(0, store.aside.text)
+            self._journal.add((Note(loop.time(), store.aside),), ())
+        self._api.notice(notices)
         mint = Mint(os.urandom(16), time.time_ns() // 1_000_000, loop.time())
-        started = AgentStarted(__version__, os.getpid(), len(found) + len(beside))
+        adopted = len(taken.found) + len(taken.beside)
+        started = AgentStarted(__version__, os.getpid(), adopted)
         self._journal.add((Note(loop.time(), started),), ())
         return boot(services, left, mint, loop.time())
+
+    def _remembered(self) -> tuple[Memory, ...]:
+        """What is known of services that were here before."""
+        known = {memory.service: memory for memory in self._store.memories()}
+        return tuple((self._taken_over.memories | known).values())
 
     async def _say_goodbye(self, loop: asyncio.AbstractEventLoop) -> None:
         left = any(s.alive for s in self._runtime.host.services.values())
@@ -307,6 +331,7 @@ class _Agent:
         await self._processes.close()
         self._notify.close()
         self._output.stop()
+        self._births.close()
         self._files.close()
         self._listeners.close()
         self._calls.close()
@@ -373,47 +398,6 @@ async def _ask(of: FileWatch | Timer, trigger: Trigger, runtime: Runtime) -> Non
     """Every reason that a trigger sees is asked for once; the core decides what becomes of it."""
     async for request in of.requests():
         runtime.post(ReloadAsked(request.service, Cause(trigger), if_changed=True))
-
-
-def _adopt(
-    machine: Machine,
-    specs: tuple[Spec, ...],
-    memories: tuple[Memory, ...],
-    say: Callable[[str], None],
-) -> tuple[set[str], set[tuple[str, int]]]:
-    """Take over every process an earlier agent started that is still there.
-
-    The services whose serving generation is, and the other generations that are.
-    """
-    by_name = {spec.name: spec for spec in specs}
-    found, beside = set(), set()
-    for memory in memories:
-        spec = by_name.get(memory.service) or removed(memory.service)
-        key = Key(memory.service, memory.generation)
-        if memory.process is not None and _adopt_one(machine, spec, key, memory.process, say):
-            found.add(memory.service)
-        beside_it: tuple[Place | Other, ...] = (*memory.places, *memory.others)
-        for other in beside_it:
-            key = Key(memory.service, other.generation)
-            if other.process is not None and _adopt_one(machine, spec, key, other.process, say):
-                beside.add((memory.service, other.generation))
-    return found, beside
-
-
-def _adopt_one(
-    machine: Machine, spec: Spec, key: Key, process: Identity, say: Callable[[str], None]
-) -> bool:
-    if not machine.processes.adopt(key, process):
-        return False
-    try:
-        machine.output.adopt(key, spec, process.pid, process.output)
-        machine.held.adopt(key, spec, process.pid)
-        if hears(spec):
-            machine.notify.bind(key, *owner(spec.process, os.getuid(), os.getgid()))
-            machine.notify.allow(key, process.pid)
-    except AdapterError as error:  # it runs, and that matters more than hearing from it
-        say(f"{key.service}: taken over, but {error.what}")
-    return True
 
 
 def _at_most(seconds: float) -> float:

@@ -428,6 +428,16 @@ class PutBack:
     """The directory in which what they were is kept; empty: nowhere but in the snapshots."""
 
 
+class BirthFiles(Protocol):
+    """Who is there of each service, kept beside the journal: with both lost, a process shows itself or is not found."""
+
+    def write(self, there: Memory) -> None:
+        """Replace what is kept of this service. Raises AdapterError: then nothing is."""
+
+    def read(self) -> tuple[Memory, ...]:
+        """All that can be believed, by name; once, at start."""
+
+
 class States(Protocol):
     """A small file for each service that tells a running process of the reload it is about to do."""
 

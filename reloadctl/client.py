@@ -18,10 +18,19 @@ if TYPE_CHECKING:
 
 PATIENCE = 30
 """Seconds that an agent may be silent over a question it can answer at once."""
+_LATE = 2.0
+"""Seconds that its answer to "wait at most so long" may come late."""
 
 FIRST_ERROR = 400
 
 _SAFE = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~")
+
+
+def at_most(timeout: float | None, *, waits: bool = True) -> float:
+    """Seconds to wait for an answer; 0: for ever. The agent keeps the time of --timeout: ours only bounds one that is stuck."""
+    if not waits:
+        return PATIENCE
+    return timeout + _LATE if timeout else 0
 
 
 class Lost(Fail):
@@ -157,7 +166,7 @@ class _Exchange:
             return self.sock.recv(1 << 20)
         except BlockingIOError:
             raise Lost(
-                156, f"the agent at {self.path} is silent; is it stopped or overloaded?"
+                156, f"the agent at {self.path} is silent, it may be stopped or overloaded"
             ) from None
         except OSError as failure:
             raise self._lost(_reason(failure)) from None

@@ -5,7 +5,7 @@ agent go into one, unparsed. An agent that cannot be reached ends it at once.
 """
 # ruff: noqa: PLC0415 (what draws is not loaded by --json)
 
-from reloadctl.client import PATIENCE, post, quote
+from reloadctl.client import at_most, post, quote
 from reloadctl.declare import WORST_FIRST
 from reloadctl.failure import Fail, sentence
 from reloadctl.out import error, write, write_bytes
@@ -28,18 +28,15 @@ def act(
 ) -> int:
     """POST the verb for every service; ``bounded``: it has --no-wait and --timeout."""
     body: dict[str, object] = {}
-    patience = 0.0
+    limit = 0.0
     if bounded:
-        body = {"wait": not options["no_wait"], "timeout_s": options["timeout"]}
-        patience = (
-            PATIENCE
-            if options["no_wait"]
-            else (options["timeout"] or 0) and options["timeout"] + PATIENCE
-        )
+        wait, timeout = not options["no_wait"], options["timeout"]
+        body = {"wait": wait, "timeout_s": timeout}
+        limit = at_most(timeout, waits=wait)
     codes, bodies = [0], []
     for service in options["args"]:
         try:
-            reply = post(options, f"/v1/services/{quote(service)}/{verb}", body, (), patience)
+            reply = post(options, f"/v1/services/{quote(service)}/{verb}", body, (), limit)
         except Fail as fail:
             if not fail.body:
                 raise

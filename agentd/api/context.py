@@ -159,6 +159,8 @@ class Context:
         """Set before anything is answered."""
         self.upgrading: Upgrading
         """The same."""
+        self.notices: tuple[str, ...] = ()
+        """Sentences of this agent about what it found when it began."""
         self.telemetry = telemetry
         self.runtime = runtime
         self.reader = reader

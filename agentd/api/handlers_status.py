@@ -34,6 +34,7 @@ async def status(context: Context, request: Request) -> Response:
         "uptime_s": context.uptime_s,
         "socket": context.socket_path,
         "telemetry": context.telemetry.status() if context.telemetry is not None else None,
+        "notices": context.notices,
     }
     found = _now(context, chosen)
     text = f'{{"agent":{json.dumps(agent)},"services":[{",".join(_texts(context, found))}]}}\n'

@@ -200,6 +200,10 @@ DOCUMENTS: dict[str, Schema] = {
                     last_error=maybe(text("why nothing is delivered just now")),
                 )
             ),
+            notices=items(
+                {"type": "string"},
+                "what this agent met when it began: a journal that was set aside, processes left over",
+            ),
         ),
         services=items(ref("Service"), "in the order of the definitions"),
     ),

@@ -12,7 +12,7 @@ import os
 import select
 import socket
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -114,6 +114,10 @@ class Api:
     def define(self, applying: Applying) -> None:
         """Who reads the definitions again; before ``start``."""
         self._context.applying = applying
+
+    def notice(self, what: Sequence[str]) -> None:
+        """What nobody who asks for the status should miss; before ``start``."""
+        self._context.notices = tuple(what)
 
     def upgrade(self, upgrading: Upgrading) -> None:
         """Who replaces the agent's code; before ``start``."""

@@ -58,6 +58,7 @@ def spec(name: str, table: ServiceTable, recipe: Recipe | None, digest: str) -> 
         instances=table.instances,
         max_generations=table.max_generations,
         drain_timeout=table.drain_timeout,
+        takes_over=table.takes_over,
         sockets=table.sockets,
         watch=table.watch,
         logs=table.logs,
@@ -134,7 +135,7 @@ def idle(given: Mapping[str, object], spec: Spec) -> Iterator[tuple[str, str]]:
             if key in within:
                 yield f"reload.{key}", f'has no effect: handle = "{reload.handle}" sends no signal'
     if reload.handle != "replace":
-        for key in ("overlap", "max_generations", "drain_timeout"):
+        for key in ("overlap", "max_generations", "drain_timeout", "takes_over"):
             if key in given:
                 yield key, 'has no effect: only with handle = "replace" are there two generations'
     if within.get("warnings_as_errors") and reload.check is None:
@@ -143,6 +144,12 @@ def idle(given: Mapping[str, object], spec: Spec) -> Iterator[tuple[str, str]]:
         yield "reload.splay", "has no effect: there is neither a watch nor reload.every"
     if "every" in within and not (spec.inputs or spec.included):
         yield "reload.every", "has nothing to look at: inputs is empty"
+
+
+def _lacking(spec: Spec, recipe: Recipe | None) -> Iterator[tuple[str, str]]:
+    for option, why in (recipe.wants if recipe else {}).items():
+        if not any(option in word for word in spec.process.command):
+            yield "command", f"lacks {option}, so {why}"
 
 
 def doubts(
@@ -161,6 +168,7 @@ def doubts(
             "reload.confirm",
             f"reloads of {spec.name} can only end unverified; declare confirm, for example {ways}",
         )
+    yield from _lacking(spec, recipe)
     if recipe is not None and recipe.check is not None and spec.reload.check is None:
         what = f"cannot be made from the command: {spec.process.command[0]} is not {recipe.name}"
         yield "reload.check", f"{what}; without it a bad file reaches the service; declare check"

@@ -120,6 +120,7 @@ class ServiceTable(NamedTuple):
     instances: int
     max_generations: int
     drain_timeout: float
+    takes_over: bool
     sockets: tuple[SocketSpec, ...]
     watch: WatchSpec | None
     logs: LogSpec
@@ -132,10 +133,21 @@ def _service(**values: Any) -> ServiceTable:
     check = made.reload.check
     if made.pid_file is not None and made.instances > 1:
         raise Wrong((("pid_file",), "names one process, and there are several instances"))
+    if made.takes_over and (why := _no_takeover(made)):
+        raise Wrong((("takes_over",), f"is for one process with listeners of its own, and {why}"))
     if check is not None and check.staged and (made.secret or not made.snapshot):
         what = "cannot be staged: of secret inputs, and with snapshot = false, no copy is kept"
         raise Wrong((("reload", "check"), what))
     return made
+
+
+def _no_takeover(made: ServiceTable) -> str:
+    """Why none can take over from another by itself; empty: it can."""
+    if made.sockets:
+        return "agentd holds its sockets"
+    if made.instances > 1:
+        return "there are several instances"
+    return "" if made.overlap else "overlap = false ends the old one first"
 
 
 _NO_ACCESS = 'Each entry is "*", "user:NAME" or "group:NAME"; a level includes those before it.'
@@ -462,6 +474,14 @@ SERVICE: Kind[ServiceTable] = table(
         k.DURATION,
         "How long a former generation may go on with the connections it has before it is stopped.",
         "30s",
+    ),
+    Key(
+        "takes_over",
+        k.BOOLEAN,
+        "The next generation, once it is ready, has taken what listens from the former one by itself, and that one ends by itself, "
+        "as with a hot restart of Envoy: it is told to stop only after drain_timeout, and does not get its place back. "
+        "AGENTD_TAKEOVERS says how many have done so in a row; 0: nobody is there to take over from.",
+        default=False,
     ),
     Key(
         "sockets",

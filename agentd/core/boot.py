@@ -21,13 +21,16 @@ from agentd.core.instance import ALIVE, Instance, Phase
 from agentd.core.memory import Memory, Other, Place
 from agentd.core.order import dependents, start_order
 from agentd.core.process import Identity
+from agentd.core.reload_value import Act
 from agentd.core.service import Service, Turn, needs_sockets
 from agentd.core.service_clocks import rearm
-from agentd.core.service_generations import admit, switch_back
+from agentd.core.service_generations import admit, move_beside, switch_back
 from agentd.core.service_slots import retire
 from agentd.core.service_value import remembered
 from agentd.core.spec import ProcessSpec, Spec
 from agentd.core.value import replace
+
+UNKNOWN = "the journal does not tell of its processes, they were found without it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +45,16 @@ class Left:
     """This boot's id: moments of another boot mean nothing now."""
     found_beside: Collection[tuple[str, int]] = ()
     """The same of other generations of theirs: service and generation."""
+    unknown: Collection[str] = ()
+    """The services of which the journal does not tell, or not the newest: what their processes run nobody knows."""
 
 
 def boot(specs: Sequence[Spec], left: Left, mint: Mint, now: float) -> Step:
     """The host an agent starts with, and what it must do first."""
     specs = (*specs, *_removed(specs, left))
+    left, notes = _heirs(specs, left, now)
     by_name = {spec.name: spec for spec in specs}
     effects: list[Effect] = []
-    notes: list[Note] = []
     services: dict[str, Service] = {}
     for name in start_order(specs):
         t = Turn(remembered(by_name[name], left.memories.get(name)), now, mint, may_start=False)
@@ -58,6 +63,7 @@ def boot(specs: Sequence[Spec], left: Left, mint: Mint, now: float) -> Step:
         rearm(t)
         for records in left.open_reloads:
             resume(t, records, left.boot)
+        _end_unexpected(t)
         services[name], mint = t.s, t.mint
         effects += t.effects
         notes += t.notes
@@ -98,6 +104,8 @@ def _take_over(t: Turn, left: Left) -> None:
     found = [name in left.found, *(place.generation in beside for place in m.places)]
     if not any(found):
         t.s = replace(t.s, live=None)
+    if any(found) and name in left.unknown:
+        t.note(facts.LiveChanged(name, None, None, UNKNOWN))
     for place, there in zip((first, *m.places), found, strict=True):
         if place.slot < t.s.spec.instances:
             _take_over_place(t, m, place, left.boot, found=there)
@@ -146,6 +154,36 @@ def _take_over_surplus(t: Turn, place: Place, process: Identity) -> None:
     retire(t, i)
 
 
+def _heirs(specs: Sequence[Spec], left: Left, now: float) -> tuple[Left, list[Note]]:
+    """What these left, where a next generation that takes over by itself has done so while nobody looked: it has the place."""
+    memories, found, notes = dict(left.memories), set(left.found), []
+    for spec in specs:
+        name, m = spec.name, memories.get(spec.name)
+        if m is None or m.process is None or name in found:
+            continue
+        heir = next((o for o in m.others if _takes_over(name, o, left)), None)
+        if heir is None:
+            continue
+        notes.append(Note(now, facts.Adopted(name, m.generation, m.process.pid, found=False)))
+        memories[name] = replace(
+            m,
+            generation=heir.generation,
+            phase=heir.phase,
+            process=heir.process,
+            takeovers=heir.takeovers,
+            live=None,
+            others=tuple(other for other in m.others if other is not heir),
+        )
+        found.add(name)
+    return replace(left, memories=memories, found=found), notes
+
+
+def _takes_over(name: str, other: Other, left: Left) -> bool:
+    """It was started to take the other's place by itself, and is there: whoever ends it now may end the only one that serves."""
+    there = (name, other.generation) in left.found_beside
+    return bool(other.takeovers) and there and other.phase == Phase.STARTING
+
+
 def _take_over_others(t: Turn, left: Left) -> None:
     """A former generation drains on; so does one that had not taken the other's place yet.
 
@@ -165,6 +203,9 @@ def _take_over_others(t: Turn, left: Left) -> None:
         t.note(facts.Adopted(t.s.spec.name, other.generation, other.process.pid, found))
         if not found:
             continue
+        if replacing and t.s.wanted and _takes_over(name, other, left):
+            _expect_again(t, other)
+            continue
         id_ = other.reload_id or replacing
         drained = other.phase == Phase.DRAINING
         going = other.phase in (Phase.STOPPING, Phase.KILLING)
@@ -172,7 +213,8 @@ def _take_over_others(t: Turn, left: Left) -> None:
         phase = Phase.DRAINING if drains else Phase.STOPPING
         machine = f"instance.{other.generation}"
         adopt = Adopt(other.process, other.generation, phase, machine, id_, other.slot)
-        after, effects = instance.step(Instance(), adopt, t.s.spec, t.now)
+        blank = Instance(takeovers=other.takeovers)
+        after, effects = instance.step(blank, adopt, t.s.spec, t.now)
         t.s = replace(t.s, former=(*t.s.former, after))
         t.effects += effects
         if after.phase.value != other.phase:
@@ -180,9 +222,30 @@ def _take_over_others(t: Turn, left: Left) -> None:
             t.note(facts.PhaseEntered(name, other.generation, after.phase.value, other.phase, why))
 
 
+def _expect_again(t: Turn, other: Other) -> None:
+    """It may have taken over already or be about to, so its reload goes on with it."""
+    machine = f"instance.{other.generation}"
+    adopt = Adopt(other.process, other.generation, other.phase, machine, slot=other.slot)
+    blank = Instance(beside=True, takeovers=other.takeovers)
+    following, effects = instance.step(blank, adopt, t.s.spec, t.now)
+    t.s = replace(t.s, next=following)
+    t.effects += effects
+
+
+def _end_unexpected(t: Turn) -> None:
+    """Its reload goes another way by now: the definition has changed meanwhile."""
+    expected = t.s.running is not None and t.s.running.act is Act.REPLACE
+    if t.s.next is not None and not expected:
+        move_beside(t, t.s.next, Stop())
+
+
 def _may_have_connections(name: str, other: Other, left: Left) -> bool:
-    """It is there; or it is gone and had been ready: a service manager may have kept its listener, and nobody accepts what comes there."""
-    return (name, other.generation) in left.found_beside or other.phase == Phase.READY
+    """It is there; or it is gone and may have been ready: a service manager may have kept its listener, and nobody serves that.
+
+    One that was starting when the journal was last written may have been ready since, where the journal could not be written.
+    """
+    there = (name, other.generation) in left.found_beside
+    return there or other.phase in (Phase.STARTING, Phase.READY)
 
 
 def _replacing(name: str, left: Left) -> str:

@@ -32,16 +32,35 @@ def resume(t: Turn, records: Sequence[Record], boot: str) -> None:
     began = any(isinstance(x.fact, facts.StepBegan) for x in lately)
     if not t.s.running:
         _turn_back(t, lately[0].fact)
-    r = _where_it_was(t, r)
+    r = _taken_over(t, _where_it_was(t, r), records)
     if r.taken:
         _mixed(t, r)
     same_boot = records[-1].boot == boot
     alive = t.s.instance.phase in ALIVE and same_boot
     phase = _open_phase(records)
-    if r.fault is not None:
+    if r.act is Act.REPLACE and t.s.next is not None:
+        t.s = replace(t.s, running=replace(r, stage=Stage.REPLACING))
+    elif r.fault is not None:
         _go_on_back(t, r, phase, alive=alive)
     else:
         _go_on(t, r, phase, alive=alive, began=began)
+
+
+def _taken_over(t: Turn, r: Reload, records: Sequence[Record]) -> Reload:
+    """A next generation that took the place by itself, before or after the agent died, is like one that was started in it."""
+    i, flipped = t.s.instance, 0
+    if r.act is not Act.REPLACE or not i.takeovers:
+        return r
+    for record in records:
+        match record.fact:
+            case facts.StepBegan(step="process.start"):
+                flipped = 0  # what one before it had taken counts no more
+            case facts.Flipped(generation=generation):
+                flipped = generation
+            case _:
+                pass
+    has_it = i.phase is Phase.STARTING or i.generation == flipped
+    return replace(r, act=Act.LAUNCH) if has_it else r
 
 
 def _go_on(t: Turn, r: Reload, phase: str, *, alive: bool, began: bool) -> None:

@@ -34,6 +34,8 @@ class Spawn:
     origin: Origin | None = None
     slot: int = 0
     """Which of the service's instances it is. While others of them serve, it gets nothing before ``Switch`` either."""
+    takeovers: int = 0
+    """Where it takes over by itself: how many generations in a row have then done so; 0: nobody is there to take over from."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -399,6 +399,8 @@ class Launch:
     beside: bool = False
     """Another generation is alive: it becomes this one's former when this one is taken, and goes on when it is not."""
     origin: Origin | None = None
+    takeovers: int = 0
+    """How many generations in a row have taken over, one from the other, when this one has."""
 
 
 @dataclass(frozen=True, slots=True)

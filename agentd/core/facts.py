@@ -49,6 +49,22 @@ class AgentStopped:
 
 
 @dataclass(frozen=True, slots=True)
+class SetAside:
+    """What earlier agents had written down cannot be used: it is kept under another name, and nothing of it is known."""
+
+    path: str
+    kept: str
+    why: str
+    """A clause: "is damaged (file is not a database)"."""
+
+    @property
+    def text(self) -> str:
+        """The sentence for the operator."""
+        kept = f"it is kept as {self.kept}, and a new one was begun"
+        return f"the journal {self.path} {self.why}; {kept}"
+
+
+@dataclass(frozen=True, slots=True)
 class PhaseEntered:
     """An instance moved. ``why`` is one clause for a person: "exit code 3", "not ready within 30s"."""
 
@@ -240,9 +256,9 @@ class Drained:
     generation: int
     pid: int | None
     began: float
-    open: int
-    """Connections it had when it was first counted; those that waited to be accepted are among them."""
-    cut: int
+    open: int | None
+    """Connections it had when it was first counted; those that waited to be accepted are among them. None: nobody counted."""
+    cut: int | None
     """Such as it still had when it was told to stop."""
 
 
@@ -450,6 +466,7 @@ LATE_SPANS = (Drained, Soaked)
 Fact = (
     AgentStarted
     | AgentStopped
+    | SetAside
     | PhaseEntered
     | Adopted
     | MainMoved

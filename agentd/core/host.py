@@ -209,9 +209,10 @@ def _turn(w: _Work, name: str, event: Event | Stop | Defined | None) -> None:
     _their_turn(w, name)
 
 
-def _standing(s: Service) -> tuple[Phase, ...]:
-    """What others wait for of it."""
-    return tuple(i.phase for i in s.slots)
+def _standing(s: Service) -> tuple[tuple[Phase, ...], bool]:
+    """What others wait for of it: while a reload runs, one of its instances that is down may be about to start."""
+    phases = tuple(i.phase for i in s.slots)
+    return phases, s.running is None or Phase.DOWN not in phases
 
 
 def _their_turn(w: _Work, name: str) -> None:

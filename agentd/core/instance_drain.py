@@ -1,6 +1,7 @@
 """The rows of an instance that drains: another generation has its place, and it may finish what it has.
 
-Decides: what cannot be drained, how often it is counted, and when it is told to stop. Who gets new connections meanwhile is
+Decides: what cannot be drained, how often it is counted, and when it is told to stop. One whose next generation has taken over by
+itself is not counted and ends when that says so: only at the limit it is told to. Who gets new connections meanwhile is
 ``service_generations``'s.
 """
 # ruff: noqa: ARG001 - rows of a table have one signature
@@ -30,6 +31,9 @@ def drain(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
         reload_id=event.reload_id,
         since=now,
     )
+    if spec.takes_over and event.moved:
+        until = now + spec.drain_timeout
+        return _left_alone(replace(i, phase=Phase.DRAINING, deadline=until), spec, now)
     if not event.moved or not any(s.kind is SocketKind.TCP for s in spec.sockets):
         return enter_stopping(i, spec)
     i = replace(i, phase=Phase.DRAINING, deadline=now + spec.drain_timeout)
@@ -42,11 +46,21 @@ def count(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
 
     But what waits to be accepted would be reset without a word: for that it gets its stop timeout more.
     """
+    if spec.takes_over:
+        return _left_alone(i, spec, now)
     limit = i.deadline + (spec.stop_timeout if i.queued else 0.0)
     if now >= limit and i.counts:
         return enter_stopping(i, spec)
     i = replace(i, serial=i.serial + 1, awaiting=i.serial + 1, timer=None)
     return i, (Count(token_of(i, spec, i.serial), spec, i.generation),)
+
+
+def _left_alone(i: Instance, spec: Spec, now: float) -> Result:
+    """Who took over from it ends it. At the limit it is stuck, or nobody is left who would."""
+    if now >= i.deadline:
+        return enter_stopping(i, spec)
+    i, arm = with_timer(i, spec, i.deadline - now)
+    return i, (arm,)
 
 
 def counted(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:

@@ -31,6 +31,7 @@ def launch(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
         phase=Phase.STARTING,
         generation=event.generation,
         slot=i.slot,
+        takeovers=event.takeovers,
         machine=i.machine,
         beside=event.beside,
         failures=i.failures,
@@ -41,7 +42,8 @@ def launch(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
         awaiting=i.serial + 1,
     )
     token = token_of(new, spec, new.serial)
-    spawn = Spawn(token, spec, new.generation, event.cookie, event.beside, event.origin, new.slot)
+    cookie, beside, origin = event.cookie, event.beside, event.origin
+    spawn = Spawn(token, spec, new.generation, cookie, beside, origin, new.slot, event.takeovers)
     new, arm = with_timer(new, spec, spec.start_timeout)
     return new, (spawn, arm)
 

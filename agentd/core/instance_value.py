@@ -95,6 +95,8 @@ class Instance:
     """It was started to take another one's place: when it ends nothing is started in its stead."""
     slot: int = 0
     """Its number among the instances of its service, from 0 on: that of its next generation too."""
+    takeovers: int = 0
+    """How many generations in a row have taken over, one from the other, up to this one."""
     runs: Manifest | None = None
     """What it is known to have taken; None: nobody can know. Of a service with several, who agree or not."""
 

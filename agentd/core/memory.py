@@ -111,6 +111,8 @@ class Other:
     """The reload that it drains for."""
     slot: int = 0
     """Of which instance it is a generation."""
+    takeovers: int = 0
+    """How many generations in a row have taken over by themselves, up to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,5 +156,41 @@ class Memory:
     """Of the instances behind the first, which is told by the fields above."""
     soak: Soak | None = None
     declined: Declined | None = None
+    takeovers: int = 0
+    """How many generations in a row have taken over by themselves, up to the instance."""
     watchdog: float | None = None
     """Seconds in which this process must be heard while it is ready, as it was told at its start or has said since."""
+
+    @property
+    def there(self) -> Memory:
+        """Who is there and what was asked for, and nothing of what it runs: this is kept a second time, beside the journal."""
+        return Memory(
+            self.service,
+            self.boot,
+            self.want,
+            self.hold,
+            self.generation,
+            self.restarts,
+            self.phase,
+            self.finished,
+            self.process,
+            issued=self.issued,
+            others=self.others,
+            places=self.places,
+            takeovers=self.takeovers,
+            watchdog=self.watchdog,
+        )
+
+    @property
+    def newest(self) -> int:
+        """The newest generation that it tells of."""
+        places: tuple[Other | Place, ...] = (*self.others, *self.places)
+        beside = (one.generation for one in places)
+        return max((self.issued, self.generation, *beside))
+
+    @property
+    def processes(self) -> dict[int, Identity]:
+        """Every process that it tells of, by generation."""
+        there: tuple[Memory | Other | Place, ...] = (self, *self.others, *self.places)
+        known = ((one.generation, one.process) for one in there)
+        return {generation: process for generation, process in known if process is not None}

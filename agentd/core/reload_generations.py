@@ -144,10 +144,20 @@ def next_ready(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:
     assert isinstance(event, NextReady)
     name, pid = view.spec.name, event.pid
     ready = facts.StepEnded(name, r.id, START, now, "", pid)
+    if not view.next_generation:
+        return _took_over(r, ready, view, now)
     r = replace(r, stage=Stage.SWITCHING, switched=True)
     r, notes = note(r, now, ready, facts.StepBegan(name, r.id, SWITCH, pid))
     r, token = expect(r, view)
     return r, (Switch(token, view.next_generation),), notes
+
+
+def _took_over(r: Reload, ready: facts.StepEnded, view: View, now: float) -> Result:
+    """The former one has given up what listens and does not get it back: from here on this is a start in its place."""
+    flip = facts.Flipped(view.spec.name, r.id, view.generation, now, moved=True)
+    r, notes = note(replace(r, act=Act.RESTART), now, ready, flip, ended(r, view))
+    r, effects, more = reload_commit.verify(r, view, now)
+    return r, effects, (*notes, *more)
 
 
 def switched(r: Reload, event: ReloadEvent, view: View, now: float) -> Result:

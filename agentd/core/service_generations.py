@@ -47,7 +47,9 @@ def step_instance(
     t.note(facts.PhaseEntered(name, generation, phase, was, after.why, pid, after.exit))
     if before.phase is Phase.DRAINING and after.reload_id:
         was_pid = before.process.pid if before.process else None
-        id_, since, load, left = after.reload_id, after.since, after.load, after.left
+        uncounted = (spec or t.s.spec).takes_over and not after.counts
+        load, left = (None, None) if uncounted else (after.load, after.left)
+        id_, since = after.reload_id, after.since
         t.note(facts.Drained(name, id_, generation, was_pid, since, load, left))
     return after
 
@@ -90,13 +92,16 @@ def launch_next(t: Turn) -> None:
     t.mint = t.mint.next()
     generation = t.s.newest + 1
     blank = Instance(slot=t.s.instance.slot, machine=f"instance.{generation}")
-    launch = Launch(t.mint.cookie(), generation, beside=True, origin=t.s.running.origin)
+    origin, takeovers = t.s.running.origin, t.s.takeovers
+    launch = Launch(t.mint.cookie(), generation, beside=True, origin=origin, takeovers=takeovers)
     after = step_instance(t, blank, launch, t.s.view.spec)
     t.s = replace(t.s, next=after, issued=generation)
 
 
 def make_room(t: Turn) -> None:
-    """The oldest of this instance that only drains is told to stop."""
+    """The oldest of this instance that only drains is told to stop; one that ends by itself is waited for."""
+    if t.s.spec.takes_over:
+        return
     mine = t.s.instance.slot
     draining = [i for i in t.s.former if i.phase is Phase.DRAINING and i.slot == mine]
     if draining:

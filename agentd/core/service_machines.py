@@ -46,6 +46,7 @@ from agentd.core.reload_value import Act, Reload, Stage
 from agentd.core.service_generations import (
     admit,
     beside,
+    conclude,
     give_way,
     launch_next,
     make_room,
@@ -54,7 +55,7 @@ from agentd.core.service_generations import (
 )
 from agentd.core.service_slots import other, put, roll
 from agentd.core.service_value import Turn
-from agentd.core.service_verdict import condemn, end, relive
+from agentd.core.service_verdict import condemn, end, relive, set_live
 from agentd.core.value import replace
 from agentd.wire import Trigger
 
@@ -94,8 +95,11 @@ def move_other(t: Turn, before: Instance, event: InstanceEvent) -> None:
         move_running(t, OtherEnded(after.slot, MOVED))
     if (after.phase, after.generation) == (before.phase, before.generation):
         return
-    if after.phase is Phase.READY:
+    if (
+        after.phase is Phase.READY
+    ):  # it was found starting, by itself: what the others run tells nothing of it
         _admitted(t, after)
+        relive(t, "ready")
     if before.phase in instance.ALIVE and after.phase not in instance.ALIVE:
         service_external.gone(t, before.generation)
         relive(t, "not running")
@@ -151,6 +155,9 @@ def _move_beside(t: Turn, before: Instance, event: InstanceEvent) -> None:
     after = move_beside(t, before, event)
     if expected and after.phase is Phase.READY:
         assert after.process is not None
+        if after.takeovers and t.s.running is not None:  # it has the place already, and keeps it
+            conclude(t, replace(t.s.running, moved=True), stays=True)
+            set_live(t, None, "taken over")
         move_running(t, NextReady(after.process.pid))
     elif expected and t.s.next is None:
         move_running(t, NextEnded(_error_type(after), after.why, after.output))
@@ -258,7 +265,8 @@ def _launch(t: Turn) -> None:
     if t.s.instance.failures:
         t.s = replace(t.s, restarts=t.s.restarts + 1)
     t.mint = t.mint.next()
-    launch = Launch(t.mint.cookie(), t.s.newest + 1, origin=r.origin)
+    cookie, takeovers = t.mint.cookie(), t.s.takeovers
+    launch = Launch(cookie, t.s.newest + 1, origin=r.origin, takeovers=takeovers)
     move_instance(t, launch)
 
 

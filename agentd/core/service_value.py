@@ -51,6 +51,7 @@ Remembered = tuple[
     tuple[Place, ...],
     Soak | None,
     Declined | None,
+    int,
     float | None,
 ]
 
@@ -188,6 +189,18 @@ class Service:
         return tuple(i for i in there if i is not None and i.phase in ALIVE)
 
     @property
+    def takeovers(self) -> int:
+        """How many generations in a row will have taken over by themselves when another one is started now.
+
+        One that starts anew while a former one still ends counts on: the two must not be in each other's way.
+        """
+        if not (self.spec.takes_over and self.view.spec.takes_over):
+            return 0
+        if self.instance.phase is Phase.READY:
+            return self.instance.takeovers + 1
+        return max((i.takeovers + 1 for i in self.former), default=0)
+
+    @property
     def memory(self) -> Memory:
         """What must outlive the agent; the shell adds the boot."""
         return Memory(self.spec.name, "", *self.remembered)
@@ -215,6 +228,7 @@ class Service:
             self._places() if self.others else (),
             self.soak.told if self.soak else None,
             self.declined,
+            i.takeovers,
             i.watchdog,
         )
 
@@ -234,7 +248,7 @@ class Service:
     def _others(self) -> tuple[Other, ...]:
         there = (self.next, *self.former)
         return tuple(
-            Other(i.generation, i.phase.value, i.process, i.reload_id, i.slot)
+            Other(i.generation, i.phase.value, i.process, i.reload_id, i.slot, i.takeovers)
             for i in there
             if i is not None and i.process is not None
         )
@@ -305,7 +319,7 @@ def remembered(spec: Spec, m: Memory | None) -> Service:
     return Service(
         spec,
         want=m.want,
-        instance=Instance(generation=m.generation),
+        instance=Instance(generation=m.generation, takeovers=m.takeovers),
         others=tuple(blank(slot, known.get(slot, 0)) for slot in range(1, spec.instances)),
         issued=max((m.issued, *known.values())),
         hold=m.hold,

@@ -364,6 +364,8 @@ class Spec:
     """At most so many of one instance are alive at once, those that drain included."""
     drain_timeout: float = 30.0
     """How long a former generation may go on with the connections it has."""
+    takes_over: bool = False
+    """The next generation takes what listens from the former one by itself, and that one then ends by itself."""
     sockets: tuple[SocketSpec, ...] = ()
     """In the order in which the service gets them, from descriptor 3 on."""
     watch: WatchSpec | None = None

@@ -104,6 +104,8 @@ class Recipe:
     """Keys of [service.NAME] that stand above ``service`` where agentd holds the service's sockets."""
     since: str = ""
     """The oldest version of the server on which it was seen; older ones may well do the same."""
+    wants: Mapping[str, str] = field(default_factory=dict)
+    """Options without which its command is probably not meant, each with what happens then, as a clause."""
     example: str = ""
     """A whole service, as TOML, where the command alone does not make one or where there is a better way."""
 
@@ -184,6 +186,7 @@ def load(name: str) -> Recipe:
         included=_rule(data.pop("included", None)),
         hints=Hints(**data.pop("evidence", {})),
         since=data.pop("since", ""),
+        wants=data.pop("wants", {}),
         example=data.pop("example", ""),
         held={**data, **held},
         service=data,

@@ -81,6 +81,8 @@ class Births:
     async def _born(self, effect: Spawn, key: Key, spec: Spec) -> Identity:
         machine = self._machine
         more = {outwards.NUMBER: str(effect.slot)}
+        if spec.takes_over:
+            more[outwards.TAKEOVERS] = str(effect.takeovers)
 
         async def permit(identity: Identity) -> None:
             """Nothing runs that the next agent could not find; a journal that fails does not keep a service down.

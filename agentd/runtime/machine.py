@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agentd.ports import (
+    BirthFiles,
     Calls,
     Commands,
     Files,
@@ -48,3 +49,4 @@ class Machine:
     stages: Stages
     mains: Mains
     pid_files: PidFiles
+    births: BirthFiles

@@ -18,6 +18,8 @@ STATE_FILE = "AGENTD_STATE_FILE"
 """The variable that names the file."""
 NUMBER = "AGENTD_INSTANCE_NUMBER"
 """The variable that says which of several instances it is, or is for."""
+TAKEOVERS = "AGENTD_TAKEOVERS"
+"""The variable that says how many generations in a row have taken over by themselves with this one."""
 _ATTRIBUTES = "OTEL_RESOURCE_ATTRIBUTES"
 _NEW_PROCESS = frozenset({"restart", "replace"})
 """Handles after which a process runs one configuration for its whole life; elsewhere a resource attribute would become a lie."""

@@ -76,6 +76,9 @@ class Runtime:
         self._mail: deque[tuple[Event, float]] = deque()
         self._woken = False
         self._written: dict[str, Memory] = {}
+        self._there: dict[str, Memory] = {}
+        """What the birth files tell."""
+        self._births_fail = False
         self._unborn: dict[str, dict[int, Identity]] = {}
         """Processes that may already run and that the core has not heard of: no write may forget them."""
         self._replies: dict[int, asyncio.Future[Reply]] = {}
@@ -195,7 +198,8 @@ class Runtime:
                 )
                 memory = replace(memory, places=tuple(places))
             else:
-                other = Other(generation, its.phase.value, born, slot=its.slot)
+                phase, slot, takeovers = its.phase.value, its.slot, its.takeovers
+                other = Other(generation, phase, born, slot=slot, takeovers=takeovers)
                 memory = replace(memory, others=(*memory.others, other))
         return memory
 
@@ -203,6 +207,7 @@ class Runtime:
         """Write down a process before it may run: nothing runs that the next agent could not find."""
         self._unborn.setdefault(key.service, {})[key.generation] = identity
         memory = self._written[key.service] = self.memory(key.service)
+        self._keep_birth(memory)
         return self.journal.add((), (memory,))
 
     def wall_ns(self) -> int:
@@ -267,8 +272,25 @@ class Runtime:
             memory = self.memory(name)
             if self._written.get(name) != memory:
                 self._written[name] = memory
+                self._keep_birth(memory)
                 changed.append(memory)
         return changed
+
+    def _keep_birth(self, memory: Memory) -> None:
+        """Who is there is written twice, since it may be the journal that is lost. Trouble with it keeps nothing from running."""
+        there = memory.there
+        if self._there.get(memory.service) == there:
+            return
+        try:
+            self.machine.births.write(there)
+        except AdapterError as error:
+            self._there.pop(memory.service, None)
+            if not self._births_fail:
+                self._trouble(f"{error.what}; without it a lost journal cannot be made good")
+            self._births_fail = True
+        else:
+            self._there[memory.service] = there
+            self._births_fail = False
 
     def _committed(self, effects: Sequence[Durable], committed: asyncio.Future[None]) -> None:
         """Journal before perform: what must not be repeated after a crash is done only now, if it is still wanted."""

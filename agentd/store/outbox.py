@@ -32,12 +32,9 @@ _MANY, _FRESH_S = 5_000, 5.0
 """Counting takes the loop 0.1 ms for a thousand rows: so many are counted again only when the last count is so old."""
 
 
-def begin_run(db: sqlite3.Connection, resource: str) -> int:
-    """The row of this agent; those of others that nothing refers to any more go."""
+def forget_runs(db: sqlite3.Connection) -> None:
+    """The rows of agents that nothing refers to any more go."""
     db.execute("DELETE FROM run WHERE id NOT IN (SELECT run FROM outbox)")
-    db.execute("INSERT OR IGNORE INTO run(resource) VALUES (?)", (resource,))
-    (number,) = db.execute("SELECT id FROM run WHERE resource = ?", (resource,)).fetchone()
-    return int(number)
 
 
 class SqliteOutbox:

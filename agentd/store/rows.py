@@ -21,7 +21,12 @@ _MEMORY = """
 INSERT INTO memory VALUES (?, ?) ON CONFLICT(service) DO UPDATE SET data = excluded.data
 """
 _REQUESTED = "INSERT OR REPLACE INTO reload VALUES (?, ?, ?, ?, ?, ?, NULL, ?, NULL)"
-_DUE = "INSERT OR IGNORE INTO outbox SELECT ?, ?, reload_id, ?, ?, NULL FROM reload WHERE reload_id = ?"
+_RUN = "INSERT OR IGNORE INTO run(resource) VALUES (?)"
+_DUE = """
+INSERT OR IGNORE INTO outbox SELECT ?, ?, reload_id, run.id, ?, NULL FROM reload, run
+WHERE reload_id = ? AND resource = ? AND verdict IS NOT NULL
+"""
+"""What comes late may also come early: of a reload that an agent's death interrupted a former generation ends before its verdict."""
 EVENTS = "logs"
 """The signal that has nothing to say of what was not run."""
 _JUDGED = "UPDATE reload SET verdict = ?, handle = ?, ended_ns = ? WHERE reload_id = ?"
@@ -29,9 +34,9 @@ _JUDGED = "UPDATE reload SET verdict = ?, handle = ?, ended_ns = ? WHERE reload_
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What verdicts are due for, and the row of who told them: a trace that is sent again names the agent of then."""
+    """What verdicts are due for, and who told them, as text: a trace that is sent again names the agent of then."""
 
-    run: int
+    resource: str
     signals: tuple[str, ...]
 
 
@@ -100,8 +105,10 @@ class Rows:
         db.executemany(_RECORD, self.records)
         db.executemany(_REQUESTED, self.requested)
         db.executemany(_JUDGED, self.judged)
-        if mark is not None:
+        if mark is not None and self.due:
+            db.execute(_RUN, (mark.resource,))
             for signal in mark.signals:
                 due = [d for d in self.due if d[3] or signal != EVENTS]
-                db.executemany(_DUE, [(signal, seq, mark.run, ns, id_) for seq, id_, ns, _ in due])
+                told = [(signal, seq, ns, id_, mark.resource) for seq, id_, ns, _ in due]
+                db.executemany(_DUE, told)
         db.executemany(_MEMORY, [(name, encode(m)) for name, m in self.memories.items()])

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from agentd.ports import AdapterError, Store
 from agentd.store.journal import Journal
-from agentd.store.outbox import begin_run
+from agentd.store.outbox import forget_runs
 from agentd.store.rows import Mark
 from agentd.store.schema import open_database
 from agentd.store.writer import Act, Close, Job, Prune, Write, Writer
@@ -50,8 +50,10 @@ class SqliteStore(Store):
         """
         self._path = path
         self._deadline = deadline_s
-        db, self._opening = open_database(path, busy_s=10 * deadline_s)
+        db, self.aside = open_database(path, busy_s=10 * deadline_s)
+        self._opening = ""
         self.journal = Journal(path)
+        self._new = self.journal.last_seq() == 0
         self._queue: SimpleQueue[Job] = SimpleQueue()
         # The loop's half: who waits, oldest first, and one timer for the oldest.
         self._awaited: deque[Write] = deque()
@@ -60,9 +62,17 @@ class SqliteStore(Store):
         self._stuck = False
         self._turned_away: dict[str, Memory] = {}
         self._closed: asyncio.Future[None] | None = None
-        mark = None if outbox is None else self._marked(db, *outbox)
+        mark = None if outbox is None else Mark(*outbox)
+        if mark is not None:
+            with suppress(sqlite3.Error):  # a disk that is full is no reason not to start
+                forget_runs(db)
         self._writer = Writer(db, self._queue, path, self._finished, mark)
         self._writer.start()
+
+    @property
+    def forgetful(self) -> bool:
+        """Whether there may be processes of which it does not tell: it is new, or not all of it was understood."""
+        return self._new or self.aside is not None or bool(self.journal.notice)
 
     @property
     def path(self) -> Path:
@@ -71,7 +81,7 @@ class SqliteStore(Store):
 
     @property
     def notice(self) -> str:
-        """What the operator should know of the file: set aside, or rows that could not be understood. Else empty."""
+        """What the operator should know of the file: rows that could not be understood, no export. Else empty."""
         return "; ".join(filter(None, (self._opening, self.journal.notice)))
 
     def memories(self) -> tuple[Memory, ...]:
@@ -132,17 +142,6 @@ class SqliteStore(Store):
             self._queue.put(Close(self._closed))
         with suppress(TimeoutError):
             await asyncio.wait_for(asyncio.shield(self._closed), 2 * self._deadline)
-
-    def _marked(
-        self, db: sqlite3.Connection, resource: str, signals: tuple[str, ...]
-    ) -> Mark | None:
-        """A disk that is full is no reason not to start."""
-        try:
-            return Mark(begin_run(db, resource), signals)
-        except sqlite3.Error as why:
-            more = f"what happens from now on is not exported: cannot write {self._path}: {why}"
-            self._opening = "; ".join(filter(None, (self._opening, more)))
-            return None
 
     # On the loop's thread.
 

@@ -5,6 +5,9 @@ the disk, so that a power cut does not take these (sqlite.org/pragma.html, "sync
 only committed: what it is done to goes with the power in any case. What could not be written
 goes with the next write that succeeds, so the history has no hole from a short fault. How long anybody waits for an
 answer is not decided here.
+
+What could not be written is tried again by itself every ``AGAIN_S``, too: a quiet host may have no next write for hours, and
+until then a kill of the agent would take it.
 """
 
 from __future__ import annotations
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
     from agentd.core.facts import Record
     from agentd.core.memory import Memory
 
+AGAIN_S = 1.0
+"""Seconds until what could not be written is tried again, when nothing else is written meanwhile."""
 _BATCH = 4_000
 """Rows in one transaction: a few tens of milliseconds of the writer."""
 _KEPT = 2_000
@@ -138,7 +143,7 @@ class Writer:
         """Wait for the first, then take what else is there: the writes, and the job that ended the run of them."""
         writes: list[Write] = []
         rows = 0
-        job = self._queue.get()
+        job = self._first()
         with suppress(Empty):
             while isinstance(job, Write):
                 writes.append(job)
@@ -148,6 +153,13 @@ class Writer:
                 job = self._queue.get_nowait()
             return writes, job
         return writes, None
+
+    def _first(self) -> Job:
+        while self._unwritten:
+            with suppress(Empty):
+                return self._queue.get(timeout=AGAIN_S)
+            self._commit([])
+        return self._queue.get()
 
     def _commit(self, writes: list[Write]) -> None:
         rows = Rows()

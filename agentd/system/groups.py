@@ -332,6 +332,11 @@ def find_mount() -> Path | None:
     return None
 
 
+def base_name(runtime_dir: Path) -> str:
+    """What the group above the leaves is called, of every agent with this runtime directory."""
+    return f"agentd-{hashlib.sha256(os.fsencode(runtime_dir.absolute())).hexdigest()[:8]}"
+
+
 def find_delegated(runtime_dir: Path) -> Path | None:
     """A group below the agent's own that leaves can be made in, named after the runtime directory; None: use sessions.
 
@@ -347,10 +352,9 @@ def find_delegated(runtime_dir: Path) -> Path | None:
     )
     if own is None or own.startswith(".."):  # our own group is outside of what this namespace sees
         return None
-    name = hashlib.sha256(os.fsencode(runtime_dir.absolute())).hexdigest()[:8]
     # An agent that was itself started by an agent, or adopted, stays in the group it is in.
     host = controllers.place(mount, mount / own.lstrip("/"))
-    base = host / f"agentd-{name}"
+    base = host / base_name(runtime_dir)
     try:
         base.mkdir(mode=0o755, exist_ok=True)
         prune(base)

@@ -1,7 +1,7 @@
-"""The host's key for the hashes of secret inputs: 32 random bytes in a file, made when first needed.
+"""The host's key for the hashes of secret inputs and the marks of processes: 32 random bytes in a file, made when first needed.
 
 A bare hash of a short secret tells it to whoever can guess; with a key of the host it tells nothing. Losing the key
-harms nothing but comparability: every secret input looks changed once.
+harms nothing but comparability: every secret input looks changed once, and a process is not known by its mark alone any more.
 """
 
 from __future__ import annotations

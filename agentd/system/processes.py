@@ -23,6 +23,7 @@ from agentd.system.signals import number
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
 
 class _Instance:
@@ -53,11 +54,16 @@ class OsProcesses:
         cgroup: Path | None,
         *,
         launcher: Launcher | None = None,
+        mark: Callable[[Key, str], str] = lambda _, cookie: cookie,
     ) -> None:
-        """``cgroup``: where leaves are made, from ``groups.find_delegated``; None: sessions only."""
+        """``cgroup``: where leaves are made, from ``groups.find_delegated``; None: sessions only.
+
+        ``mark`` makes of a cookie what the environment of an instance has.
+        """
         self._loop = loop
         self._listener = listener
         self._cgroup = cgroup
+        self._mark = mark
         self._mount = groups.find_mount()
         self._boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         self._instances: dict[Key, _Instance | None] = {}
@@ -66,6 +72,7 @@ class OsProcesses:
     async def spawn(self, order: SpawnOrder, permit: Permit) -> Identity:
         """See ``Processes.spawn``. Its exit is never reported before this returned."""
         key = order.key
+        order = replace(order, cookie=self._mark(key, order.cookie))
         if key in self._instances:
             raise SpawnError(
                 f"cannot start {key.service}: generation {key.generation} is still there",

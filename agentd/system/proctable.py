@@ -10,6 +10,7 @@ import os
 import time
 from typing import NamedTuple
 
+from agentd.core.process import Identity
 from agentd.core.steps import Worker
 from agentd.ports import Disposition, Usage
 from agentd.system import signals
@@ -111,6 +112,30 @@ def environ(pid: int, name: bytes) -> bytes | None:
         if entry.startswith(start):
             return entry[len(start) :]
     return None
+
+
+def environment(pid: int) -> dict[bytes, bytes]:
+    """The environment a process was started with; empty when unreadable or overwritten. Of two of a name the first counts."""
+    found: dict[bytes, bytes] = {}
+    for entry in read(f"/proc/{pid}/environ", 1 << 21).split(b"\0"):
+        name, is_one, value = entry.partition(b"=")
+        if is_one:
+            found.setdefault(name, value)
+    return found
+
+
+def real_uid(pid: int) -> int | None:
+    """The user that it was started as, whatever a set-user-ID program made of it; None: it is gone."""
+    for line in read(f"/proc/{pid}/status", 4096).splitlines():
+        if line.startswith(b"Uid:"):
+            return int(line.split()[1])
+    return None
+
+
+def is_there(identity: Identity) -> bool:
+    """Whether this very process lives."""
+    s = stat(identity.pid)
+    return s is not None and s.alive and s.started == identity.started
 
 
 class OsProcessTable:

@@ -5,9 +5,11 @@ share a file. Does not decide what a line means or when a pipe ends: its owner s
 
 ``splice`` never holds a byte in this process, so killing it loses and doubles nothing; ``tee`` looks ahead without
 taking, to end a file at a line end. What cannot be written (full disk) stays in the pipe and the service blocks: that
-is tried again every ``RETRY`` seconds. epoll is edge-triggered, because a pipe that is not empty may have to wait (full
-disk, half a line while another generation writes) and must not wake the thread meanwhile. What needs nobody's attention
-yet (a new pipe, the end of an empty one) is posted without ringing: it is done before the next byte is moved.
+is tried again every ``RETRY`` seconds. Room is made before anything is moved, so that a disk that is full within a line
+takes none of it: the next agent could not know whose half line it finds. epoll is edge-triggered, because a pipe that is
+not empty may have to wait (full disk, half a line while another generation writes) and must not wake the thread
+meanwhile. What needs nobody's attention yet (a new pipe, the end of an empty one) is posted without ringing: it is done
+before the next byte is moved.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from agentd.system.logfile import LogFile, cut
 from agentd.system.pipe import LARGE_PIPE, Pipe, Scratch
+from agentd.system.room import make_room
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -257,10 +260,11 @@ class Splicer:
         log = pipe.log
         log.go_on_at_end()
         if len(log.pipes) == 1:
-            if log.room >= pipe.capacity:
-                return self._splice(pipe, pipe.capacity)
             if 0 < (pending := pipe.pending()) <= log.room:
+                make_room(log.fd, log.current, pending)
                 return self._splice(pipe, pending)
+            if not pending and log.room >= pipe.capacity:  # its end, or nothing for now
+                return self._splice(pipe, pipe.capacity)
             peeked = self._peek(pipe, max(log.room, 0) + _LOOK_AHEAD)
         else:
             peeked = self._whole_lines(pipe)
@@ -268,6 +272,8 @@ class Splicer:
             return 0
         where = cut(peeked, room=log.room, current=log.current, midline=log.midline())
         left = where.take
+        if left > 0:
+            make_room(log.fd, log.current, left)
         while left > 0:
             left -= self._splice(pipe, left)
         if where.rotate:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _UNSEEN = frozenset({"starting", "stopping", "down"})
 """Phases that say nothing new to who reads along: their ends do."""
+_NO_NEWS = frozenset({"not running", "taken over"})
+"""Why nobody knows what runs, where the next line tells it."""
 _MAX = 2000
 """Characters of one text line."""
 
@@ -178,6 +180,8 @@ def _plain(fact: Fact) -> _Line | None:  # noqa: C901, PLR0912 - a case for each
             return _Line(f"agentd {version} started, pid {pid}{took_over}")
         case facts.AgentStopped(left=left):
             return _Line("agentd stopped" + (", its services go on running" if left else ""))
+        case facts.SetAside():
+            return _Line(fact.text, "warning")
         case facts.Adopted(service=name, pid=pid, found=found):
             if found:
                 return _Line(f"{name} taken over, pid {pid}", "info", name)
@@ -198,6 +202,8 @@ def _plain(fact: Fact) -> _Line | None:  # noqa: C901, PLR0912 - a case for each
             return _Line(f"definitions read again{_by(user)}: {what}")
         case facts.Drained(service=name, generation=generation, open=open_, cut=cut):
             told = f"{name} generation {generation} drained"
+            if open_ is None:
+                return _Line(f"{told}, its connections were not counted", "info", name)
             if not cut:
                 return _Line(f"{told}, {_count(open_, 'connection')} finished", "info", name)
             return _Line(f"{told} to its limit, {_count(cut, 'connection')} cut", "warning", name)
@@ -208,7 +214,7 @@ def _plain(fact: Fact) -> _Line | None:  # noqa: C901, PLR0912 - a case for each
             return _Line(
                 f"{name} {'held' if held else 'released'}{_by(user)}{because}", "info", name
             )
-        case facts.LiveChanged(service=name, hash=None, why=why) if why != "not running":
+        case facts.LiveChanged(service=name, hash=None, why=why) if why not in _NO_NEWS:
             return _Line(f"{name} runs an unknown configuration: {why}", "warning", name)
         case facts.LateEvidence(service=name, reload_id=id_, confirmation=how, version=version):
             return _Line(f"{name} runs {version} after all: late {how} of {id_}", "info", name)

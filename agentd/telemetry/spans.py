@@ -163,10 +163,8 @@ class _Tree:
             began = [act for act in acts if act.start_ns <= drain.began_ns]
             above = (began or acts)[-1]
             part = Part(f"apply/drain.{drain.generation}", "reload.drain", drain.began_ns, 0)
-            counts: dict[str, Value] = {
-                "reload.drain.open": drain.open,
-                "reload.drain.cut": drain.cut,
-            }
+            counted = {"reload.drain.open": drain.open, "reload.drain.cut": drain.cut}
+            counts: dict[str, Value] = {key: n for key, n in counted.items() if n is not None}
             span = self._child(above, part, part.name, Kind.INTERNAL, counts)
             own = self.resource.instance(asked.service, drain.generation, drain.pid)
             id_ = span_id(asked.reload_id, part.path if not n else f"{part.path}#{n + 1}")

@@ -85,8 +85,9 @@ class Drain:
     pid: int | None
     began_ns: int
     ended_ns: int
-    open: int
-    cut: int
+    open: int | None
+    """None: nobody counted."""
+    cut: int | None
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ Says first what ``plan`` did. The exit code is the worst verdict's, as with ``re
 # ruff: noqa: PLC0415 (what is only needed for text, or when something happened, is not loaded by --json)
 
 from reloadctl.caller import headers
-from reloadctl.client import PATIENCE, Lost, post
+from reloadctl.client import Lost, at_most, post
 from reloadctl.out import error, write, write_bytes
 
 TYPE_CHECKING = False
@@ -23,9 +23,8 @@ def run(options: "dict[str, Any]") -> int:
         "wait": wait,
         "timeout_s": timeout,
     }
-    patience = (timeout or 0) and timeout + PATIENCE if wait else PATIENCE
     try:
-        reply = post(options, "/v1/apply", body, headers(), patience)
+        reply = post(options, "/v1/apply", body, headers(), at_most(timeout, waits=wait))
     except KeyboardInterrupt:
         return _interrupted(options)
     except Lost as lost:

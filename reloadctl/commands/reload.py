@@ -2,7 +2,7 @@
 # ruff: noqa: PLC0415 (what is only needed for text, or when something happened, is not loaded by --json)
 
 from reloadctl.caller import attributes, headers
-from reloadctl.client import PATIENCE, Lost, get, post, quote
+from reloadctl.client import Lost, at_most, get, post, quote
 from reloadctl.failure import Fail
 from reloadctl.out import error, write, write_bytes
 
@@ -43,14 +43,9 @@ def ask(
     options: "dict[str, Any]", path: str, body: "dict[str, object]", services: list[str]
 ) -> int:
     """Ask for reloads of these services (none: all of them), wait as the options say, print how it ended; the exit code."""
-    # The agent keeps the time of --timeout, with an answer of its own; ours only bounds an agent that is stuck.
-    patience = (
-        PATIENCE
-        if options["no_wait"]
-        else (options["timeout"] or 0) and options["timeout"] + PATIENCE
-    )
+    limit = at_most(options["timeout"], waits=not options["no_wait"])
     try:
-        reply = post(options, path, body, headers(), patience)
+        reply = post(options, path, body, headers(), limit)
     except KeyboardInterrupt:
         return _interrupted(options, services)
     except Lost as lost:

@@ -1,7 +1,7 @@
 """``reloadctl wait``: follow a reload that was started with --no-wait; its end is told as ``reload`` would have told it."""
 # ruff: noqa: PLC0415 (only when something happened)
 
-from reloadctl.client import PATIENCE, Lost, get, quote
+from reloadctl.client import Lost, at_most, get, quote
 from reloadctl.commands.reload import tell
 from reloadctl.out import error, write_bytes
 
@@ -16,7 +16,7 @@ def run(options: "dict[str, Any]") -> int:
     path = f"/v1/reloads/{ref}/wait" + (f"?timeout_s={max(timeout, 0.001):.3f}" if timeout else "")
     where = f"reloadctl wait {options['args'][0]}"
     try:
-        reply = get(options, path, timeout + PATIENCE if timeout else 0)
+        reply = get(options, path, at_most(timeout))
     except KeyboardInterrupt:
         said = f"the reload goes on; follow it with: {where}"
         if options["json"]:

@@ -60,10 +60,12 @@ def drains(reload: Document) -> "list[Document]":
 
 def _drain(span: Document) -> str:
     told = span.get("attributes") or {}
-    open_, cut = told.get("reload.drain.open", 0), told.get("reload.drain.cut", 0)
+    open_, cut = told.get("reload.drain.open"), told.get("reload.drain.cut", 0)
     pid = (span.get("resource") or {}).get("process.pid")
     took = milliseconds(((span["end_ns"] or span["start_ns"]) - span["start_ns"]) / 1e6)
     who = f", pid {pid}" if pid else ""
+    if open_ is None:
+        return f"  drain    {took}, connections were not counted{who}"
     what = "1 connection" if open_ == 1 else f"{open_} connections"
     return f"  drain    {what}, {cut} cut, {took}{who}"
 

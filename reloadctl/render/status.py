@@ -16,9 +16,9 @@ SPARE = (7, 5, 6, 4)
 def render(document: Document, view: Look, now: float) -> str:
     """The whole text; ``now``: Unix time, to say how long ago a reload was."""
     services = document["services"]
-    if not services:
-        return "no services are defined\n"
-    lines = table([HEAD, *(_row(service, now) for service in services)], view, (1, 8), SPARE)
+    lines = ["no services are defined"]
+    if services:
+        lines = table([HEAD, *(_row(service, now) for service in services)], view, (1, 8), SPARE)
     wrong = [
         f"{view.paint(line(service['name']), 'bold')}: {view.paint(text, color)}"
         for service in services
@@ -29,6 +29,10 @@ def render(document: Document, view: Look, now: float) -> str:
         lag = f", the oldest for {duration(telemetry['oldest_s'])}" if telemetry["oldest_s"] else ""
         text = f"{telemetry['pending']} wait{lag}: {line(telemetry['last_error'])}"
         wrong.append(f"{view.paint('telemetry', 'bold')}: {view.paint(text, 'yellow')}")
+    notices = document["agent"].get("notices", ())
+    wrong += [
+        f"{view.paint('agentd', 'bold')}: {view.paint(line(text), 'yellow')}" for text in notices
+    ]
     if wrong:
         lines += ["", *wrong]
     return view.plain("\n".join(lines)) + "\n"

@@ -84,12 +84,21 @@ async def test_the_whole_document(tmp_path: Path) -> None:
         reply = await stage.get("/v1/status")
     document = reply.json
     agent = document.pop("agent")
-    assert agent.keys() == {"version", "pid", "uptime_s", "socket", "telemetry"}
+    assert agent.keys() == {"version", "pid", "uptime_s", "socket", "telemetry", "notices"}
+    assert agent["notices"] == []
     assert (agent["version"], agent["socket"]) == ("1.0", str(stage.path))
     assert document.keys() == {"services"}
     assert [without_ids(s) for s in document["services"]] == [UP, TROUBLED]
     assert (reply.status, reply.exit) == (200, 3)
     assert reply.headers["content-type"] == "application/json"
+
+
+@looped
+async def test_what_the_agent_met_when_it_began(tmp_path: Path) -> None:
+    async with serving(tmp_path, ready("web")) as stage:
+        stage.api.notice(["the journal is damaged", "pid 7 is left over"])
+        reply = await stage.get("/v1/status")
+    assert reply.json["agent"]["notices"] == ["the journal is damaged", "pid 7 is left over"]
 
 
 @looped

@@ -77,7 +77,14 @@ def down(name: str, **more: Any) -> dict[str, Any]:
 
 def status(*services: dict[str, Any]) -> dict[str, Any]:
     return {
-        "agent": {"version": "0.1.0", "pid": 7, "uptime_s": 1.0, "socket": "s", "telemetry": None},
+        "agent": {
+            "version": "0.1.0",
+            "pid": 7,
+            "uptime_s": 1.0,
+            "socket": "s",
+            "telemetry": None,
+            "notices": [],
+        },
         "services": list(services),
     }
 

@@ -74,6 +74,16 @@ def test_the_gap_the_drain_and_the_trial_are_told(agent: Agent, ctl: Ctl) -> Non
     assert "  drain    12 connections" in on_terminal("--socket", server.path, "show", "web")[1]
 
 
+def test_a_drain_that_nobody_counted_is_told_without_numbers(agent: Agent, ctl: Ctl) -> None:
+    spans = trace(
+        span("reload web", 1, None, 0, 100),
+        span("reload.apply", 2, 1, 0, 100),
+        span("reload.drain", 3, 2, 50, 3_050, resource={"process.pid": 4000}),
+    )
+    _, out, _ = ctl(agent(reply(reload(trace=spans))), "show", "web")
+    assert "  drain    3000 ms, connections were not counted, pid 4000" in out.splitlines()
+
+
 def test_how_it_did_afterwards_is_told_with_the_trace_of_that(agent: Agent, ctl: Ctl) -> None:
     soak = {
         "trace_id": "5c" * 16, "until": "2026-11-22T10:10:00.000000Z", "outcome": None, "why": "",

@@ -70,6 +70,15 @@ def test_what_cannot_be_listed_is_said(agent: Agent, ctl: Ctl) -> None:
     assert out.splitlines()[-1] == "web: nginx says no; what is on disk may be more than is known"
 
 
+def test_what_the_agent_met_when_it_began_is_said(agent: Agent, ctl: Ctl) -> None:
+    for services in ((service(),), ()):
+        document = status(*services)
+        document["agent"]["notices"] = ["the journal is damaged", "pid 7 is left over\n"]
+        _, out, _ = ctl(agent(reply(document)), "status")
+        said = ["agentd: the journal is damaged", "agentd: pid 7 is left over "]
+        assert out.splitlines()[-2:] == said
+
+
 def test_all_is_well(agent: Agent, ctl: Ctl) -> None:
     code, out, err = ctl(agent(reply(status(service()))), "status")
     assert (code, len(out.splitlines()), err) == (0, 2, "")

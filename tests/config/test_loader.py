@@ -195,6 +195,18 @@ def test_watch_may_be_a_word(tmp_path: Path, word: str, watch: s.WatchSpec | Non
             'pid_file = "/run/web.pid"\ninstances = 2',
             "pid_file: names one process, and there are several instances",
         ),
+        (
+            "takes_over = true\ninstances = 2",
+            "takes_over: is for one process with listeners of its own, and there are several instances",
+        ),
+        (
+            "takes_over = true\noverlap = false",
+            "takes_over: is for one process with listeners of its own, and overlap = false ends the old one first",
+        ),
+        (
+            'takes_over = true\nsockets = [{ name = "h", listen = ":1" }]',
+            "takes_over: is for one process with listeners of its own, and agentd holds its sockets",
+        ),
         ("stop_timeout = 5", 'stop_timeout: expected a string such as "5s", got an integer'),
         ('stop_timeout = "0s"', "stop_timeout: must be longer than nothing"),
         ("umask = 22", 'umask: expected octal digits in a string, such as "0022"'),
@@ -494,6 +506,8 @@ def test_doubts_are_warnings(tmp_path: Path) -> None:
 IDLE = {
     'inputs = ["/i"]\ndrain_timeout = "9s"\noverlap = false': "drain_timeout overlap",
     'inputs = ["/i"]\nmax_generations = 4\n[service.web.reload]\nhandle = "replace"': "",
+    'inputs = ["/i"]\ntakes_over = true\n[service.web.reload]\nhandle = "replace"': "",
+    'inputs = ["/i"]\ntakes_over = true': "takes_over",
     '[service.web.reload]\nevery = "9s"\nsplay = "1s"': "reload.every",
     'inputs = ["/i"]\n[service.web.reload]\nsplay = "1s"': "reload.splay",
     'inputs = ["/i"]\nwatch = true\n[service.web.reload]\nsplay = "1s"': "",

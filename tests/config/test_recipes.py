@@ -37,6 +37,15 @@ def test_the_example_of_every_recipe_is_a_whole_service(tmp_path: Path, name: st
     assert service.inputs
 
 
+def test_a_command_that_lacks_what_its_recipe_wants_is_a_doubt(tmp_path: Path) -> None:
+    path, example = tmp_path / "agentd.toml", recipes.load("envoy").example
+    path.write_text(example.replace(', "--disable-hot-restart"]', "]"))
+    (said,) = load(path).warnings
+    assert said.endswith(
+        "service.mesh.command: lacks --disable-hot-restart, so the kernel stops Envoy when agentd ends or is killed"
+    )
+
+
 @pytest.mark.parametrize("name", recipes.names())
 def test_a_recipe_that_takes_a_yes_for_proof_knows_that_it_comes_after_the_fact(name: str) -> None:
     recipe = recipes.load(name)
@@ -110,7 +119,11 @@ def test_who_tells_it_to_reload_does_not_matter_to_what_shows_that_it_did(tmp_pa
         ("httpd", "apache2 -DFOREGROUND -f h.conf -k start", "apache2 -t -DFOREGROUND -f h.conf"),
         ("gunicorn", "python3 -m gunicorn -w 2 a:b", "python3 -m gunicorn --check-config -w 2 a:b"),
         ("postgresql", "postgres -D /d -p 5 --x=y", "postgres -C data_directory -D /d --x=y"),
-        ("envoy", "envoy -c a.yaml --restart-epoch 1", "envoy --mode validate -c a.yaml"),
+        (
+            "envoy",
+            "envoy -c a.yaml --restart-epoch 1",
+            "envoy --mode validate --disable-hot-restart -c a.yaml",
+        ),
         (
             "prometheus",
             "/opt/prometheus --config.file /a.yml --web.enable-lifecycle",
@@ -146,7 +159,11 @@ STAGED = "/etc/ha/a.cfg"
         ("haproxy -f etc/a.cfg", ["/etc/a.cfg", "*"], "haproxy -c -f etc/a.cfg"),
         ("haproxy -C /etc/ha/a.cfg", [STAGED], "haproxy -c -C /etc/ha/a.cfg"),
         ("nginx -c /etc/ha/a.cfg", [STAGED], "nginx -t -q -c /etc/ha/a.cfg"),
-        ("envoy -c /etc/ha/a.cfg", [STAGED], "envoy --mode validate -c {staged}/etc/ha/a.cfg"),
+        (
+            "envoy -c /etc/ha/a.cfg",
+            [STAGED],
+            "envoy --mode validate --disable-hot-restart -c {staged}/etc/ha/a.cfg",
+        ),
     ],
 )
 def test_a_copy_is_checked_where_it_is_as_good_and_there_is_one(

@@ -225,6 +225,55 @@ def test_what_a_full_disk_refuses_stays_in_the_pipe(tmp_path: Path) -> None:
     assert (tmp_path / "web.log").read_bytes() == lines
 
 
+@pytest.fixture(name="small_disk")
+def _small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Eight pages; what a file may have is not what a disk has, so a limit of the kernel does not do."""
+    words = ["mount", "-t", "tmpfs", "-o", "size=32k", "small", str(tmp_path)]
+    if os.geteuid() != 0 or subprocess.run(words, check=False, capture_output=True).returncode:
+        pytest.skip("only root can mount a small disk")
+    try:
+        yield tmp_path
+    finally:
+        subprocess.run(["umount", "-l", str(tmp_path)], check=True)
+
+
+@pytest.mark.parametrize("keys", [(ONE,), (ONE, TWO)], ids=["one writer", "two writers"])
+def test_a_disk_that_is_full_within_a_line_has_none_of_it(
+    small_disk: Path, keys: tuple[Key, ...]
+) -> None:
+    """Else another agent would find half a line there, and let the wrong one go on after it."""
+    log, ballast = small_disk / "web.log", small_disk / "ballast"
+
+    async def scenario() -> None:
+        with real(small_disk) as rig:
+            for key in keys:
+                rig.start(key, SPEC)
+            rig.write(ONE, b"1 begin\n")
+            rig.logs.offset("web")
+            with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+                while file.write(bytes(4096)):
+                    pass
+            for n in range(1000):
+                for key in keys:
+                    rig.write(key, b"%d %06d\n" % (key.generation, n))
+                    rig.logs.offset("web")
+            assert rig.output.stalled == (str(log),)
+            assert log.stat().st_size in range(4000, 4097)
+            assert log.read_bytes().endswith(b"\n")
+            ballast.unlink()
+            await asyncio.wait_for(rig.logs.grown("web", 1000 * len(keys) * 9 + 7), 10)
+            for key in keys:
+                rig.end(key)
+        found = log.read_bytes().splitlines()[1:]
+        for key in keys:
+            mine = b"%d " % key.generation
+            its = [line for line in found if line.startswith(mine)]
+            assert its == [mine + b"%06d" % n for n in range(1000)]
+        assert len(found) == 1000 * len(keys)
+
+    asyncio.run(scenario())
+
+
 def test_a_stray_child_is_read_on_after_close(tmp_path: Path) -> None:
     async def scenario() -> None:
         with real(tmp_path) as rig:

@@ -224,6 +224,22 @@ def test_who_requires_it_waits_for_all_to_have_had_their_try_and_needs_one() -> 
 # Reloads.
 
 
+def test_who_waited_for_a_reload_beside_one_that_has_finished_starts_when_it_ends() -> None:
+    a = agent(declared(2), unchecked(spec("app", after=("web",))))
+    a.feed(ev.StopAsked("app", PERSON))
+    a.up(1, pid=10)
+    a.up(1, pid=11)
+    dies(a, 1, CLEAN)
+    a.reload()
+    a.read(2)
+    a.feed(ev.StartAsked("app", PERSON))
+    assert a.service("app").running is None
+    signal(a)
+    a.read(2)
+    assert a.service("web").running is None
+    assert a.service("app").running is not None
+
+
 def test_a_reload_reads_once_and_acts_on_one_after_the_other() -> None:
     a = up(3)
     a.effects.clear()

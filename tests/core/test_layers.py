@@ -56,6 +56,7 @@ TOP = frozenset(
         "applying",
         "exporting",
         "systemd",
+        "takeover",
         "upgrade",
     }
 )

@@ -184,6 +184,12 @@ def test_a_next_one_that_is_gone_too_is_begun_anew() -> None:
     assert b.last(fx.Spawn).generation == 3
 
 
+def test_a_next_one_that_may_have_been_ready_since_is_taken_the_connections_from() -> None:
+    """The journal could not be written in between."""
+    b = survivor(born(), beside=False)
+    assert b.last(fx.Switch).generation == 1, "its listener may have been kept"
+
+
 def test_one_that_was_not_born_yet_leaves_only_its_number() -> None:
     b = survivor(begun())
     assert b.service().memory.issued == 2

@@ -1,10 +1,11 @@
 """Requests to one server of this host at a steady rate, and what became of each.
 
     load.py PORT PER_SECOND [--keep N] [--pause MS] [--path PATH] [--patience S] [--host ADDRESS]
-            [--header "NAME: VALUE"] [--speak http|postgres|redis]
+            [--header "NAME: VALUE"] [--speak http|postgres|redis] [--tell FILE]
 
 A program of its own so that the tests' own work does not slow it down; the tests and ``make bench`` use the same one. Until
 SIGTERM; then what is under way is waited for, and one JSON object is printed. A blank line is printed when the first request has ended.
+``--tell`` appends each failure to a file at once: the time on the monotonic clock, and its kind.
 
 Requests on **new connections** come at a fixed rate, whether the server keeps up or not. **Kept-alive** clients (``--keep``) ask every
 ``--pause`` on a connection that they keep. A request without its whole answer is a failure of one kind:
@@ -38,6 +39,7 @@ import json
 import resource
 import signal
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 from connection import GOOD, Connection
@@ -163,6 +165,9 @@ class Load:
             print(flush=True)
         if how != GOOD:
             kind.bad[how] += 1
+            if self.options.tell:
+                with self.options.tell.open("a") as file:
+                    file.write(f"{self.loop.time():.3f} {how}\n")
             return
         kind.good += 1
         now = self.loop.time()
@@ -236,6 +241,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--header", action="append", default=[])
     parser.add_argument("--speak", choices=("http", "postgres", "redis"), default="http")
     parser.add_argument("--patience", type=float, default=10, help="for an answer, in seconds")
+    parser.add_argument("--tell", type=Path, help="where each failure is told as it comes")
     parser.add_argument("--host", default="127.0.0.1")
     return parser.parse_args()
 

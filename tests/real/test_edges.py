@@ -563,6 +563,16 @@ def can_mount() -> bool:
 needs_mount = pytest.mark.skipif(not can_mount(), reason="needs the right to mount a tmpfs")
 
 
+def fill(directory: Path) -> None:
+    """To the last page. Unbuffered: a buffer would be written once more when the file is closed."""
+    with (
+        contextlib.suppress(OSError),
+        (directory / "filler").open("wb", buffering=0) as file,
+    ):
+        while True:
+            file.write(b"\0" * 65536)
+
+
 @needs_mount
 def test_a_full_disk_stops_reloads_and_not_services(tmp_path: Path) -> None:
     conf = tmp_path / "web.conf"
@@ -570,13 +580,7 @@ def test_a_full_disk_stops_reloads_and_not_services(tmp_path: Path) -> None:
     definition = server(tmp_path, "web.conf", 'backoff = { first = "20ms" }')
     with tmpfs(tmp_path / "state", "4M") as state, host(tmp_path, definition) as running:
         up(running)
-        with (state / "filler").open("wb") as file:
-            try:
-                while True:
-                    file.write(b"\0" * 65536)
-                    file.flush()
-            except OSError:
-                pass
+        fill(state)
         replace(conf, "two")
         code, reload = running.ctl("reload", "web")
         assert (code, reload["verdict"]) == (150, "rejected"), reload
@@ -608,10 +612,7 @@ handle = "replace"
 """
     with tmpfs(tmp_path / "state", "4M") as state, host(tmp_path, definition) as running:
         pid = running.ready("web")["instances"][0]["pid"]
-        with (state / "filler").open("wb") as file, contextlib.suppress(OSError):
-            while True:
-                file.write(b"\0" * 65536)
-                file.flush()
+        fill(state)
         code, reload = running.ctl("reload", "web")
         assert (code, reload["verdict"]) in ((151, "refused"), (150, "rejected")), reload
         assert running.pid("web") == pid

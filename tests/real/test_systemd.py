@@ -301,6 +301,21 @@ def test_services_that_stop_slowly_get_their_time(machine: Machine) -> None:
     machine.box.write(path, f"{before}{slow}")
 
 
+@pytest.mark.parametrize("births", ["kept", "lost"])
+def test_services_are_found_without_the_journal(machine: Machine, births: str) -> None:
+    """By their birth files, or by the control groups of the unit."""
+    pids = machine.started()
+    machine.systemctl("stop", "agentd")
+    state, run = "/var/lib/agentd/journal.db", "/run/agentd/births"
+    lose = f"rm -f {state}-wal {state}-shm; echo damaged > {state}"
+    also = f"; rm -r {run}" if births == "lost" else ""
+    done = machine.box.run("sh", "-ec", f"{lose}{also}")
+    assert done.returncode == 0, done.stderr
+    assert machine.started() == pids
+    assert "journal.db.corrupt-" in machine.journal()
+    assert machine.box.run("sh", "-c", f"ls {state}.corrupt-*").returncode == 0
+
+
 @pytest.mark.parametrize(
     "machine", [NEWER], indirect=True
 )  # this interpreter may be one that only root can reach

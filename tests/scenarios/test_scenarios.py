@@ -54,3 +54,11 @@ def test_what_is_taken_out_is_there_once(without: list[str]) -> None:
 def test_no_scenario_is_there_twice() -> None:
     told = [s["expect"] for s in SCENARIOS]
     assert len(set(told)) == len(told)
+
+
+def test_the_faults_that_the_page_names_are_those_that_have_a_test() -> None:
+    page = (ROOT / "man/agentd.8").read_text()
+    section = page.partition(".Sh FAULTS\n")[2].partition("\n.Sh ")[0]
+    named = [line.removeprefix(".It ") for line in section.splitlines() if line.startswith(".It ")]
+    guarded = [s["expect"].partition(":")[0] for s in SCENARIOS if s["part"] == "faults"]
+    assert named == guarded

@@ -10,6 +10,7 @@ from calls import FakeCalls
 from fakes import (
     BOOT,
     Agent,
+    FakeBirthFiles,
     FakeCommands,
     FakeFiles,
     FakeListeners,
@@ -27,6 +28,7 @@ from fakes import (
 
 from agentd.core.boot import Left, boot
 from agentd.core.events import Event, ShutdownAsked
+from agentd.core.found import find
 from agentd.core.ids import Mint
 from agentd.core.instance import Phase
 from agentd.core.spec import Spec
@@ -72,6 +74,7 @@ class Life:
             stages=FakeStages(),
             mains=processes,
             pid_files=FakePidFiles(agent),
+            births=FakeBirthFiles(agent),
         )
         last = max((r.seq for r in world.records), default=0)
         journal = Journal(store, BOOT, last, lambda: int(loop.time() * 1e9))
@@ -79,15 +82,16 @@ class Life:
             machine, journal, BOOT, self.troubles.append, {}, identify="{}/{}".format
         )
         found, beside = set(), set()
-        for m in store.memories():
+        declared = {spec.name: spec.instances for spec in self.specs}
+        there = find(declared, store.memories(), machine.births.read(), BOOT)
+        for m in there.memories.values():
             if m.process and processes.adopt(Key(m.service, m.generation), m.process):
                 found.add(m.service)
             born = [(one.generation, one.process) for one in (*m.others, *m.places)]
             for generation, process in born:
                 if process and processes.adopt(Key(m.service, generation), process):
                     beside.add((m.service, generation))
-        memories = {m.service: m for m in store.memories()}
-        left = Left(memories, found, store.open_reloads(), BOOT, beside)
+        left = Left(there.memories, found, store.open_reloads(), BOOT, beside, there.unknown)
         mint = Mint(b"%d" % self._lives, self._lives, loop.time())
         first = boot(self.specs, left, mint, loop.time())
         self.runtime.begin(first)

@@ -68,6 +68,8 @@ STEPS: tuple[tuple[Step, ...], ...] = (
     (Replace(),),
     (Replace(),),
 )
+LOST = 0.15
+"""How often the journal is lost with its agent."""
 HANDLE = {Replace: "replace", Restart: "restart", RunCommand: "exec", SendSignal: "signal"}
 QUIET = 900.0
 """Virtual seconds after which nothing may be left to do."""
@@ -79,7 +81,7 @@ def spec(rng: random.Random, name: str, earlier: list[str]) -> Spec:
     confirm = rng.choice(CONFIRM)
     if isinstance(steps[-1], RunCommand):
         confirm = rng.choice(((), (Reply(),)))
-    return Spec(
+    made = Spec(
         name,
         ProcessSpec((name,)),
         inputs=(f"/etc/{name}.conf",) if rng.random() < 0.95 else (),
@@ -114,6 +116,8 @@ def spec(rng: random.Random, name: str, earlier: list[str]) -> Spec:
             on_failure=rng.choice((OnFailure.KEEP, OnFailure.RESTORE, OnFailure.FORCE)),
         ),
     )
+    alone = not made.sockets and made.instances == 1 and made.drain_timeout > machine.HAND_OVER
+    return replace(made, takes_over=alone and isinstance(steps[-1], Replace))
 
 
 def script(rng: random.Random, s: Spec) -> Script:
@@ -290,6 +294,7 @@ class Chaos:
                 s = replace(s, reload=changed)  # noqa: PLW2901
             if rng.random() < 0.15:
                 s = replace(s, instances=rng.choice((1, 2, 3)))  # noqa: PLW2901
+                s = replace(s, takes_over=s.takes_over and s.instances == 1)  # noqa: PLW2901
             specs.append(s)
         names = {s.name for s in specs}
         w.define(
@@ -351,6 +356,8 @@ class Chaos:
         w = self.world
         if w.left or (self.deaths and w.host is not None):
             w.reboot() if self.rng.random() < 0.1 else w.die()
+            if w.losses.random() < LOST:
+                w.lose()
             w.after(self.rng.random() * 3, self._born_again)
 
     def _born_again(self) -> None:
@@ -372,6 +379,9 @@ class Chaos:
             w.ask(ev.ReleaseAsked(name, PERSON))
             w.feed(ev.ReloadAsked(name, WATCH, if_changed=True))
         w.run(QUIET)
+        for name, value in w.inputs.items():  # a roll-back that waited may have put bad ones back
+            if value in w.bad:
+                w.write(name)
         w.define(self.all)  # what was not taken for bad bytes, or met no agent, is tried again
         w.run(QUIET)
         invariants.rest(w)

@@ -108,6 +108,8 @@ class Child:
     """Reload signals so far; a later one begins the reading again."""
     slot: int = 0
     """Which of several instances it is."""
+    takeovers: int = 0
+    """What it was told of those before it: it takes over from the one that was told one less."""
     born: float = 0.0
 
     def silent(self, now: float) -> bool:

@@ -116,6 +116,8 @@ class World:
         self.bad: set[str] = {"bad"}
         self.records: list[Record] = []
         self.memories: dict[str, Memory] = {}
+        self.births: dict[str, Memory] = {}
+        self.births_work = True
         self.agent: Agent | None = None
         self.effects = 0
         self.die_after: int | None = None
@@ -627,6 +629,22 @@ class FakeNotify:
 class FakeStates:
     def write(self, service: str, text: str, uid: int, gid: int) -> str:
         return f"/run/{service}.json"
+
+
+class FakeBirthFiles:
+    """``BirthFiles`` in the world's memory: at once, whatever the journal does."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._a = agent
+
+    def write(self, there: Memory) -> None:
+        if not self._a.world.births_work:
+            raise AdapterError("cannot write the birth file", errno.ENOSPC)
+        if not self._a.dead:
+            self._a.world.births[there.service] = there
+
+    def read(self) -> tuple[Memory, ...]:
+        return tuple(self._a.world.births.values())
 
 
 class FakeStages:

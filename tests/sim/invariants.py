@@ -176,6 +176,10 @@ def _generations(w: World, host: Host, s: Service) -> None:
     assert len(set(generations)) == len(generations)
     switched = replacing and s.running is not None and s.running.switched
     for i in s.slots:
+        if s.spec.takes_over or i.takeovers:
+            continue  # no agent says who gets them
+        if not any(c.there and c.generation == i.generation for c in w.children[name]):
+            continue  # it has just gone, nobody has heard of that yet, and it could not be switched to
         if i.phase is Phase.READY and not (switched and i is s.instance) and not host.ending:
             got = w.serving[name][i.slot]
             assert got == i.generation, f"{got} gets the connections of {i.slot}"

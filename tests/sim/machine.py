@@ -80,10 +80,14 @@ def birth(w: World, e: fx.Spawn) -> None:
     identity = Identity(w.pid, w.ticks, w.boot_id, e.cookie)
     scripts = w.scripts.get(name) or [Script()]
     script = scripts.pop(0) if len(scripts) > 1 else scripts[0]
-    child = Child(name, e.generation, identity, script, taken=w.hash(name), slot=e.slot, born=w.now)
+    child = Child(
+        name, e.generation, identity, script,
+        taken=w.hash(name), slot=e.slot, takeovers=e.takeovers, born=w.now,
+    )  # fmt: skip
     w.children[name] = [c for c in w.children[name] if c.there or not c.told] + [child]
     w.born[name, e.generation] = identity
     w.slot[name, e.generation] = e.slot
+    w.takeovers[name, e.generation] = e.takeovers
     if e.spec.sockets:
         w.listening.add(name)
     w.record_birth(name, e.generation, identity)
@@ -112,9 +116,31 @@ def pings(w: World, child: Child, every: float) -> None:
 
 
 def says_ready(w: World, child: Child) -> None:
+    if child.serves and child.takeovers:
+        takes_over(w, child)
     if child.serves or w.fault(0.3):  # a READY may be read after the exit
         child.ready = True
         w.agent_after(0.0, w.feed, ev.Notified(child.service, child.generation, ready=True))
+
+
+HAND_OVER = 0.2
+"""Seconds after which one that took over ends the former one."""
+
+
+def takes_over(w: World, child: Child) -> None:
+    """It accepts from now on, and the one before it does no more; later it ends that one, with or without an agent."""
+    for former in w.children[child.service]:
+        if former.main and former.takeovers == child.takeovers - 1 and former is not child:
+            w.serving[child.service][child.slot] = child.generation
+            w.after(HAND_OVER, ends_former, w, child, former)
+
+
+def ends_former(w: World, child: Child, former: Child) -> None:
+    """Where somebody else has ended it before, it takes that badly."""
+    if former.main:
+        ends(w, former, Exit(code=0))
+    elif child.main:
+        ends(w, child, Exit(signal="ABRT"))
 
 
 def kill(w: World, e: fx.Kill) -> None:
@@ -161,6 +187,11 @@ def member_ends(w: World, child: Child) -> None:
         child.member, child.heir = False, None
         if child.told:
             w.agent_after(0.0, w.feed, ev.Emptied(child.service, child.generation))
+
+
+def perish(child: Child) -> None:
+    """It and all of its group, and no agent hears of it."""
+    child.main, child.member, child.heir, child.told = False, False, None, True
 
 
 def forget(w: World, e: fx.Forget) -> None:
@@ -243,7 +274,8 @@ def switch(w: World, e: fx.Switch) -> None:
         w.fail(e.token, "switch_failed")
         return
     slot = w.slot[e.token.service, e.generation]
-    w.serving.setdefault(e.token.service, {})[slot] = e.generation
+    if not w.takeovers[e.token.service, e.generation]:  # it has them by itself
+        w.serving.setdefault(e.token.service, {})[slot] = e.generation
     w.answer(e.token, w.soon(), ev.Switched(e.token, w.now, moved=w.rng.random() < 0.8))
 
 

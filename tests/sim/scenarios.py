@@ -234,6 +234,7 @@ def followed(*moves: Moves, **more: Any) -> tuple[Script, ...]:
 
 
 REPLACED = (by(Replace()),)
+TAKEN_OVER = (replace(by(Replace()), sockets=(), takes_over=True),)
 WELL = (verified(declared()),)
 SOAKED = (soaked(declared()),)
 BUSY = Script(busy=4)
@@ -248,6 +249,31 @@ STORIES: dict[str, Story] = {
     "replaces in a row": Story(specs=REPLACED, scripts=(BUSY,), deeds=TWICE),
     "replace by two at most": Story(
         specs=(by(Replace(), max_generations=2),), scripts=(Script(busy=9),), deeds=TWICE
+    ),
+    "takeover": Story(specs=TAKEN_OVER, deeds=((1, write), (1, reload), (3, write), (3, reload))),
+    "takeovers in a row": Story(specs=TAKEN_OVER, deeds=TWICE),
+    "takeover from one that is stopped before its time": Story(
+        specs=(replace(TAKEN_OVER[0], drain_timeout=0.1),), deeds=((1, write), (1, reload))
+    ),
+    "takeover by a bad one": Story(
+        specs=(replace(TAKEN_OVER[0], reload=unchecked(Replace())),),
+        deeds=((1, spoil), (3, edit)),
+    ),
+    "takeover that never gets ready": Story(
+        specs=TAKEN_OVER,
+        scripts=(Script(), Script(ready=None), Script()),
+        deeds=((1, reload), (5, write), (5, reload)),
+    ),
+    "takeover found bad": Story(
+        specs=(verified(TAKEN_OVER[0], OnFailure.KEEP),), deeds=((1, sicken), (3, edit))
+    ),
+    "takeover found bad and put back": Story(
+        specs=(verified(TAKEN_OVER[0]),), deeds=((1, sicken), (5, edit))
+    ),
+    "takeover that dies within its reload": Story(
+        specs=(verified(TAKEN_OVER[0], OnFailure.KEEP),),
+        scripts=(Script(), Script(exits=0.2, code=1), Script()),
+        deeds=((1, write), (1, reload)),
     ),
     "replace by a bad one": Story(
         specs=(by(Replace(), reload=unchecked(Replace())),), deeds=((1, spoil), (3, edit))
@@ -617,12 +643,15 @@ STORIES: dict[str, Story] = {
 }
 
 
-def tell(name: str, die_at: int = 0) -> World:
-    """The story to its end, then rest; with ``die_at`` the agent dies after its k-th effect and another one begins."""
+def tell(name: str, die_at: int = 0, *, lost: bool = False) -> World:
+    """The story to its end, then rest; with ``die_at`` the agent dies after its k-th effect and another one begins.
+
+    ``lost``: without its journal.
+    """
     story = STORIES[name]
     w = World(story.specs, seed=1)
     w.keep_notes = True
-    w.die_at = die_at
+    w.die_at, w.loses = die_at, lost
     for spec in story.specs:
         w.scripts[spec.name] = list(story.scripts)
     for at, deed in story.deeds:

@@ -21,6 +21,7 @@ from agentd.core.events import (
 )
 from agentd.core.facts import BaselineTaken, Cause, Judged, MainMoved, PhaseEntered, Requested
 from agentd.core.instance import Phase
+from agentd.core.memory import Want
 from agentd.core.process import Exit
 from agentd.core.spec import (
     Backoff,
@@ -353,6 +354,61 @@ async def test_a_next_generation_that_never_gets_ready_leaves_the_old_one() -> N
         assert [c.key.generation for c in world.running("web")] == [1]
         assert world.serving("web") == 1
         assert verdicts(world) == [(Trigger.CLI, Verdict.REFUSED, "start_timeout")]
+
+
+@virtual
+async def test_an_agent_without_a_journal_goes_on_with_those_who_are_there() -> None:
+    world = World({"web": [Script(ready_after=0.1)]})
+    async with living(world, web()) as life:
+        await asyncio.sleep(1)
+        (child,) = world.running("web")
+        await life.die()
+        world.memories, world.records = {}, []
+        life.begin()
+        await asyncio.sleep(5)
+        assert world.running("web") == [child]
+        assert (life.phase("web"), life.runtime.host.services["web"].live) == (Phase.READY, None)
+        life.post(ReloadAsked("web", CLI))
+        await asyncio.sleep(1)
+        assert verdicts(world) == [(Trigger.CLI, Verdict.APPLIED, "")]
+        world.ends(child, Exit(code=1))
+        await asyncio.sleep(5)
+        assert [c.key.generation for c in world.running("web")] == [2]
+
+
+@virtual
+async def test_who_was_started_while_the_journal_could_not_be_written_is_not_started_again() -> (
+    None
+):
+    world = World({"web": [Script(ready_after=0.1)]})
+    async with living(world, web()) as life:
+        await asyncio.sleep(1)
+        world.store_works = False
+        world.ends(world.running("web")[0], Exit(code=1))
+        await asyncio.sleep(5)
+        (child,) = world.running("web")
+        assert child.key.generation == 2
+        await life.die()
+        world.store_works = True
+        life.begin()
+        await asyncio.sleep(5)
+        assert world.running("web") == [child]
+        assert life.phase("web") is Phase.READY
+
+
+@virtual
+async def test_birth_files_that_cannot_be_written_are_said_once_and_keep_nobody_down() -> None:
+    world = World({"web": [Script(ready_after=0.1)]})
+    world.births_work = False
+    async with living(world, web()) as life:
+        await asyncio.sleep(1)
+        assert life.phase("web") is Phase.READY
+        (said,) = life.troubles
+        assert "without it a lost journal cannot be made good" in said
+        world.births_work = True
+        life.post(StopAsked("web", CLI))
+        await asyncio.sleep(1)
+        assert world.births["web"].want is Want.DOWN
 
 
 def test_nobody_waits_for_a_service_that_was_given_up_whenever_the_agent_died() -> None:

@@ -48,6 +48,15 @@ def test_the_agent_may_die_after_every_effect(name: str) -> None:
             raise AssertionError(f"{name}, death after effect {k}: {error}") from error
 
 
+@pytest.mark.parametrize("name", STORIES)
+def test_and_its_journal_may_be_lost_with_it(name: str) -> None:
+    for k in range(1, tell(name).performed + 1, 3):
+        try:
+            tell(name, k, lost=True)
+        except AssertionError as error:
+            raise AssertionError(f"{name}, lost after effect {k}: {error}") from error
+
+
 def test_a_seed_reproduces_everything() -> None:
     first, second = (chaos.Chaos(7) for _ in range(2))
     for each in (first, second):

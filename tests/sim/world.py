@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from agentd.core import effects as fx
@@ -16,6 +16,7 @@ from agentd.core import events as ev
 from agentd.core import facts
 from agentd.core.boot import Left, boot
 from agentd.core.facts import Cause, Record
+from agentd.core.found import find
 from agentd.core.host import Host, Step, step
 from agentd.core.ids import Mint
 from agentd.core.instance import ALIVE
@@ -48,6 +49,8 @@ class World:
         self.events = 0
         self.performed = 0
         self.die_at = 0
+        self.loses = False
+        """Whether the journal is lost with that agent."""
         self.life = 0
         self.boot_id = "boot-0"
         self.host: Host | None = None
@@ -72,6 +75,10 @@ class World:
         self.keep_notes = False
         self.journal_down = False
         self.memories: dict[str, Memory] = {}
+        self.births: dict[str, Memory] = {}
+        """What the birth files tell: at once, whatever became of the journal."""
+        self.losses = random.Random(f"losses {seed}")
+        """The same: whether a journal is lost with its agent."""
         self.stored: dict[str, list[Record]] = {}
         self.judged: set[str] = set()
         self._staged: list[facts.Record] = []
@@ -79,6 +86,8 @@ class World:
         self.born: dict[tuple[str, int], Identity] = {}
         self.slot: dict[tuple[str, int], int] = {}
         """Which instance each generation is of."""
+        self.takeovers: dict[tuple[str, int], int] = {}
+        """How many each generation was told have taken over."""
         self.kept: dict[str, int] = {}
         """The bytes behind each hash that was read."""
         self.watched: dict[str, int] = {}
@@ -135,11 +144,18 @@ class World:
         self.born, self.paused, self.callers, self.watched = {}, {}, {}, {}
         self.left = False
         self.open = invariants.Open.of(self.stored)
-        self._recall()
-        found = [name for name, m in self.memories.items() if self._alive(name, m.process)]
+        declared = {spec.name: spec.instances for spec in self.specs}
+        told = find(declared, self.memories.values(), self.births.values(), self.boot_id)
+        for one in told.leftover:  # somebody reads that it is nobody's, and ends it
+            for child in self.children[one.service]:
+                if child.generation == one.generation:
+                    machine.perish(child)
+        memories = dict(told.memories)
+        self._recall(memories)
+        found = [name for name, m in memories.items() if self._alive(name, m.process)]
         found_beside = [
             (name, other.generation)
-            for name, m in self.memories.items()
+            for name, m in memories.items()
             for other in (*m.others, *m.places)
             if self._alive(name, other.process)
         ]
@@ -155,15 +171,15 @@ class World:
                 if slot in shares and shares[slot] not in there:
                     shares[slot] = there[0]
         records = tuple(map(tuple, self.stored.values()))
-        left = Left(self.memories, found, records, self.boot_id, found_beside)
+        left = Left(memories, found, records, self.boot_id, found_beside, told.unknown)
         wall_ms = 1_000_000 + int(self.now * 1000)
         mint = Mint(b"%d/%d" % (self.seed, self.life), wall_ms, self.now)
         done = boot(self.specs, left, mint, self.now)
         self._take(None, done)
 
-    def _recall(self) -> None:
-        """Whom the store has as a main process; one that is gone is told of when others may have taken over from it."""
-        for name, m in self.memories.items():
+    def _recall(self, memories: Mapping[str, Memory]) -> None:
+        """Whom the agent knows as a main process; one that is gone is told of when others may have taken over from it."""
+        for name, m in memories.items():
             known = [m.process, *(one.process for one in (*m.others, *m.places))]
             for child in self.children.get(name, ()):
                 child.told = child.told and not child.there
@@ -182,6 +198,10 @@ class World:
         self.host = None
         self.life += 1
         self.armed = {}
+
+    def lose(self) -> None:
+        """The journal cannot be read any more, and is set aside."""
+        self.memories, self.stored = {}, {}
 
     def feed(self, event: ev.Event) -> None:
         """One event of the agent's mailbox."""
@@ -224,6 +244,7 @@ class World:
             self._tell(note)
         for name in done.touched:
             self._remembered[name] = done.host.services[name]
+            self._keep_birth(done.host.services[name])
         life = self.life
         for effect in done.effects:
             if effect.durable:
@@ -286,6 +307,10 @@ class World:
             self.memories[name] = self._with_born(replace(service.memory, boot=self.boot_id))
         self._staged, self._remembered = [], {}
 
+    def _keep_birth(self, service: Service) -> None:
+        memory = self._with_born(replace(service.memory, boot=self.boot_id))
+        self.births[service.spec.name] = memory.there
+
     def _with_born(self, memory: Memory) -> Memory:
         """A spawn's identity is on disk before its exec; a memory from before ``Spawned`` must not lose it again."""
         known = {o.generation for o in memory.others} | {memory.generation}
@@ -305,7 +330,8 @@ class World:
                 )
                 memory = replace(memory, places=tuple(places))
             elif generation not in known and generation == memory.issued:
-                other = Other(generation, "starting", born, slot=self.slot[name, generation])
+                slot, told = self.slot[name, generation], self.takeovers[name, generation]
+                other = Other(generation, "starting", born, slot=slot, takeovers=told)
                 memory = replace(memory, others=(*memory.others, other))
         return memory
 
@@ -321,6 +347,8 @@ class World:
         self.performed += 1
         if self.performed == self.die_at:
             self.die()
+            if self.loses:
+                self.lose()
             self.after(0.1, self.start)
             return False
         return True
@@ -351,6 +379,7 @@ class World:
         """It is on disk before its exec, and so is everything noted before: writes keep their order."""
         self.write_down()
         self.memories[name] = self._with_born(self.memories[name])
+        self.births[name] = self.memories[name].there
         m = self.memories[name]
         known = {m.process} | {o.process for o in (*m.others, *m.places)}
         assert identity in known, f"generation {generation} of {name} is in no memory"

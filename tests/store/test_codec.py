@@ -40,6 +40,7 @@ SHAPES = {
     "Quarantined": "hash reason service",
     "Requested": "attributes_before cause confirm_within definition handle hash_before link must_act reload_id require_proof"
     " restore service trace_id version_before",
+    "SetAside": "kept path why",
     "Skipped": "service trigger why",
     "Restored": "files hash kept reload_id service",
     "RollingBack": "down error_type hash message output reload_id service verdict version",

@@ -42,6 +42,26 @@ def with_outbox(
     asyncio.run(go())
 
 
+def test_verdicts_are_due_also_when_the_store_could_not_be_written_while_it_was_opened(
+    path: Path,
+) -> None:
+    with_outbox(path, lambda store, _: store.write((), ()))
+
+    async def test() -> None:
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            store = SqliteStore(path, deadline_s=0.01, outbox=BOTH)
+        store._deadline = 5.0  # it was short for the other one's lock only
+        reading = SqliteOutbox(path, store.change)
+        assert store.notice == ""
+        await store.write(reload_of(1), ())
+        assert seqs(reading, "traces") == [3]
+        reading.close()
+        await store.close()
+
+    asyncio.run(test())
+
+
 def seqs(reading: SqliteOutbox, signal: str, after: int = 0, limit: int = 100) -> list[int]:
     return [due.seq for due in reading.due(signal, after, limit)]
 
@@ -66,6 +86,23 @@ def test_a_drain_that_ends_after_the_verdict_makes_the_trace_due_once_more(path:
         assert (seqs(reading, "traces"), seqs(reading, "logs")) == ([3, 9], [3])
         *_, last = reading.due("traces", 3, 1)
         assert last.records == (*reload_of(1), drained)
+
+    with_outbox(path, test)
+
+
+def test_a_reload_without_a_verdict_is_not_due_also_when_something_of_it_has_drained(
+    path: Path,
+) -> None:
+    """Its trace would go out half, and once more as another one under the same ids."""
+    drained = f.Drained("web", "01JD0011", 1, 5, 0.0, 0, 0)
+
+    async def test(store: SqliteStore, reading: SqliteOutbox) -> None:
+        await store.write((*reload_of(11, ends=False), record(14, drained)), ())
+        assert seqs(reading, "traces") == []
+        await store.write((record(15, LATE),), ())
+        assert seqs(reading, "traces") == [15]
+        await store.write((record(16, drained),), ())
+        assert seqs(reading, "traces") == [15, 16]
 
     with_outbox(path, test)
 

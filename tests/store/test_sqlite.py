@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
+import re
 import sqlite3
 import stat
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -23,7 +25,7 @@ from agentd.wire import Trigger, Verdict
 from .values import FACTS, MEMORY, record, reload_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
 SKIPPED = Skipped("web", Trigger.WATCH, "unchanged")
@@ -182,6 +184,24 @@ def test_a_full_disk_is_said_and_later_the_history_is_whole(path: Path) -> None:
     asyncio.run(go())
 
 
+def test_what_a_full_disk_did_not_take_is_written_though_nothing_else_is(path: Path) -> None:
+    """A kill of the agent would take it: it does not wait for somebody to come by."""
+
+    async def go() -> None:
+        async with opened(path) as store:
+            db = store._writer._db
+            db.execute("PRAGMA query_only=1")
+            with pytest.raises(AdapterError, match="readonly"):
+                await store.write((record(1, SKIPPED),), (MEMORY,))
+            db.execute("PRAGMA query_only=0")
+            async with asyncio.timeout(10):
+                while store.journal.last_seq() != 1:
+                    await asyncio.sleep(0.01)
+            assert store.memories() == (MEMORY,)
+
+    asyncio.run(go())
+
+
 def test_a_read_only_disk_is_said(path: Path) -> None:
     async def go() -> None:
         async with opened(path) as store:
@@ -285,17 +305,94 @@ def reopened(path: Path) -> tuple[str, list[str], tuple[Memory, ...]]:
     async def go() -> tuple[str, list[str], tuple[Memory, ...]]:
         async with opened(path) as store:
             await store.write(reload_of(1), (MEMORY,))
-            return store.notice, sorted(p.name for p in path.parent.iterdir()), store.memories()
+            said = store.aside.text if store.aside else store.notice
+            return said, sorted(p.name for p in path.parent.iterdir()), store.memories()
 
     return asyncio.run(go())
 
 
+def aside(names: list[str], kind: str, *but: str) -> str:
+    """The one that was set aside, with the moment in its name."""
+    pattern = rf"journal\.db\.{kind}-\d{{8}}T\d{{6}}Z(-\d+)?"
+    (found,) = (name for name in names if re.fullmatch(pattern, name) and name not in but)
+    return found
+
+
+def _directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+    (path / "inside").touch()
+
+
+def _fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def _no_text(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE memory SET data = CAST(x'ff22' AS TEXT)")
+
+
+def _no_table(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("DROP TABLE memory")
+
+
+@pytest.mark.parametrize("spoil", [_directory, _fifo, _no_text, _no_table])
+def test_what_cannot_be_read_is_set_aside(path: Path, spoil: Callable[[Path], None]) -> None:
+    reopened(path)
+    spoil(path)
+    notice, names, memories = reopened(path)
+    assert aside(names, "unreadable") in notice
+    assert memories == (MEMORY,)
+
+
+def test_a_torn_record_of_a_reload_that_has_no_verdict_is_met_when_it_is_opened(path: Path) -> None:
+    """Later it could not be set aside any more, and there would be no agent."""
+    reopened(path)
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE reload SET verdict = NULL")
+        db.execute("UPDATE record SET data = CAST(x'ff22' AS TEXT)")
+    notice, names, _ = reopened(path)
+    assert aside(names, "unreadable") in notice
+
+
+def test_a_journal_that_somebody_else_writes_is_not_set_aside(path: Path) -> None:
+    reopened(path)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA locking_mode=EXCLUSIVE")
+        db.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(AdapterError, match="locked"):
+            SqliteStore(path, deadline_s=0.01)
+    assert [p.name for p in path.parent.iterdir() if ".db." in p.name] == []
+
+
+def test_which_journal_may_not_tell_of_all_processes(path: Path) -> None:
+    async def go() -> list[bool]:
+        told = []
+        for damage in (None, b"no", None):
+            if damage:
+                path.write_bytes(damage * 1000)
+            async with opened(path) as store:
+                told.append(store.forgetful)
+                if store.forgetful:
+                    await store.write(reload_of(1), (MEMORY,))
+        async with opened(path) as store:
+            told.append(store.forgetful)
+        return told
+
+    assert asyncio.run(go()) == [True, True, False, False]
+
+
 def test_a_damaged_database_is_set_aside(path: Path) -> None:
-    for n in (1, 2):
+    kept = set()
+    for n in (1, 2, 3):
         path.write_bytes(b"not a database" * 1000)
         notice, names, memories = reopened(path)
-        assert f"journal.db.corrupt-{n}" in notice
-        assert f"journal.db.corrupt-{n}" in names
+        kept.add(aside(names, "corrupt", *kept))
+        assert len(kept) == n
+        assert any(name in notice for name in kept)
         assert memories == (MEMORY,)
 
 
@@ -305,7 +402,7 @@ def test_a_torn_page_is_set_aside(path: Path) -> None:
     path.write_bytes(whole[:4096] + b"\xff" * (len(whole) - 4096))
     notice, names, memories = reopened(path)
     assert "damaged" in notice
-    assert "journal.db.corrupt-1" in names
+    assert aside(names, "corrupt")
     assert memories == (MEMORY,)
 
 
@@ -313,9 +410,9 @@ def test_a_newer_database_is_set_aside_unharmed(path: Path) -> None:
     newer = sqlite3.connect(path)
     newer.executescript(f"CREATE TABLE dream(x); PRAGMA user_version={VERSION + 1};")
     newer.close()
-    notice, _, _ = reopened(path)
-    assert "newer agent" in notice
-    kept = sqlite3.connect(path.with_name("journal.db.newer-1"))
+    notice, names, _ = reopened(path)
+    assert f"newer agentd (version {VERSION + 1})" in notice
+    kept = sqlite3.connect(path.with_name(aside(names, "newer")))
     assert kept.execute("SELECT count(*) FROM dream").fetchone() == (0,)
     kept.close()
 
@@ -326,7 +423,7 @@ def test_another_programs_database_is_not_written_into(path: Path) -> None:
     other.close()
     notice, names, _ = reopened(path)
     assert "another program" in notice
-    assert "journal.db.corrupt-1" in names
+    assert aside(names, "corrupt")
 
 
 def test_no_place_for_a_journal_is_an_adapter_error(tmp_path: Path) -> None:

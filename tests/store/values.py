@@ -32,6 +32,7 @@ CAUSE = f.Cause(
 )
 FACTS: tuple[f.Fact, ...] = (
     f.AgentStarted("1.0", 1, 3),
+    f.SetAside("/s/journal.db", "/s/journal.db.corrupt-1", "is damaged (file is not a database)"),
     f.AgentStopped(left=True),
     f.PhaseEntered("web", 3, "backoff", "ready", "exit code 3", 4121, Exit(3, None)),
     f.Adopted("web", 3, 4121, found=True),

@@ -52,6 +52,11 @@ def test_a_start_that_went_well_is_said_by_ready() -> None:
             f.PhaseEntered("web", 3, "ready", "starting", "", 4121),
             "web ready pid 4121 generation 3",
         ),
+        (f.LiveChanged("web", None, None, "taken over"), None),
+        (
+            f.Drained("web", ID, 3, 4121, 1000.0, None, None),
+            "web generation 3 drained, its connections were not counted",
+        ),
         (
             f.PhaseEntered("web", 3, "backoff", "ready", "exit code 3", None, Exit(3)),
             "web exited: exit code 3; it is started again",
@@ -79,6 +84,10 @@ def test_a_start_that_went_well_is_said_by_ready() -> None:
         ),
         (f.PhaseEntered("web", 3, "stopping", "ready", "asked"), None),
         (f.AgentStarted("1.0", 7, 2), "agentd 1.0 started, pid 7, 2 processes taken over"),
+        (
+            f.SetAside("/s/journal.db", "/s/journal.db.corrupt-1", "is damaged (malformed)"),
+            "the journal /s/journal.db is damaged (malformed); it is kept as /s/journal.db.corrupt-1, and a new one was begun",
+        ),
         (f.AgentStopped(left=True), "agentd stopped, its services go on running"),
         (f.Adopted("web", 3, 4121, found=False), "web ended while no agent was there, pid 4121"),
         (f.WantSet("web", "down", "alice"), "web wanted down by alice"),

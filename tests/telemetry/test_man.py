@@ -109,6 +109,7 @@ def test_what_a_process_is_told_is_on_the_page_and_no_more() -> None:
         *given,
         outwards.STATE_FILE,
         outwards.NUMBER,
+        outwards.TAKEOVERS,
         *environment({}, spec, 1, {}),
         COOKIE,
     }

@@ -412,3 +412,11 @@ def test_settings_that_were_not_taken_leave_no_doubt_about_the_bytes() -> None:
         170, Verdict.PARTIAL, hash_after=NEW[0], version_after=NEW[1]
     )
     assert of(mixed.records())["reload web"].get("config.version") is None
+
+
+def test_a_drain_that_nobody_counted_says_no_number() -> None:
+    *before, last = stories.replaced()
+    uncounted = replace(last.fact, open=None, cut=None)  # type: ignore[type-var]  # it is one
+    made = spans((*before, replace(last, fact=uncounted)), stories.AGENT)
+    (drain,) = (span for span in made if span.name == "reload.drain")
+    assert not [key for key, _ in drain.attributes if key.startswith("reload.drain")]
