@@ -101,7 +101,7 @@ def _take_over(t: Turn, left: Left) -> None:
     m = left.memories.get(name)
     if m is None:
         return
-    first = Place(0, m.generation, m.phase, m.finished, m.process)
+    first = Place(0, m.generation, m.phase, m.finished, m.process, m.watchdog)
     beside = {generation for service, generation in left.found_beside if service == name}
     found = [name in left.found, *(place.generation in beside for place in m.places)]
     if not any(found):
@@ -125,7 +125,8 @@ def _take_over_place(t: Turn, m: Memory, place: Place, boot: str, *, found: bool
         return
     generation, pid = place.generation, place.process.pid
     t.note(facts.Adopted(s.spec.name, generation, pid, found))
-    adopt = Adopt(place.process, generation, place.phase, before.machine, slot=place.slot)
+    machine, phase = before.machine, place.phase
+    adopt = Adopt(place.process, generation, phase, machine, "", place.slot, place.watchdog)
     event = adopt if found else Orphaned(generation)
     after, effects = instance.step(before, event, s.spec, t.now)
     if not s.wanted and after.phase not in (Phase.DOWN, Phase.STOPPING, Phase.KILLING):
