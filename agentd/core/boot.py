@@ -179,6 +179,7 @@ def _heirs(
             phase=heir.phase,
             process=heir.process,
             takeovers=heir.takeovers,
+            watchdog=None,  # how often it must be heard is not known, and the former's word is not its own
             live=None,
             others=tuple(other for other in m.others if other is not heir),
         )
