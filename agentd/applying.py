@@ -8,7 +8,7 @@ definition of one service is in force, the core's.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Protocol
@@ -71,13 +71,19 @@ class Applying:
         runtime: Runtime,
         memories: Callable[[], tuple[Memory, ...]],
         allow: Callable[[Access], None],
+        *,
+        doubts: Callable[[Sequence[Spec]], Iterable[str]],
     ) -> None:
-        """``memories``: what is known of services that were here before; ``allow`` takes the rules who may ask for what."""
+        """``memories``: what is known of services that were here before; ``allow`` takes the rules who may ask for what.
+
+        ``doubts``: what of the definitions cannot be had on this host, one sentence each.
+        """
         self.definitions = definitions
         self._path = path
         self._runtime = runtime
         self._memories = memories
         self._allow = allow
+        self._doubts = doubts
         self._triggers: list[Watches] = []
         self._told: dict[str, Spec] = {}
         self._one = asyncio.Semaphore(1)
@@ -104,6 +110,7 @@ class Applying:
     async def plan(self) -> Planned:
         """What an apply would do. Raises ConfigErrors with every mistake."""
         new = await asyncio.to_thread(load, self._path)
+        new = replace(new, warnings=(*new.warnings, *self._doubts(new.services)))
         return Planned(
             new, plan(self._now(), new.services), _later(self.definitions.agent, new.agent)
         )

@@ -37,7 +37,7 @@ from agentd.runtime.machine import Machine
 from agentd.runtime.runtime import Runtime
 from agentd.store.births import OsBirthFiles
 from agentd.store.sqlite import SqliteStore
-from agentd.system import lock
+from agentd.system import bounds, lock
 from agentd.system.calls import OsCalls
 from agentd.system.commands import OsCommands
 from agentd.system.fdstore import FdStore
@@ -187,9 +187,8 @@ class _Agent:
         hub = _Hub()
         self._marks = Marks(state / "host.key", self._say)
         self._births = OsBirthFiles(options.runtime_dir / "births")
-        self._processes = OsProcesses(
-            loop, hub, find_delegated(options.runtime_dir), mark=self._marks
-        )
+        group = find_delegated(options.runtime_dir)
+        self._processes = OsProcesses(loop, hub, group, mark=self._marks)
         listeners = {name: fd for name, fd in self._kept.items() if "/" in name}
         store = FdStore(os.environ, self._say, kept=listeners)
         _allow_many_descriptors()  # after these took note of what children, and the next agent, get
@@ -266,7 +265,10 @@ class _Agent:
             self._runtime,
             self._remembered,
             self._api.allow,
+            doubts=partial(bounds.doubts, group),
         )
+        for doubt in bounds.doubts(group, self._definitions.services):
+            self._say(f"warning: {doubt}")
         self._applying.tell(self._watch, self._timer)
         self._journal.listen(self._applying.hear)
         self._api.define(self._applying)

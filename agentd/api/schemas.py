@@ -256,6 +256,15 @@ DOCUMENTS: dict[str, Schema] = {
         waiting=maybe(text("the id of the reload that waits")),
         on_trial=maybe(_TRIAL),
         soak=maybe(_SOAK),
+        alive=maybe(
+            table(
+                "Whether it still serves, of several instances the one that fails most; null: it is not declared how to ask.",
+                asked=flag("it is asked now and then; not while it is not ready or a reload runs"),
+                failures=whole("probes that failed in a row"),
+                threshold=whole("so many are its end"),
+                why=text("what the last of them said; else empty"),
+            )
+        ),
         last_reload=maybe(
             table(
                 "The last one that ended.",

@@ -66,6 +66,7 @@ def service(
         "waiting": _told(s.waiting),
         "on_trial": on_trial(s),
         "soak": _soak(s),
+        "alive": _alive(s),
         "last_reload": {
             "reload_id": last.reload_id,
             "verdict": last.verdict.value,
@@ -182,6 +183,19 @@ def on_trial(s: Service, reload_id: str = "") -> Json | None:
         return None
     until = iso(pending.until_wall_ns)
     return {"reload_id": pending.reload_id, "until": until, "back_to": pending.hash}
+
+
+def _alive(s: Service) -> Json | None:
+    """Of several instances the one that fails most."""
+    if s.spec.alive is None:
+        return None
+    worst = max(s.asking, key=lambda a: a.failures, default=None)
+    return {
+        "asked": worst is not None,
+        "failures": worst.failures if worst else 0,
+        "threshold": s.spec.alive.threshold,
+        "why": worst.complaint if worst else "",
+    }
 
 
 def _soak(s: Service) -> Json | None:

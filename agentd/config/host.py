@@ -15,8 +15,9 @@ from functools import cache
 
 from agentd.config.access import Anyone, Group, Principal, User
 from agentd.config.keys import Kind
-from agentd.config.kinds import filled, list_of, pairs_of, text
+from agentd.config.kinds import filled, integer, list_of, pairs_by, size, text
 from agentd.config.problems import Wrong, shown, unknown
+from agentd.core.spec import GROUP_LIMITS
 
 _SIGNALS = frozenset(s.name.removeprefix("SIG") for s in signal.Signals)
 _UNCATCHABLE = frozenset({"KILL", "STOP"})
@@ -98,9 +99,27 @@ def _limit(value: object) -> int:
     return value
 
 
-def _limit_name(name: str) -> None:
-    if name not in _LIMITS:
-        raise Wrong.here(unknown("unknown limit", name, _LIMITS))
+def _limit_of(name: str) -> Kind[int]:
+    if name not in _LIMITS and name not in GROUP_LIMITS:
+        raise Wrong.here(unknown("unknown limit", name, {*_LIMITS, *GROUP_LIMITS}))
+    if GROUP_LIMITS.get(name) == "memory":
+        return _MEMORY
+    if name == "cpu_weight":
+        return integer(1, 10_000)
+    return _COUNT if name in GROUP_LIMITS else _OWN
+
+
+def _memory(value: object) -> int:
+    return -1 if value == "unlimited" else size(value)
+
+
+def _count(value: object) -> int:
+    return -1 if value == "unlimited" else integer(1, 1 << 22).parse(value)
+
+
+_OWN = Kind("limit", _limit)
+_MEMORY = Kind("size", _memory)
+_COUNT = Kind("integer", _count)
 
 
 SIGNAL = Kind("signal", _signal)
@@ -108,4 +127,4 @@ HANDLED_SIGNAL = Kind("signal", _handled_signal)
 USER = Kind("user", _user)
 GROUP = Kind("group", _group)
 PRINCIPALS = list_of(Kind("principal", _principal), "a list of principals")
-LIMITS = pairs_of(Kind("limit", _limit), "a table of limits", _limit_name)
+LIMITS = pairs_by(_limit_of, "a table of limits")

@@ -109,6 +109,16 @@ def pairs_of(
 ) -> Kind[tuple[tuple[str, T], ...]]:
     """A table with free names, as pairs in the order written; ``name`` raises Wrong for a name that cannot be."""
 
+    def known(key: str) -> Kind[T]:
+        name(key)
+        return kind
+
+    return pairs_by(known, label)
+
+
+def pairs_by(kind: Callable[[str], Kind[T]], label: str) -> Kind[tuple[tuple[str, T], ...]]:
+    """The same, where ``kind`` finds what a name stands for, or raises Wrong."""
+
     def parse(value: object) -> tuple[tuple[str, T], ...]:
         if not isinstance(value, dict):
             raise Wrong.here(f"expected {label}, got {type_name(value)}")
@@ -116,8 +126,7 @@ def pairs_of(
         faults: list[Fault] = []
         for key, item in value.items():
             try:
-                name(key)
-                pairs.append((key, kind.parse(item)))
+                pairs.append((key, kind(key).parse(item)))
             except Wrong as wrong:
                 faults.extend(wrong.under(key))
         if faults:
@@ -189,6 +198,11 @@ def _positive(value: object) -> float:
     if seconds == 0:
         raise Wrong.here("must be longer than nothing")
     return seconds
+
+
+def size(value: object) -> int:
+    """Bytes."""
+    return _measured(parse_size, "512M")(value)
 
 
 def _log_size(value: object) -> int:

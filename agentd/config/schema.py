@@ -16,6 +16,7 @@ from agentd.config.keys import Key, Kind, table
 from agentd.config.problems import Fault, Wrong
 from agentd.core.question import Question
 from agentd.core.spec import (
+    Alive,
     AttributeKey,
     Backoff,
     Check,
@@ -103,8 +104,10 @@ class ServiceTable(NamedTuple):
     env: tuple[tuple[str, str], ...]
     env_file: tuple[str, ...]
     limits: tuple[tuple[str, int], ...]
+    watchdog: float | None
     ready: Ready | None
     start_timeout: float
+    alive: Alive | None
     pid_file: str | None
     stop_signal: str
     stop_timeout: float
@@ -388,8 +391,19 @@ SERVICE: Kind[ServiceTable] = table(
     Key(
         "limits",
         host.LIMITS,
-        'Resource limits by their setrlimit(2) name: { nofile = 65536, core = "unlimited" }.',
+        'Limits of each process by their setrlimit(2) name: { nofile = 65536, core = "unlimited" }. And of the service as a '
+        'whole, by its control group: memory_max, memory_high and memory_swap_max (sizes such as "512M"), pids_max, cpu_weight '
+        "(1 to 10000, others have 100). Where agentd cannot set those of the group (cgroup v1, no controller, not delegated) the "
+        "service runs without, and loading the definition warns and says why.",
         {},
+    ),
+    Key(
+        "watchdog",
+        k.POSITIVE,
+        "The service must say that it lives at least this often (WATCHDOG=1, sd_notify(3)), from the moment it is ready; it "
+        "finds this in WATCHDOG_USEC. When it was silent for so long it is ended (SIGABRT, after stop_timeout SIGKILL) and started "
+        "again like one that failed. While it drains or stops nobody listens.",
+        when_unset="nobody listens",
     ),
     Key(
         "ready",
@@ -399,6 +413,14 @@ SERVICE: Kind[ServiceTable] = table(
         when_unset='the recipe\'s, else { after = "1s" }',
     ),
     Key("start_timeout", k.POSITIVE, "How long a start may take until ready.", "30s"),
+    Key(
+        "alive",
+        shapes.ALIVE,
+        "What shows that a service that is ready still serves: when it fails too often in a row the service is stopped and started "
+        "again like one that failed, and the reason is named. Exactly one of http, tcp and exec; an answer over http or tcp counts "
+        "only when a process of the service itself gave it. While a reload of it runs nobody asks.",
+        when_unset="nothing is asked",
+    ),
     Key(
         "pid_file",
         k.PATH,

@@ -26,6 +26,7 @@ from agentd.config.kinds import (
 from agentd.config.problems import At, Fault, Wrong, shown, type_name
 from agentd.config.questions import QUESTIONS, URL, VERSION_EVIDENCE, askable
 from agentd.core.spec import (
+    Alive,
     Backoff,
     Check,
     ExecProbe,
@@ -183,6 +184,22 @@ def _well(build: Callable[..., Verify], how_long: str, seconds: str, interval: s
 
 VERIFY = _well(_verify, f"{_WHILE}, at most 60s; {_LAST}", "2s", "200ms")
 SOAK = _well(_soak, f"{_WHILE}, under later agents too; {_LAST}", "10m", "5s")
+
+
+def _alive(**given: Any) -> Alive:
+    http, tcp, argv = given["http"], given["tcp"], given["exec"]
+    _exactly_one(http=http, tcp=tcp, exec=argv)
+    return Alive(_probe(http, tcp, argv, given["timeout"]), given["interval"], given["threshold"])
+
+
+ALIVE = table(
+    "a table",
+    _alive,
+    *_ASKED,
+    Key("interval", POSITIVE, "Pause between two probes.", "10s"),
+    Key("timeout", POSITIVE, "How long one probe may take.", when_unset='"2s"; for exec "5s"'),
+    Key("threshold", integer(1, 1000), "So many failures in a row are its end.", 3),
+)
 
 
 def _check(*, command: tuple[str, ...], timeout: float, warnings: str | None) -> Check:

@@ -52,13 +52,15 @@ class Left:
 def boot(specs: Sequence[Spec], left: Left, mint: Mint, now: float) -> Step:
     """The host an agent starts with, and what it must do first."""
     specs = (*specs, *_removed(specs, left))
-    left, notes = _heirs(specs, left, now)
+    left, heirs, notes = _heirs(specs, left, now)
     by_name = {spec.name: spec for spec in specs}
     effects: list[Effect] = []
     services: dict[str, Service] = {}
     for name in start_order(specs):
         t = Turn(remembered(by_name[name], left.memories.get(name)), now, mint, may_start=False)
         _take_over(t, left)
+        if name in heirs:
+            switch_back(t)  # nobody else accepts
         _take_over_others(t, left)
         rearm(t)
         for records in left.open_reloads:
@@ -99,7 +101,7 @@ def _take_over(t: Turn, left: Left) -> None:
     m = left.memories.get(name)
     if m is None:
         return
-    first = Place(0, m.generation, m.phase, m.finished, m.process)
+    first = Place(0, m.generation, m.phase, m.finished, m.process, m.watchdog)
     beside = {generation for service, generation in left.found_beside if service == name}
     found = [name in left.found, *(place.generation in beside for place in m.places)]
     if not any(found):
@@ -123,7 +125,8 @@ def _take_over_place(t: Turn, m: Memory, place: Place, boot: str, *, found: bool
         return
     generation, pid = place.generation, place.process.pid
     t.note(facts.Adopted(s.spec.name, generation, pid, found))
-    adopt = Adopt(place.process, generation, place.phase, before.machine, slot=place.slot)
+    machine, phase = before.machine, place.phase
+    adopt = Adopt(place.process, generation, phase, machine, "", place.slot, place.watchdog)
     event = adopt if found else Orphaned(generation)
     after, effects = instance.step(before, event, s.spec, t.now)
     if not s.wanted and after.phase not in (Phase.DOWN, Phase.STOPPING, Phase.KILLING):
@@ -153,14 +156,20 @@ def _take_over_surplus(t: Turn, place: Place, process: Identity) -> None:
     retire(t, i)
 
 
-def _heirs(specs: Sequence[Spec], left: Left, now: float) -> tuple[Left, list[Note]]:
-    """What these left, where a next generation that takes over by itself has done so while nobody looked: it has the place."""
-    memories, found, notes = dict(left.memories), set(left.found), []
+def _heirs(
+    specs: Sequence[Spec], left: Left, now: float
+) -> tuple[Left, Collection[str], list[Note]]:
+    """What these left, where the one that served is gone and a next generation lives: that has the place, whatever it was to become.
+
+    One that takes over by itself has done so while nobody looked. Any other may have been given the place, and what says so could not be
+    written; or it is on its way there, and is what there is.
+    """
+    memories, heirs, notes = dict(left.memories), set(), []
     for spec in specs:
         name, m = spec.name, memories.get(spec.name)
-        if m is None or m.process is None or name in found:
+        if m is None or m.process is None or name in left.found:
             continue
-        heir = next((o for o in m.others if _takes_over(name, o, left)), None)
+        heir = next((o for o in m.others if _comes_next(name, o, left)), None)
         if heir is None:
             continue
         notes.append(Note(now, facts.Adopted(name, m.generation, m.process.pid, found=False)))
@@ -170,11 +179,18 @@ def _heirs(specs: Sequence[Spec], left: Left, now: float) -> tuple[Left, list[No
             phase=heir.phase,
             process=heir.process,
             takeovers=heir.takeovers,
+            watchdog=None,  # how often it must be heard is not known, and the former's word is not its own
             live=None,
             others=tuple(other for other in m.others if other is not heir),
         )
-        found.add(name)
-    return replace(left, memories=memories, found=found), notes
+        heirs.add(name)
+    return replace(left, memories=memories, found={*left.found, *heirs}), heirs, notes
+
+
+def _comes_next(name: str, other: Other, left: Left) -> bool:
+    """It is there, beside the first instance, and was not told to go."""
+    there = (name, other.generation) in left.found_beside and other.slot == 0
+    return there and other.phase in (Phase.STARTING, Phase.READY)
 
 
 def _takes_over(name: str, other: Other, left: Left) -> bool:

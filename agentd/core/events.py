@@ -23,7 +23,7 @@ class Token:
 
     service: str
     machine: str
-    """instance (of a generation that is started beside another: instance.N), reload, waiting, late, soak, hold or confirm."""
+    """instance (of a generation that is started beside another: instance.N), reload, waiting, late, soak, alive.N, hold or confirm."""
     serial: int
 
 
@@ -330,6 +330,18 @@ class Notified:
 
 
 @dataclass(frozen=True, slots=True)
+class Pinged:
+    """It says that it lives (WATCHDOG=1), or how long it may be silent (sd_notify(3))."""
+
+    service: str
+    generation: int
+    trigger: bool = False
+    """WATCHDOG=trigger: it is to be dealt with as if it had been silent for too long."""
+    interval: float | None = None
+    """WATCHDOG_USEC, in seconds: from now on; 0: for ever. None: as before."""
+
+
+@dataclass(frozen=True, slots=True)
 class Claimed:
     """The service says which of its processes is the main one from now on (MAINPID=)."""
 
@@ -397,6 +409,13 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
+class Unwell:
+    """It does not serve any more, although it lives: end it as one that failed. ``why`` as a clause."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Drain:
     """Another generation has its place: finish what is in flight, then end."""
 
@@ -420,6 +439,8 @@ class Adopt:
     machine: str = "instance"
     reload_id: str = ""
     slot: int = 0
+    watchdog: float | None = None
+    """Seconds in which it must be heard once it is ready, as it was told or has said; None: it need not be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -536,7 +557,7 @@ Completion = (
     | EffectFailed
     | Elapsed
 )
-ProcessEvent = Exited | Emptied | Notified | Claimed
+ProcessEvent = Exited | Emptied | Notified | Pinged | Claimed
 Event = Ask | ShutdownAsked | DefinitionsLoaded | Completion | ProcessEvent | WorkersSeen
 
 InstanceEvent = (
@@ -551,6 +572,7 @@ InstanceEvent = (
     | Counted
     | MainSought
     | Drain
+    | Unwell
     | Elapsed
     | ProcessEvent
 )

@@ -87,6 +87,7 @@ def _with_heir(m: Memory) -> Memory:
         phase="starting",
         process=heir.process,
         takeovers=heir.takeovers,
+        watchdog=None,
         others=tuple(others),
     )
 
@@ -111,6 +112,7 @@ def _newer(known: Memory | None, told: Memory | None) -> Memory | None:
         others=told.others,
         places=told.places,
         takeovers=told.takeovers,
+        watchdog=told.watchdog,
         live=None,
     )
 
@@ -138,7 +140,7 @@ def _placed(m: Memory, one: Seen, slot: int) -> Memory:
         return replace(m, others=(*m.others, other))
     if slot == 0:
         m = replace(m, generation=one.generation, phase="starting", process=one.process)
-        return replace(m, takeovers=one.takeovers)
+        return replace(m, takeovers=one.takeovers, watchdog=None)
     place = Place(slot, one.generation, "starting", process=one.process)
     places = sorted((*(p for p in m.places if p.slot != slot), place), key=lambda p: p.slot)
     return replace(m, places=tuple(places))

@@ -12,6 +12,7 @@ from agentd.core import instance_adopt as adopt
 from agentd.core import instance_drain as drains
 from agentd.core import instance_main as main
 from agentd.core import instance_rows as rows
+from agentd.core import instance_watchdog as watchdog
 from agentd.core.errors import IllegalTransitionError
 from agentd.core.events import (
     Adopt,
@@ -27,10 +28,12 @@ from agentd.core.events import (
     MainSought,
     Notified,
     Orphaned,
+    Pinged,
     Probed,
     Reset,
     Spawned,
     Stop,
+    Unwell,
 )
 from agentd.core.instance_value import ALIVE, GOING, Ending, Instance, Phase, Result, Row
 from agentd.core.spec import Spec
@@ -75,7 +78,7 @@ def stale(i: Instance, event: InstanceEvent) -> bool:
             return another or generation != i.generation or i.phase not in ALIVE
         case Emptied(generation=generation) | Claimed(generation=generation):
             return generation != i.generation or i.phase not in ALIVE
-        case Notified(generation=generation):
+        case Notified(generation=generation) | Pinged(generation=generation):
             return generation != i.generation or i.phase not in ALIVE
         case _:
             return False
@@ -93,6 +96,7 @@ TABLE: dict[tuple[Phase, type[InstanceEvent]], Row] = {
     (_P.STARTING, EffectFailed): main.unborn,
     (_P.STARTING, Probed): rows.probed,
     (_P.STARTING, Notified): main.said,
+    (_P.STARTING, Pinged): watchdog.told,
     (_P.STARTING, Claimed): main.claimed,
     (_P.STARTING, Exited): main.ended,
     (_P.STARTING, MainSought): main.sought,
@@ -106,7 +110,9 @@ TABLE: dict[tuple[Phase, type[InstanceEvent]], Row] = {
     (_P.READY, MainSought): main.sought,
     (_P.READY, EffectFailed): main.not_sought,
     (_P.READY, Emptied): main.emptied,
-    (_P.READY, Elapsed): main.settled,
+    (_P.READY, Elapsed): main.due,
+    (_P.READY, Pinged): watchdog.pinged,
+    (_P.READY, Unwell): watchdog.unwell,
     (_P.READY, Stop): rows.stop_asked,
     (_P.READY, Reset): rows.forgive,
     (_P.READY, Drain): main.drain,
@@ -114,6 +120,7 @@ TABLE: dict[tuple[Phase, type[InstanceEvent]], Row] = {
     (_P.DRAINING, EffectFailed): drains.not_counted,
     (_P.DRAINING, Elapsed): drains.count,
     (_P.DRAINING, Notified): rows.said,
+    (_P.DRAINING, Pinged): watchdog.too_late,
     (_P.DRAINING, Claimed): main.claimed,
     (_P.DRAINING, Exited): drains.ended_draining,
     (_P.DRAINING, Stop): rows.stop_asked,
@@ -121,6 +128,7 @@ TABLE: dict[tuple[Phase, type[InstanceEvent]], Row] = {
     (_P.STOPPING, Spawned): rows.born_stopping,
     (_P.STOPPING, EffectFailed): rows.unborn,
     (_P.STOPPING, Notified): rows.said,
+    (_P.STOPPING, Pinged): watchdog.too_late,
     (_P.STOPPING, Claimed): main.claimed_late,
     (_P.STOPPING, Exited): rows.ended_stopping,
     (_P.STOPPING, Emptied): rows.gone,
@@ -130,6 +138,7 @@ TABLE: dict[tuple[Phase, type[InstanceEvent]], Row] = {
     (_P.KILLING, Spawned): rows.born_stopping,
     (_P.KILLING, EffectFailed): rows.unborn,
     (_P.KILLING, Notified): rows.said,
+    (_P.KILLING, Pinged): watchdog.too_late,
     (_P.KILLING, Claimed): main.claimed_late,
     (_P.KILLING, Exited): rows.ended_stopping,
     (_P.KILLING, Emptied): rows.gone,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from agentd.core.events import Adopt, Drain, InstanceEvent, Orphaned
 from agentd.core.instance_drain import drain
-from agentd.core.instance_rows import await_ready, enter_stopping, gone, with_timer
+from agentd.core.instance_rows import await_ready, enter_stopping, gone, stays, with_timer
 from agentd.core.instance_value import Ending, Instance, Phase, Result
 from agentd.core.process import Exit
 from agentd.core.spec import ReadyNotify, Spec
@@ -27,10 +27,12 @@ def adopted(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result
         process=event.identity,
         adopted=event.phase == Phase.STARTING,
         deadline=now + spec.start_timeout,
+        watchdog=event.watchdog,
         machine=event.machine,
     )
     if event.phase == Phase.READY:
-        return replace(i, phase=Phase.READY), ()
+        i = replace(i, phase=Phase.READY)
+        return (i, ()) if i.watchdog is None else stays(i, spec, now)
     if event.phase == Phase.DRAINING:
         return drain(i, Drain(event.reload_id, moved=True), spec, now)
     if event.phase != Phase.STARTING:

@@ -8,8 +8,8 @@ left shows nothing. Whether a process belongs to the instance, and who may say s
 
 from __future__ import annotations
 
-from agentd.core import instance_drain, instance_rows
-from agentd.core.effects import Cancel, Disarm, Effect, Follow, SeekMain
+from agentd.core import instance_drain, instance_rows, instance_watchdog
+from agentd.core.effects import Cancel, Effect, Follow, SeekMain
 from agentd.core.events import Claimed, Exited, InstanceEvent, MainSought, Notified
 from agentd.core.instance_adopt import ASSUMED_READY_AFTER
 from agentd.core.instance_rows import (
@@ -17,6 +17,7 @@ from agentd.core.instance_rows import (
     enter_stopping,
     gone,
     ready,
+    stays,
     token_of,
     with_timer,
 )
@@ -96,9 +97,9 @@ def start_elapsed(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> 
     return row(i, event, spec, now)
 
 
-def settled(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
-    """It has stayed up: forget its failures. Or its main process is gone, and the next look is due."""
-    row = look_elapsed if i.lost else instance_rows.settled
+def due(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
+    """It has stayed up, or was silent. Or its main process is gone, and the next look is due."""
+    row = look_elapsed if i.lost else instance_watchdog.due
     return row(i, event, spec, now)
 
 
@@ -183,15 +184,12 @@ def _follow(i: Instance, new: Identity, spec: Spec, now: float) -> Result:
 def _resume(i: Instance, spec: Spec, now: float) -> Result:
     if i.phase is Phase.STARTING and isinstance(spec.ready, ReadyNotify):
         if i.said:
-            return ready(i, spec)
+            return ready(i, spec, now)
         i, arm = with_timer(i, spec, ASSUMED_READY_AFTER if i.adopted else i.deadline - now)
         return i, (arm,)
     if i.phase is Phase.STARTING:
         return await_ready(i, spec, now)
-    if i.failures:
-        i, arm = with_timer(i, spec, spec.backoff.reset)
-        return i, (arm,)
-    return replace(i, timer=None), (Disarm(spec.name, i.machine),)
+    return stays(i, spec, now)
 
 
 def _cancel(i: Instance, spec: Spec) -> tuple[Instance, tuple[Effect, ...]]:

@@ -37,6 +37,7 @@ def launch(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
         failures=i.failures,
         starts=(*backoff.recent(i.starts, now, spec.start_limit), now),
         deadline=now + spec.start_timeout,
+        watchdog=spec.process.watchdog,
         serial=i.serial + 1,
         awaiting=i.serial + 1,
     )
@@ -51,14 +52,14 @@ def born(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
     """There is a process now; it is waited for until it is ready as declared."""
     assert isinstance(event, Spawned)
     i = replace(i, process=event.identity, awaiting=None)
-    return ready(i, spec) if i.said else await_ready(i, spec, now)
+    return ready(i, spec, now) if i.said else await_ready(i, spec, now)
 
 
 def await_ready(i: Instance, spec: Spec, now: float) -> Result:
     """What to wait for now that the process runs. Spawned is not ready."""
     match spec.ready:
         case ReadyAfter(seconds=0):
-            return ready(i, spec)
+            return ready(i, spec, now)
         case ReadyAfter(seconds=seconds):
             i, arm = with_timer(i, spec, seconds)
             return i, (arm,)
@@ -83,7 +84,7 @@ def probed(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
     """Ready when it passed; otherwise it is asked again after a pause."""
     assert isinstance(event, Probed)
     if event.why is None:
-        return ready(i, spec)
+        return ready(i, spec, now)
     return _not_yet(i, event.why, spec, now)
 
 
@@ -94,7 +95,7 @@ def _not_yet(i: Instance, why: str, spec: Spec, now: float) -> Result:
     return i, (arm,)
 
 
-def ready(i: Instance, spec: Spec) -> Result:
+def ready(i: Instance, spec: Spec, now: float) -> Result:
     """It is ready; who its main process is may be written down by now."""
     why = "assumed: alive, but its READY=1 may have met no agent" if _assumes(i, spec) else ""
     i = replace(i, phase=Phase.READY, why=why, awaiting=None)
@@ -102,10 +103,23 @@ def ready(i: Instance, spec: Spec) -> Result:
     if spec.pid_file is not None:
         i = replace(i, serial=i.serial + 1, awaiting=i.serial + 1)
         seek = (SeekMain(token_of(i, spec, i.serial), spec, i.generation),)
-    if i.failures:
-        i, arm = with_timer(i, spec, spec.backoff.reset)
-        return i, (*seek, arm)
-    return replace(i, timer=None), (*seek, Disarm(spec.name, i.machine))
+    i, effects = stays(i, spec, now)
+    return i, (*seek, *effects)
+
+
+def stays(i: Instance, spec: Spec, now: float) -> Result:
+    """It is ready from now on: its failures are forgotten after a while, and where it is watched it must be heard of."""
+    settles = now + spec.backoff.reset if i.failures else None
+    return next_due(replace(i, settles=settles, heard=now), spec, now)
+
+
+def next_due(i: Instance, spec: Spec, now: float) -> Result:
+    """The timer of one that is ready, for what is due first; where nothing ever is, there is none."""
+    due = [at for at in (i.settles, i.silent) if at is not None]
+    if not due:
+        return replace(i, timer=None), (Disarm(spec.name, i.machine),)
+    i, armed = with_timer(i, spec, min(due) - now)
+    return i, (armed,)
 
 
 def said(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
@@ -116,7 +130,7 @@ def said(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
     if event.ready and i.process is None:
         return replace(i, said=True), ()
     if event.ready:
-        return ready(replace(i, adopted=False), spec)
+        return ready(replace(i, adopted=False), spec, now)
     if not event.extend:
         return i, ()
     i = replace(i, deadline=max(i.deadline, now + event.extend))
@@ -128,7 +142,7 @@ def start_elapsed(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> 
     """Ready, or the next probe is due, or too slow: then it is stopped and that counts as a failure."""
     if i.process is not None:
         if isinstance(spec.ready, ReadyAfter) or _assumes(i, spec):
-            return ready(i, spec)
+            return ready(i, spec, now)
         if isinstance(spec.ready, ReadyProbe) and i.awaiting is None and now < i.deadline:
             return _ask(i, spec, now)
     because = f": {i.why}" if i.why else ""
@@ -150,8 +164,8 @@ def stop_asked_too(i: Instance, event: InstanceEvent, spec: Spec, now: float) ->
     return replace(i, ending=Ending.ASKED), ()
 
 
-def enter_stopping(i: Instance, spec: Spec) -> Result:
-    """Enter stopping: the stop signal to the main process, or to what is left of the group when the main process is gone."""
+def enter_stopping(i: Instance, spec: Spec, signal: str | None = None) -> Result:
+    """Enter stopping: the stop signal (or this one) to the main process, or to what is left of the group when the main process is gone."""
     effects: tuple[Effect, ...] = ()
     if i.awaiting is not None and i.process is not None:
         effects = (Cancel(token_of(i, spec, i.awaiting)),)
@@ -162,17 +176,20 @@ def enter_stopping(i: Instance, spec: Spec) -> Result:
         if i.process is not None:
             effects = (*effects, Kill(spec.name, i.generation, "KILL", group=True))
         return i, effects
-    i, arm = with_timer(replace(i, phase=Phase.STOPPING), spec, spec.stop_timeout)
+    i, armed = with_timer(replace(i, phase=Phase.STOPPING), spec, spec.stop_timeout)
     if i.process is None:
-        return i, (arm,)
+        return i, (armed,)
     gone = i.exit is not None
-    return i, (*effects, Kill(spec.name, i.generation, spec.stop_signal, group=gone), arm)
+    kill = Kill(spec.name, i.generation, signal or spec.stop_signal, group=gone)
+    return i, (*effects, kill, armed)
 
 
 def ended_stopping(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
     """The main process is gone; what is left of its group is ended too."""
     assert isinstance(event, Exited)
-    i = replace(i, exit=event.exit, output=event.output)
+    # The KILL is the agent's own then, whoever else of it the kernel had ended.
+    end = replace(event.exit, killed=0) if i.phase is Phase.KILLING else event.exit
+    i = replace(i, exit=end, output=event.output)
     if event.empty:
         return gone(i, event, spec, now)
     signal = "KILL" if i.phase is Phase.KILLING else spec.stop_signal
@@ -231,11 +248,6 @@ def _rest(i: Instance, phase: Phase, spec: Spec, effects: tuple[Effect, ...]) ->
 def due(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
     """Down: the pause is over, the service may start it again."""
     return replace(i, phase=Phase.DOWN, ending=None, timer=None), ()
-
-
-def settled(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:
-    """It has stayed up: forget its failures."""
-    return replace(i, failures=0, starts=(), timer=None), ()
 
 
 def reset(i: Instance, event: InstanceEvent, spec: Spec, now: float) -> Result:

@@ -38,6 +38,8 @@ class Ending(StrEnum):
     ASKED = "asked"
     BY_ITSELF = "by itself"
     TOO_SLOW = "too slow"
+    SILENT = "silent"
+    UNWELL = "unwell"
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,12 @@ class Instance:
     """Connections at the last one."""
     queued: int = 0
     """Those of them that waited to be accepted."""
+    watchdog: float | None = None
+    """Seconds in which a service that is ready must be heard; None: it need not be."""
+    heard: float = 0.0
+    """When it last was, or began to be listened to."""
+    settles: float | None = None
+    """When it has stayed up long enough that its failures are forgotten."""
     said: bool = False
     """READY=1 came before the answer to its spawn: the two travel by different ways."""
     serial: int = 0
@@ -96,6 +104,11 @@ class Instance:
     def lost(self) -> bool:
         """Its main process is gone, and another one may be it by now."""
         return self.exit is not None and self.phase in (Phase.STARTING, Phase.READY)
+
+    @property
+    def silent(self) -> float | None:
+        """When it will have been silent for too long; None: never."""
+        return None if self.watchdog is None else self.heard + self.watchdog
 
     @property
     def assumed(self) -> bool:

@@ -124,6 +124,7 @@ class Place:
     phase: str = "down"
     finished: bool = False
     process: Identity | None = None
+    watchdog: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +158,8 @@ class Memory:
     declined: Declined | None = None
     takeovers: int = 0
     """How many generations in a row have taken over by themselves, up to the instance."""
+    watchdog: float | None = None
+    """Seconds in which this process must be heard while it is ready, as it was told at its start or has said since."""
 
     @property
     def there(self) -> Memory:
@@ -175,6 +178,7 @@ class Memory:
             others=self.others,
             places=self.places,
             takeovers=self.takeovers,
+            watchdog=self.watchdog,
         )
 
     @property

@@ -32,6 +32,13 @@ class Exit:
 
     code: int | None = None
     signal: str | None = None
+    killed: int = 0
+    """So many processes of its group the kernel had ended shortly before because memory ran out; 0: none, or nobody counts them."""
+
+    @property
+    def oom(self) -> bool:
+        """Whether it was one of those: the kernel sends KILL, and has counted it."""
+        return self.signal == "KILL" and self.killed > 0
 
     @property
     def clean(self) -> bool:
@@ -39,6 +46,12 @@ class Exit:
         return self.code == 0
 
     def __str__(self) -> str:
+        if self.oom:
+            return "SIGKILL by the kernel, out of memory"
+        end = "unknown exit status" if self.code is None else f"exit code {self.code}"
         if self.signal is not None:
-            return f"SIG{self.signal}"
-        return "unknown exit status" if self.code is None else f"exit code {self.code}"
+            end = f"SIG{self.signal}"
+        if not self.killed:
+            return end
+        what = "a process" if self.killed == 1 else f"{self.killed} processes"
+        return f"{end}; the kernel had ended {what} of it, out of memory"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from agentd.core.events import Notified
+from agentd.core.events import Notified, Pinged
 
 _MICROSECONDS = re.compile(r"[0-9]{1,18}")
 _PID = re.compile(r"[1-9][0-9]{0,9}")
@@ -36,6 +36,14 @@ def heard(service: str, generation: int, fields: Mapping[str, str]) -> Notified 
         hash=fields.get("X_AGENTD_CONFIG_HASH", "").strip(),
     )
     return None if said == Notified(service, generation) else said
+
+
+def lives(service: str, generation: int, fields: Mapping[str, str]) -> Pinged | None:
+    """None: nothing in it is about the watchdog."""
+    word, interval = fields.get("WATCHDOG"), _seconds(fields.get("WATCHDOG_USEC"))
+    if word not in ("1", "trigger") and interval is None:
+        return None
+    return Pinged(service, generation, trigger=word == "trigger", interval=interval)
 
 
 def main_pid(fields: Mapping[str, str]) -> int | None:

@@ -13,6 +13,7 @@ from agentd.core import (
     reload_confirm,
     reload_turns,
     reload_value,
+    service_alive,
     service_defined,
     service_external,
     service_late,
@@ -29,6 +30,7 @@ from agentd.core.events import (
     Exited,
     InstanceReady,
     Notified,
+    Pinged,
     ProcessEvent,
     Reset,
     Stop,
@@ -67,7 +69,7 @@ from agentd.wire import Trigger
 __all__ = ["Service", "Turn", "conclude", "go_on", "needs_sockets", "step"]
 AT_REST = frozenset({Phase.DOWN, Phase.BACKOFF, Phase.FAILED})
 """Where a start that was asked for can begin at once."""
-_OF_PROCESSES = frozenset({Exited, Emptied, Notified, Claimed})
+_OF_PROCESSES = frozenset({Exited, Emptied, Notified, Pinged, Claimed})
 
 
 def step(  # noqa: C901 - a case for each kind of event
@@ -101,6 +103,7 @@ def step(  # noqa: C901 - a case for each kind of event
     if (back := service_soak.follow(t)) is not None:
         reload_asked(t, back)
     _settle(t)
+    service_alive.follow(t)
     if (listens or (kind is Defined and t.s.spec.sockets)) and not needs_sockets(t.s):
         t.effects.append(CloseSockets(t.s.spec.name))
 
@@ -136,6 +139,8 @@ def _completion(t: Turn, event: Completion) -> None:
             service_soak.step(t, event)
         case "confirm":
             confirm_elapsed(t, event)
+        case machine if machine.startswith(service_alive.MACHINE):
+            service_alive.step(t, event)
         case _:
             move_answered(t, event)
 

@@ -168,8 +168,14 @@ def _move_beside(t: Turn, before: Instance, event: InstanceEvent) -> None:
 def _error_type(i: Instance) -> str:
     if i.ending is Ending.TOO_SLOW:
         return "start_timeout"
+    if i.ending is Ending.SILENT:
+        return "watchdog_timeout"
+    if i.ending is Ending.UNWELL:
+        return "not_alive"
     if i.exit is None:
         return "spawn_failed"
+    if i.exit.oom:
+        return "oom_kill"
     if i.exit.signal is not None:
         return f"signal_{i.exit.signal}"
     return "exit_unknown" if i.exit.code is None else f"exit_{i.exit.code}"

@@ -52,6 +52,7 @@ Remembered = tuple[
     Soak | None,
     Declined | None,
     int,
+    float | None,
 ]
 
 _PROGRESS = {
@@ -88,6 +89,19 @@ class Soaking:
 
 
 @dataclass(frozen=True)
+class Asking:
+    """One generation that is asked whether it still serves; the count is of this agent's own probes."""
+
+    generation: int
+    timer: int | None = None
+    awaiting: int | None = None
+    failures: int = 0
+    """In a row."""
+    complaint: str = ""
+    """What the last of them said."""
+
+
+@dataclass(frozen=True)
 class Service:
     """One service: declared, wanted, observed."""
 
@@ -119,6 +133,8 @@ class Service:
     pending_serial: int = 0
     soak: Soaking | None = None
     """What was applied and is looked after."""
+    asking: tuple[Asking, ...] = ()
+    """Who is asked whether it still serves."""
     late: Reload | None = None
     """One that timed out, whose evidence may still come."""
     workers: Mapping[int, tuple[Worker, ...]] = field(default_factory=dict)
@@ -213,6 +229,7 @@ class Service:
             self.soak.told if self.soak else None,
             self.declined,
             i.takeovers,
+            i.watchdog,
         )
 
     def _places(self) -> tuple[Place, ...]:
@@ -223,6 +240,7 @@ class Service:
                 i.phase.value,
                 i.phase is Phase.DOWN and i.ending is Ending.BY_ITSELF,
                 i.process,
+                i.watchdog,
             )
             for i in self.slots[1:]
         )

@@ -114,6 +114,15 @@ class Verify:
     threshold: int = 3
 
 
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """Whether a service that is ready still serves: asked every ``interval`` seconds; ``threshold`` failures in a row are its end."""
+
+    probe: Probe
+    interval: float = 10.0
+    threshold: int = 3
+
+
 class OnFailure(StrEnum):
     """What becomes of bytes that were found bad."""
 
@@ -130,6 +139,16 @@ class OnFailure(StrEnum):
         return self is not OnFailure.KEEP
 
 
+GROUP_LIMITS = {
+    "memory_max": "memory",
+    "memory_high": "memory",
+    "memory_swap_max": "memory",
+    "pids_max": "pids",
+    "cpu_weight": "cpu",
+}
+"""The limits of a service as a whole, and the controller of cgroup v2 that each takes. Its files have dots for the underscores."""
+
+
 @dataclass(frozen=True, slots=True)
 class ProcessSpec:
     """What the spawner needs to know to start the service's main process."""
@@ -143,7 +162,12 @@ class ProcessSpec:
     env: tuple[tuple[str, str], ...] = ()
     env_file: tuple[str, ...] = ()
     limits: tuple[tuple[str, int], ...] = ()
-    """Resource limits by setrlimit(2) name in lower case without RLIMIT_ ("nofile"); soft and hard are set to the value."""
+    """Resource limits by setrlimit(2) name in lower case without RLIMIT_ ("nofile"); soft and hard are set to the value.
+
+    And those of its control group (``GROUP_LIMITS``). -1: unlimited.
+    """
+    watchdog: float | None = None
+    """Seconds in which the service, once ready, says each time that it lives; None: nobody waits for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,6 +345,8 @@ class Spec:
     """What the configuration says of itself, for the spans."""
     ready: Ready = field(default_factory=ReadyAfter)
     start_timeout: float = 30.0
+    alive: Alive | None = None
+    """None: nobody asks."""
     pid_file: str | None = None
     """Where the service writes which of its processes is the main one; None: nowhere."""
     stop_signal: str = "TERM"

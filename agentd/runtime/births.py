@@ -32,9 +32,9 @@ PLACE = "apply/process.start"
 
 
 def hears(spec: Spec) -> bool:
-    """Whether the service is given a notify socket: it says when it is ready, or when it has reloaded."""
+    """Whether the service is given a notify socket: it says when it is ready, or when it has reloaded, or that it lives."""
     said = any(evidence.name == "notify" for evidence in spec.reload.confirm)
-    return said or isinstance(spec.ready, ReadyNotify)
+    return said or isinstance(spec.ready, ReadyNotify) or spec.process.watchdog is not None
 
 
 class Births:
@@ -105,6 +105,8 @@ class Births:
             ids = await self.owner(spec)
             if hears(spec):
                 more["NOTIFY_SOCKET"] = machine.notify.bind(key, *ids)
+            if spec.process.watchdog is not None:  # WATCHDOG_PID is the child's own to add
+                more["WATCHDOG_USEC"] = str(round(spec.process.watchdog * 1e6))
             if effect.origin is not None:
                 place = f"{effect.origin.within}{PLACE}"
                 more |= outwards.context(effect.origin, place)

@@ -61,7 +61,7 @@ from agentd.core.events import (
 )
 from agentd.core.process import Exit
 from agentd.core.question import Question, Said
-from agentd.core.saying import heard
+from agentd.core.saying import heard, lives
 from agentd.core.spec import Check, Spec
 from agentd.core.steps import Baseline, Sight
 from agentd.ports import AdapterError, CommandOrder, CommandResult, Key, Message, MovedError
@@ -192,9 +192,13 @@ class Performer:
     def notified(self, key: Key, message: Message) -> None:
         """A service spoke: what bears on a phase or a reload goes into the mailbox."""
         self._mains.claimed(key, message)
-        said = heard(key.service, key.generation, dict(message.fields))
-        if said is not None:
-            self._births.in_order(key, said)
+        fields = dict(message.fields)
+        for said in (
+            lives(key.service, key.generation, fields),
+            heard(key.service, key.generation, fields),
+        ):
+            if said is not None:
+                self._births.in_order(key, said)
 
     # Effects that are done at once.
 

@@ -16,7 +16,8 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from agentd.system import proctable
+from agentd.system import controllers, proctable
+from agentd.system.ooms import Ooms
 
 if TYPE_CHECKING:
     import asyncio
@@ -54,6 +55,12 @@ class Group(Protocol):
 
     def remove(self) -> None:
         """It is empty: clean up."""
+
+    def killed(self) -> int:
+        """How many of its processes the kernel ended lately because memory ran out; 0 also where that is not counted."""
+
+    def close(self) -> None:
+        """Nobody asks about it any more; what it has stays."""
 
 
 class Session:
@@ -143,6 +150,14 @@ class Session:
     def remove(self) -> None:
         """Nothing to clean up."""
 
+    def killed(self) -> int:
+        """Nobody counts them by sessions."""
+        return 0
+
+    def close(self) -> None:
+        """Stop watching."""
+        self.forget()
+
     def has(self, pid: int) -> bool:
         """By session, else by cookie; a zombie is nobody."""
         s = proctable.stat(pid)
@@ -171,6 +186,7 @@ class Leaf:
         self.path = path
         self._events: int | None = None
         self._poll: select.epoll | None = None
+        self._ooms = Ooms(loop, path)
 
     def members(self) -> list[int]:
         """Those of groups that the service made inside are members too."""
@@ -238,8 +254,18 @@ class Leaf:
             os.close(self._events)
             self._poll = self._events = None
 
+    def killed(self) -> int:
+        """As the kernel counts them, where the memory controller is enabled."""
+        return self._ooms.recent()
+
+    def close(self) -> None:
+        """Stop watching and counting."""
+        self.forget()
+        self._ooms.close()
+
     def remove(self) -> None:
         """Remove the leaf and what the service made below; what is still in use stays and is swept by a later agent."""
+        self._ooms.close()
         prune(self.path)
         with contextlib.suppress(OSError):
             self.path.rmdir()
@@ -314,8 +340,8 @@ def base_name(runtime_dir: Path) -> str:
 def find_delegated(runtime_dir: Path) -> Path | None:
     """A group below the agent's own that leaves can be made in, named after the runtime directory; None: use sessions.
 
-    Two agents in one group have two runtime directories; the next agent of one has the same. No controller is enabled,
-    so the rule against processes in inner groups does not bind. Empty leaves of earlier agents are removed.
+    Two agents in one group have two runtime directories; the next agent of one has the same. Of the controllers the one for
+    memory is enabled where it can be: it counts whom the kernel ends. Empty leaves of earlier agents are removed.
     """
     mount = find_mount()
     if mount is None:
@@ -327,16 +353,19 @@ def find_delegated(runtime_dir: Path) -> Path | None:
     if own is None or own.startswith(".."):  # our own group is outside of what this namespace sees
         return None
     # An agent that was itself started by an agent, or adopted, stays in the group it is in.
-    base = mount / own / base_name(runtime_dir)
+    host = controllers.place(mount, mount / own.lstrip("/"))
+    base = host / base_name(runtime_dir)
     try:
         base.mkdir(mode=0o755, exist_ok=True)
         prune(base)
         # Entering asks for write access to the common ancestor's list too (cgroups(7), delegation containment).
         if not os.access(base / "cgroup.procs", os.W_OK) or not os.access(
-            mount / own / "cgroup.procs", os.W_OK
+            host / "cgroup.procs", os.W_OK
         ):
             base.rmdir()
             return None
     except OSError:
         return None
+    if controllers.delegated(host) or "memory" in controllers.enabled(base):
+        controllers.enable(base, ("memory",))
     return base

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agentd.core.spec import GROUP_LIMITS
 from agentd.ports import SpawnError
 from agentd.system.reaper import Reaper
 
@@ -280,7 +281,8 @@ def encode(plan: Plan) -> bytes:
         env[b"LISTEN_FDS"] = b"%d" % len(plan.sockets)
         env[b"LISTEN_FDNAMES"] = b":".join(os.fsencode(name) for name, _ in plan.sockets)
     cwd = None if process.cwd is None else os.fsencode(process.cwd)
-    limits = [(name, _limit(plan, name), value) for name, value in process.limits]
+    own = (pair for pair in process.limits if pair[0] not in GROUP_LIMITS)
+    limits = [(name, _limit(plan, name), value) for name, value in own]
     return marshal.dumps((argv, env, cwd, process.umask, process.nice, limits, identify(plan)))
 
 

@@ -11,13 +11,13 @@ import os
 import signal as signals
 import time
 from dataclasses import replace
-from errno import EEXIST, ESRCH
+from errno import EEXIST, EPERM, ESRCH
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agentd.core.process import Exit, Identity
 from agentd.ports import AdapterError, Key, Permit, ProcessListener, SpawnError, SpawnOrder
-from agentd.system import groups, proctable
+from agentd.system import bounds, groups, proctable
 from agentd.system.launcher import Child, Launcher, Plan
 from agentd.system.signals import number
 
@@ -82,10 +82,14 @@ class OsProcesses:
         self._instances[key] = None  # taken, from here on
         leaf = groups.make_leaf(self._cgroup, key.service, key.generation)
         path, directory = (None, None) if leaf is None else leaf
+        bounded = self._bound(path, order)
         identity: Identity | None = None
 
         async def permitted(child: Child) -> None:
             nonlocal identity
+            if bounded and not child.in_leaf:
+                what = f"cannot start {key.service}: limits: it did not get into its control group"
+                raise SpawnError(what, EPERM, "limits")
             identity = self._identify(child.pid, order)
             await permit(identity)
 
@@ -101,6 +105,8 @@ class OsProcesses:
         )
         child: Child | None = None
         try:
+            if isinstance(bounded, SpawnError):
+                raise bounded
             child = await self.launcher.launch(plan, permitted)
         finally:
             if directory is not None:
@@ -230,9 +236,24 @@ class OsProcesses:
         """See ``Processes.close``. Nobody is told of anything afterwards."""
         for instance in self._instances.values():
             if instance is not None:
-                instance.group.forget()
+                instance.group.close()
         self._instances.clear()
         await self.launcher.close()
+
+    def _bound(self, leaf: Path | None, order: SpawnOrder) -> bool | SpawnError:
+        """Whether its group has limits now, before anybody is in it; where they cannot be had at all that was told with its definition."""
+        limits = bounds.of(order.process.limits)
+        if not limits or bounds.why_not(self._cgroup, limits):
+            return False
+        failed = f"cannot start {order.key.service}: limits: "
+        if leaf is None:
+            return SpawnError(f"{failed}its control group cannot be made", EPERM, "limits")
+        try:
+            bounds.write(leaf, limits)
+        except OSError as error:
+            file = Path(error.filename).name
+            return SpawnError(f"{failed}{file}: {error.strerror}", error.errno or 0, "limits")
+        return True
 
     def _signal_each(self, instance: _Instance, sig: int) -> None:
         """Once to every member: a second TERM means "at once" to many servers.
@@ -311,6 +332,7 @@ class OsProcesses:
         if place != (pid, instance.identity.started):
             return  # another one is the main process by now
         instance.alive = False
+        exit = replace(exit, killed=instance.group.killed())  # noqa: A001 - the port's word
         empty = instance.group.empty()
         if empty:
             del self._instances[key]

@@ -168,6 +168,8 @@ def prepare(
         )
         if listeners:
             env[b"LISTEN_PID"] = b"%d" % posix.getpid()
+        if b"WATCHDOG_USEC" in env:
+            env[b"WATCHDOG_PID"] = b"%d" % posix.getpid()
         if nice is not None:
             step, what = "nice", b"%d" % nice
             posix.setpriority(posix.PRIO_PROCESS, 0, nice)

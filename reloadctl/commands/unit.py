@@ -39,6 +39,7 @@ TimeoutStopSec=90s
 # The services are children of agentd and outlive it.
 KillMode=process
 Delegate=yes
+DelegateSubgroup=agent
 OOMPolicy=continue
 TasksMax=infinity
 FileDescriptorStoreMax=500

@@ -136,6 +136,9 @@ def _not_sure_yet(service: Document) -> "list[tuple[str, str]]":
         failures, why = soak["failures"], line(soak["why"])
         told = f", {failures} of {failures + soak['passes']} probes failed: {why}"
         found.append((text + (told if failures else ""), "yellow" if failures else "dim"))
+    if (alive := service.get("alive")) and alive["failures"]:
+        text = f"not alive, {alive['failures']} of {alive['threshold']} times: {line(alive['why'])}"
+        found.append((text, "yellow"))
     return found
 
 

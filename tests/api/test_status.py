@@ -50,7 +50,7 @@ UP = {
     "config": {"desired": NEW.hash, "on_disk": NEW.hash, "last_attempted": None, "live": NEW.hash, "in_sync": True,
                "version": NEW.version, "missing": None, "unlisted": None},
     "next_start": None, "definition": None, "quarantine": None, "running": None, "waiting": None, "on_trial": None, "soak": None,
-    "last_reload": None,
+    "alive": None, "last_reload": None,
 }  # fmt: skip
 TROUBLED = {
     "name": "app", "want": "up", "phase": "backoff", "why": "exit code 3", "held": True,
@@ -63,6 +63,7 @@ TROUBLED = {
     "quarantine": {"hash": BAD.hash, "version": BAD.version, "reason": "line 3"}, "running": None, "waiting": None,
     "on_trial": None,
     "soak": None,
+    "alive": None,
     "last_reload": {"reload_id": ID, "verdict": "rejected", "at": "2026-11-22T10:00:00.000000Z", "trigger": "watch",
                     "message": "line 3"},
 }  # fmt: skip

@@ -48,6 +48,7 @@ def service(name: str = "web", **more: Any) -> dict[str, Any]:
         "waiting": None,
         "on_trial": None,
         "soak": None,
+        "alive": None,
         "instances": [instance],
         "ready_instances": 1,
         "declared_instances": 1,

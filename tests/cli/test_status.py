@@ -176,6 +176,14 @@ def test_what_soaks_is_told_and_how_it_does(agent: Agent, ctl: Ctl) -> None:
         assert lines[3:] == [f"web: {NEW} soaks until 2026-11-22 10:02:00 UTC{more}"]
 
 
+def test_what_fails_to_show_that_it_is_alive_is_told(agent: Agent, ctl: Ctl) -> None:
+    alive = {"asked": True, "failures": 0, "threshold": 3, "why": ""}
+    failing = alive | {"failures": 2, "why": "answered 500"}
+    for told, more in ((alive, []), (failing, ["web: not alive, 2 of 3 times: answered 500"])):
+        lines = ctl(agent(reply(status(service(alive=told)))), "status")[1].splitlines()
+        assert lines[3:] == more
+
+
 def test_several_instances_are_counted_and_the_trouble_is_named(agent: Agent, ctl: Ctl) -> None:
     one = service()["instances"][0]
     web = service(

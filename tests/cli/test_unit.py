@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -40,6 +41,7 @@ TimeoutStopSec=90s
 # The services are children of agentd and outlive it.
 KillMode=process
 Delegate=yes
+DelegateSubgroup=agent
 OOMPolicy=continue
 TasksMax=infinity
 FileDescriptorStoreMax=500
@@ -130,6 +132,10 @@ def test_an_installation_in_halves_is_told(
     assert "cannot find agentd in " in done.stderr
 
 
+NEWER = r".*: Unknown key.* 'DelegateSubgroup' in section .*, ignoring.\n"
+"""What systemd says of it before 254, and does."""
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
 @pytest.mark.parametrize("whose", ["--system", "--user"])
 def test_systemd_has_nothing_to_say_about_it(
@@ -142,7 +148,8 @@ def test_systemd_has_nothing_to_say_about_it(
     verify = ["systemd-analyze", whose, "verify", "--man=no", "--recursive-errors=no"]
     env = {**environment(), "XDG_RUNTIME_DIR": str(tmp_path)}
     done = subprocess.run([*verify, path], env=env, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert re.sub(NEWER, "", done.stderr) == ""
+    assert done.stderr or done.returncode == 0
     broken = path.read_text().replace("KillMode=process", "KillMood=process")
     path.write_text(broken)
     done = subprocess.run([*verify, path], env=env, capture_output=True, text=True, check=False)

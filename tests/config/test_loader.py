@@ -69,7 +69,7 @@ umask = "027"
 nice = -5
 env = { A = "1", "b.c" = "" }
 env_file = "/etc/default/web"
-limits = { nofile = 1024, core = "unlimited" }
+limits = { nofile = 1024, core = "unlimited", memory_max = "512M", memory_high = "unlimited", pids_max = 100, cpu_weight = 20 }
 ready = { tcp = "[::1]:80", interval = "1s", timeout = "3s" }
 start_timeout = "1m"
 pid_file = "/run/app.pid"
@@ -104,7 +104,14 @@ timeout = "9s"
         nice=-5,
         env=(("A", "1"), ("b.c", "")),
         env_file=("/etc/default/web",),
-        limits=(("nofile", 1024), ("core", -1)),
+        limits=(
+            ("nofile", 1024),
+            ("core", -1),
+            ("memory_max", 512 << 20),
+            ("memory_high", -1),
+            ("pids_max", 100),
+            ("cpu_weight", 20),
+        ),
     )
     assert web == s.Spec(
         name="web",
@@ -207,6 +214,20 @@ def test_watch_may_be_a_word(tmp_path: Path, word: str, watch: s.WatchSpec | Non
         ("snapshot = 1", "snapshot: expected true or false, got an integer"),
         ("env = { A = 1 }", "env.A: expected a string, got an integer"),
         ('env = { "A=B" = "" }', 'env."A=B": cannot be the name of a variable'),
+        (
+            'limits = { memory_max = "much" }',
+            'limits.memory_max: "much" is not a size; write for example "10M" (K, M, G and T are powers of 1024)',
+        ),
+        (
+            "limits = { memory_max = 5 }",
+            'limits.memory_max: expected a string such as "512M", got an integer',
+        ),
+        ("limits = { pids_max = 0 }", "limits.pids_max: is not within 1 and 4194304"),
+        ("limits = { cpu_weight = 10001 }", "limits.cpu_weight: is not within 1 and 10000"),
+        (
+            "limits = { memory_mix = 1 }",
+            "limits.memory_mix: unknown limit; did you mean memory_max?",
+        ),
         ("limits = { nofiles = 1 }", "limits.nofiles: unknown limit; did you mean nofile?"),
         ("limits = { nofile = -1 }", 'limits.nofile: expected an integer from 0, or "unlimited"'),
         (

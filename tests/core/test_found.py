@@ -69,6 +69,20 @@ def test_one_that_was_taking_over_by_itself_has_the_place() -> None:
     assert find(ONE, (), (ending,), BOOT).memories["web"].generation == 3
 
 
+def test_how_often_it_must_be_heard_is_its_own_or_not_known() -> None:
+    """Ended for a silence that nobody had agreed to, it would be an outage for nothing."""
+    known, newer = (
+        replace(UP, watchdog=30.0),
+        replace(UP.there, generation=4, issued=4, process=identity(8), watchdog=5.0),
+    )
+    assert find(ONE, (known,), (newer,), BOOT).memories["web"].watchdog == 5.0
+    heir = Other(4, "starting", identity(8), takeovers=2)
+    told = replace(known.there, others=(heir,))
+    assert find(ONE, (), (told,), BOOT).memories["web"].watchdog is None
+    gone = replace(known, process=None)
+    assert find(ONE, (gone,), (), BOOT, (seen(5, 9),)).memories["web"].watchdog is None
+
+
 def test_how_often_it_had_taken_over_is_known_from_what_was_seen() -> None:
     two = (replace(seen(5, 9), takeovers=2), replace(seen(4, 8), takeovers=1))
     m = find(ONE, (), (), BOOT, two).memories["web"]

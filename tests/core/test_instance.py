@@ -238,6 +238,19 @@ def test_stop_gives_a_grace_then_kills_the_group() -> None:
     assert a.last(fx.Forget) == fx.Forget("web", 1)
 
 
+def test_out_of_memory_is_the_reason_of_an_end_and_never_of_a_kill_of_our_own() -> None:
+    a = agent(unchecked(spec())).up()
+    a.exited(Exit(signal="KILL", killed=1))
+    ended = a.told(facts.PhaseEntered)[-1]
+    assert (ended.phase, ended.why) == ("backoff", "SIGKILL by the kernel, out of memory")
+    b = agent(unchecked(spec())).up()
+    stop(b)
+    b.elapse()
+    b.exited(Exit(signal="KILL", killed=1), empty=False)
+    b.feed(ev.Emptied("web", 1))
+    assert b.told(facts.PhaseEntered)[-1].exit == Exit(signal="KILL")
+
+
 @pytest.mark.parametrize(("phase", "signal"), [("stopping", "TERM"), ("killing", "KILL")])
 def test_what_the_main_process_leaves_behind_is_ended_too(phase: str, signal: str) -> None:
     a = agent(unchecked(spec())).up()

@@ -146,9 +146,25 @@ def test_a_next_one_is_ended_and_the_reload_begun_anew(when: str) -> None:
     assert (b.judged.generation, b.service().live) == (3, manifest(3))
 
 
-def test_a_next_one_without_a_former_one_is_stopped() -> None:
+def test_a_next_one_whose_former_one_is_gone_has_its_place() -> None:
+    """It may have been given it already, on a disk that took no note of that; to end it would end the only one that serves."""
     b = survivor(ready(), found=False)
-    assert (generations(b), kills(b)) == ([(2, "stopping")], [(2, "TERM")])
+    assert (generations(b), kills(b)) == ([(2, "ready")], [])
+    assert b.last(fx.Switch).generation == 2
+    assert b.told(facts.Adopted)[0] == facts.Adopted("web", 1, 7, found=False)
+    assert b.service().live is None
+    b.read(3)
+    assert b.last(fx.Spawn).generation == 3
+    b.spawned(11)
+    speaks(b, 3)
+    switch(b)
+    b.read(3)
+    assert (b.judged.verdict, b.service().live) == (Verdict.APPLIED, manifest(3))
+
+
+def test_a_next_one_that_had_begun_only_goes_on_where_the_former_one_is_gone() -> None:
+    b = survivor(born(), found=False)
+    assert (generations(b), kills(b)) == ([(2, "starting")], [])
 
 
 def test_a_next_one_of_no_reload_is_stopped() -> None:

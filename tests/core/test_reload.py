@@ -856,6 +856,9 @@ def test_an_end_while_the_inputs_are_compared_is_a_failure() -> None:
     [
         ({"code": 7}, "exit_7"),
         ({"signal": "SEGV"}, "signal_SEGV"),
+        ({"signal": "KILL"}, "signal_KILL"),
+        ({"signal": "KILL", "killed": 1}, "oom_kill"),
+        ({"code": 137, "killed": 1}, "exit_137"),
         ({}, "exit_unknown"),
     ],
 )

@@ -36,6 +36,8 @@ SAMPLES: dict[type[Any], Any] = {
     ev.Exited: ev.Exited("web", 1, Exit(code=1), empty=True),
     ev.Emptied: ev.Emptied("web", 1),
     ev.Notified: ev.Notified("web", 1, ready=True),
+    ev.Unwell: ev.Unwell("not alive"),
+    ev.Pinged: ev.Pinged("web", 1),
     ev.Claimed: ev.Claimed("web", 1, identity(8)),
     ev.Begin: ev.Begin(),
     ev.Touched: ev.Touched(),

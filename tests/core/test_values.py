@@ -91,6 +91,18 @@ def test_changes_lead_from_one_to_the_other(a: Manifest, b: Manifest) -> None:
         (Exit(code=0), True, "exit code 0"),
         (Exit(code=3), False, "exit code 3"),
         (Exit(signal="TERM"), False, "SIGTERM"),
+        (Exit(signal="KILL"), False, "SIGKILL"),
+        (Exit(signal="KILL", killed=2), False, "SIGKILL by the kernel, out of memory"),
+        (
+            Exit(code=0, killed=1),
+            True,
+            "exit code 0; the kernel had ended a process of it, out of memory",
+        ),
+        (
+            Exit(signal="TERM", killed=2),
+            False,
+            "SIGTERM; the kernel had ended 2 processes of it, out of memory",
+        ),
         (Exit(), False, "unknown exit status"),
     ],
 )

@@ -11,6 +11,7 @@ from agentd.core import spec as spec_
 from agentd.core.facts import Cause
 from agentd.core.question import Question
 from agentd.core.spec import (
+    Alive,
     Backoff,
     Check,
     HttpProbe,
@@ -149,6 +150,36 @@ def script(rng: random.Random, s: Spec) -> Script:
     )
 
 
+def watched(seed: int, specs: list[Spec]) -> list[Spec]:
+    """Some of them must say that they live, or are asked; by chances of their own: other seeds tell what they always told."""
+    rng = random.Random(f"watchdog {seed}")
+    often = 0.5 if seed % 20 == 7 else 8.0  # a word each moment is most of what happens then
+    watchdogs = [rng.choice((None, None, None, often)) for _ in specs]
+    alive = Alive(TcpProbe("h", 1), 1.0 if seed % 20 == 8 else 8.0, rng.choice((1, 2)))
+    return [
+        replace(
+            s,
+            process=replace(s.process, watchdog=watchdog),
+            alive=rng.choice((None, None, None, alive)),
+        )
+        for s, watchdog in zip(specs, watchdogs, strict=True)
+    ]
+
+
+def silent(seed: int, name: str, scripts: list[Script]) -> list[Script]:
+    """Some of its lives hang, and a few of those notice."""
+    rng = random.Random(f"silent {seed} {name}")
+    return [
+        replace(
+            s,
+            silent=rng.choice((None, None, 9 * rng.random())),
+            hangs=rng.choice((None, None, 9 * rng.random())),
+            triggers=rng.random() < 0.2,
+        )
+        for s in scripts
+    ]
+
+
 def moves(rng: random.Random) -> Moves:
     """Another main process, drawn: a daemon that goes into the background, or one that takes over later."""
     daemon = rng.random() < 0.3
@@ -168,10 +199,12 @@ class Chaos:
         specs: list[Spec] = []
         for name in ("db", "web", "app")[: rng.choice((1, 2, 3, 3))]:
             specs.append(spec(rng, name, [s.name for s in specs]))
+        specs = watched(seed, specs)
         self.all = tuple(specs)
         self.world = World(specs, seed, faults=rng.choice((0.0, 0.5, 1.0)))
         for s in specs:
-            self.world.scripts[s.name] = [script(rng, s) for _ in range(60)] + [Script(takes=0.0)]
+            lives = silent(seed, s.name, [script(rng, s) for _ in range(60)])
+            self.world.scripts[s.name] = [*lives, Script(takes=0.0)]
         self.busy = rng.choice((0.05, 0.3, 1.0))
         self.deaths = rng.random() < 0.6
         self.loud = True

@@ -67,6 +67,12 @@ class Script:
     early: bool = False
     """Says READY before the agent is told that exec succeeded."""
     moves: tuple[Moves, ...] = ()
+    silent: float | None = None
+    """How long it says that it lives, where somebody listens."""
+    hangs: float | None = None
+    """How long it serves; then it lives on, and answers nobody who asks."""
+    triggers: bool = False
+    """Then it says so itself, instead of nothing more."""
 
 
 @dataclass(slots=True)
@@ -104,6 +110,15 @@ class Child:
     """Which of several instances it is."""
     takeovers: int = 0
     """What it was told of those before it: it takes over from the one that was told one less."""
+    born: float = 0.0
+
+    def silent(self, now: float) -> bool:
+        """Whether it says no more that it lives."""
+        return self.script.silent is not None and now - self.born >= self.script.silent
+
+    def hung(self, now: float) -> bool:
+        """Whether it answers no more."""
+        return self.script.hangs is not None and now - self.born >= self.script.hangs
 
     @property
     def serves(self) -> bool:

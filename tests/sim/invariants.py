@@ -122,12 +122,14 @@ def check(w: World, before: Host | None, done: Step) -> None:
         if before is not None and s is before.services.get(name):
             continue
         _process(w, s)
+        _heard(w, s, None if before is None else before.services.get(name))
         _timers(w, s)
         _live(w, s)
         if s.running and s.running.act is Act.RECIPE:
             assert s.instance.phase is Phase.READY, f"{s.running.stage} while {s.instance.phase}"
         _generations(w, done.host, s)
         _soak(w, s)
+        _asked(w, s, None if before is None else before.services.get(name))
         _clients(w, s)
         assert not (s.running and s.running.ending), "an ended reload still runs"
         assert not (s.waiting and s.waiting.ending), "an ended reload still waits"
@@ -183,6 +185,33 @@ def _generations(w: World, host: Host, s: Service) -> None:
             assert got == i.generation, f"{got} gets the connections of {i.slot}"
 
 
+def _heard(w: World, s: Service, before: Service | None) -> None:
+    """Nobody is ended for a silence that was none, and nobody is silent for long unnoticed."""
+    former = {i.generation: i for i in before.alive} if before else {}
+    for i in s.alive:
+        was = former.get(i.generation)
+        if i.ending is Ending.SILENT and was is not None and was.phase is Phase.READY:
+            assert i.phase is Phase.STOPPING
+            assert w.child(s.spec.name, i.generation).silent(w.now), f"{i} was not silent"
+        if i.phase is Phase.READY and i.silent is not None and not i.lost:
+            assert i.timer is not None, f"{i} is not watched"
+            assert w.now <= i.silent + 1e-6, f"{i} has been silent since {i.heard}"
+
+
+def _asked(w: World, s: Service, before: Service | None) -> None:
+    """Whoever is ready is asked while no reload runs, nobody else is, and nobody is ended who answers."""
+    quiet = s.spec.alive is not None and s.running is None
+    ready = {i.generation for i in s.slots if quiet and i.phase is Phase.READY and not i.lost}
+    assert {a.generation for a in s.asking} == ready, f"{s.asking} are asked, and {ready} serve"
+    for a in s.asking:
+        assert (a.timer is None) != (a.awaiting is None), f"{a} waits for nothing, or for two"
+    former = {i.generation: i for i in before.slots} if before else {}
+    for i in s.slots:
+        was = former.get(i.generation)
+        if i.ending is Ending.UNWELL and was is not None and was.phase is Phase.READY:
+            assert w.faults or w.child(s.spec.name, i.generation).hung(w.now), f"{i} was well"
+
+
 def _timers(w: World, s: Service) -> None:
     """Each machine has exactly the timer that it thinks it has."""
     name = s.spec.name
@@ -191,6 +220,7 @@ def _timers(w: World, s: Service) -> None:
     machines.append(("reload", s.running.timer if s.running else None))
     machines.append(("late", s.late.timer if s.late else None))
     machines.append(("soak", s.soak.timer if s.soak else None))
+    machines += [(f"alive.{a.generation}", a.timer) for a in s.asking]
     machines.append(("waiting", s.waiting.timer if s.waiting else None))
     for machine, timer in machines:
         armed = w.armed.get((name, machine))
@@ -288,9 +318,11 @@ def rest(w: World) -> None:
         assert blocked or s.declined is None, f"{name}: {s.declined}"
         assert blocked or s.soak is None, f"{name}: {s.soak}"
         armed = [machine for whose, machine in w.armed if whose == name and machine != "hold"]
-        assert not set(armed) - {"confirm"}, f"{name}: {armed}"
+        listens = {i.machine for i in s.slots if i.silent is not None}
+        listens |= {f"alive.{a.generation}" for a in s.asking}
+        assert not set(armed) - {"confirm"} - listens, f"{name}: {armed}"
     assert not w.watched, f"{w.watched} is watched for nobody"
-    still = [t for t in w.outstanding if t.machine != "hold"]
+    still = [t for t in w.outstanding if not t.machine.startswith(("hold", "alive."))]
     assert not still, f"unanswered {still}"
     for id_ in w.open.phase:
         waits = [s for s in w.host.services.values() if s.waiting and s.waiting.id == id_]

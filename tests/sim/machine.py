@@ -82,7 +82,7 @@ def birth(w: World, e: fx.Spawn) -> None:
     script = scripts.pop(0) if len(scripts) > 1 else scripts[0]
     child = Child(
         name, e.generation, identity, script,
-        taken=w.hash(name), slot=e.slot, takeovers=e.takeovers,
+        taken=w.hash(name), slot=e.slot, takeovers=e.takeovers, born=w.now,
     )  # fmt: skip
     w.children[name] = [c for c in w.children[name] if c.there or not c.told] + [child]
     w.born[name, e.generation] = identity
@@ -100,6 +100,19 @@ def birth(w: World, e: fx.Spawn) -> None:
     elif script.exits is not None:
         w.after(script.exits, ends, w, child, Exit(code=script.code))
     moving.plan(w, child)
+    if e.spec.process.watchdog is not None:
+        pings(w, child, e.spec.process.watchdog / 2)
+
+
+def pings(w: World, child: Child, every: float) -> None:
+    """It says that it lives, twice in each interval, until it falls silent."""
+    if not child.serves:
+        return
+    silent = child.silent(w.now)
+    if not silent or child.script.triggers:
+        ping = ev.Pinged(child.service, child.generation, trigger=silent)
+        w.agent_after(0.0, w.feed, ping)
+    w.after(every, pings, w, child, every)
 
 
 def says_ready(w: World, child: Child) -> None:
@@ -413,6 +426,8 @@ def probe(w: World, e: fx.Ask) -> None:
     why = None if child and child.ready else "connection refused"
     if child and e.token.machine in ("reload", "soak"):  # whether it is well with what it runs
         why = "answered 500" if child.taken in w.sick or w.fault(0.1) else None
+    if child and e.token.machine.startswith("alive."):
+        why = "no answer" if child.hung(w.now) else None
     if w.fault(0.02):
         w.fail(e.token, "probe_failed")
     else:

@@ -8,6 +8,7 @@ from typing import Any
 
 from agentd.core import events as ev
 from agentd.core.spec import (
+    Alive,
     Backoff,
     Check,
     OnFailure,
@@ -604,6 +605,15 @@ STORIES: dict[str, Story] = {
         scripts=(Script(leaves=FOREVER, member_obeys=False), Script()), deeds=((1, restart),)
     ),
     "crashes once": Story(scripts=(Script(exits=1.0, code=1), Script())),
+    "falls silent once": Story(
+        specs=(replace(declared(), process=ProcessSpec(("web",), watchdog=20.0)),),
+        scripts=(Script(silent=0.0), Script()),
+    ),
+    "hangs once": Story(
+        specs=(replace(declared(), alive=Alive(TcpProbe("h", 1), 20.0, 2)),),
+        scripts=(Script(hangs=1.0), Script()),
+        deeds=((30, reload),),
+    ),
     "crash loop": Story(scripts=(CRASH,), up=False),
     "crash loop mended by a reload": Story(
         scripts=(*(CRASH,) * 3, Script()), deeds=((0.25, edit), (0.26, reload))
