@@ -1,9 +1,13 @@
 """Hypothesis keeps nothing on disk, for tests also run as users who may not write here, and draws the same examples every time.
 
 ``HYPOTHESIS=random`` looks further: what it finds becomes a test of its own.
+
+Whoever runs the tests in the background of a script has Ctrl-C ignored, and a program that is started so must keep to that: the tests
+of Ctrl-C would wait for ever.
 """
 
 import os
+import signal
 
 from hypothesis import settings
 
@@ -11,3 +15,6 @@ settings.register_profile(
     "agentd", database=None, deadline=None, derandomize=os.environ.get("HYPOTHESIS") != "random"
 )
 settings.load_profile("agentd")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
