@@ -2,8 +2,8 @@
 
 ``HYPOTHESIS=random`` looks further: what it finds becomes a test of its own.
 
-Whoever runs the tests in the background of a script has Ctrl-C ignored, and a program that is started so must keep to that: the tests
-of Ctrl-C would wait for ever.
+Whoever runs the tests in the background of a script, or by nohup(1), has signals ignored, and a program that is started so must keep
+to that: the tests of Ctrl-C would wait for ever.
 """
 
 import os
@@ -16,5 +16,6 @@ settings.register_profile(
 )
 settings.load_profile("agentd")
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+for one in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+    if signal.getsignal(one) is signal.SIG_IGN:
+        signal.signal(one, lambda *_: None)  # nothing here, and the default in what is executed
