@@ -173,16 +173,7 @@ def _heirs(
         if heir is None:
             continue
         notes.append(Note(now, facts.Adopted(name, m.generation, m.process.pid, found=False)))
-        memories[name] = replace(
-            m,
-            generation=heir.generation,
-            phase=heir.phase,
-            process=heir.process,
-            takeovers=heir.takeovers,
-            watchdog=None,  # how often it must be heard is not known, and the former's word is not its own
-            live=None,
-            others=tuple(other for other in m.others if other is not heir),
-        )
+        memories[name] = replace(m.under(heir), live=None)
         heirs.add(name)
     return replace(left, memories=memories, found={*left.found, *heirs}), heirs, notes
 

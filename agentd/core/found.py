@@ -77,19 +77,11 @@ def _with_heir(m: Memory) -> Memory:
     heir = next((o for o in m.others if o.takeovers and o.phase in ("starting", "ready")), None)
     if heir is None:
         return m
-    others = [one for one in m.others if one is not heir]
-    if m.process is not None:
-        others.append(Other(m.generation, "draining", m.process, takeovers=m.takeovers))
-    return replace(
-        m,
-        issued=m.newest,
-        generation=heir.generation,
-        phase="starting",
-        process=heir.process,
-        takeovers=heir.takeovers,
-        watchdog=None,
-        others=tuple(others),
-    )
+    after = replace(m.under(heir), phase="starting", issued=m.newest)
+    if m.process is None:
+        return after
+    former = Other(m.generation, "draining", m.process, takeovers=m.takeovers)
+    return replace(after, others=(*after.others, former))
 
 
 def _newer(known: Memory | None, told: Memory | None) -> Memory | None:

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from agentd.core.manifest import Manifest
 from agentd.core.process import Identity
+from agentd.core.value import replace
 from agentd.wire import Trigger, Verdict
 
 
@@ -179,6 +180,18 @@ class Memory:
             places=self.places,
             takeovers=self.takeovers,
             watchdog=self.watchdog,
+        )
+
+    def under(self, heir: Other) -> Memory:
+        """With this one in the place of the instance. How often it must be heard is not known: the former one's word is not its own."""
+        return replace(
+            self,
+            generation=heir.generation,
+            phase=heir.phase,
+            process=heir.process,
+            takeovers=heir.takeovers,
+            watchdog=None,
+            others=tuple(other for other in self.others if other is not heir),
         )
 
     @property

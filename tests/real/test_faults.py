@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 from host import Host, Nginx, host, load, public_directory, until
+from ordinary import NOBODY, PYTHON, UserHost, possible
 from reading import is_loaded, loaded, replace, server, up
-from test_ordinary_user import NOBODY, PYTHON, UserHost, possible
 
 BACKOFF = (
     'backoff = { first = "20ms", max = "20ms" }\nstart_limit = { burst = 1000, interval = "1s" }'

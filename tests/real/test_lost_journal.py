@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from apps_run import HOME, Told, get
+from apps_run import get
 from host import Host, Nginx, free_port, host, load, public_directory, until
-from test_ordinary_user import PYTHON, UserHost, possible
+from ordinary import PYTHON, UserHost, app, copied, possible
 
 
 def _garbage(path: Path) -> None:
@@ -81,27 +81,6 @@ def processes_of(directory: Path, word: str) -> list[int]:
                 if word in line and str(directory) in line and stat[0] not in "ZX":
                     found[int(entry.name)] = int(stat[1])
     return [pid for pid, parent in found.items() if parent not in found]
-
-
-def app(python: str, port: int) -> str:
-    return f"""
-[service.app]
-command = ["{python}", "@DIR@/plain.py"]
-env = {{ APP_FILE = "@DIR@/app.json" }}
-inputs = ["@DIR@/app.json"]
-sockets = [{{ name = "http", listen = "127.0.0.1:{port}" }}]
-ready = "notify"
-stop_timeout = "2s"
-drain_timeout = "500ms"
-[service.app.reload]
-handle = "replace"
-"""
-
-
-def copied(directory: Path) -> Told:
-    for name in ("plain.py", "said.py"):
-        shutil.copy(HOME / name, directory / name)
-    return Told(directory)
 
 
 def test_a_journal_damaged_in_five_ways_costs_no_request_and_no_second_copy(tmp_path: Path) -> None:
